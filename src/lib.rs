@@ -1,0 +1,7 @@
+//! An AWS Lambda function that answers a Prometheus scrape with the results of SQL on PostgreSQL.
+
+pub mod config;
+pub mod metric;
+pub mod sql;
+pub mod table;
+pub mod target;

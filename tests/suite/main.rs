@@ -1,0 +1,9 @@
+//! The integration tests: one program, so that all of them share one PostgreSQL server.
+
+mod config;
+mod database;
+mod golden;
+mod http;
+mod lambda;
+mod layers;
+mod secrets;
