@@ -1,1 +1,269 @@
+//! Where the database is and who connects: secrets' texts, URLs and variables.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use pg_lambda_exporter::settings::{Authorization, Settings, Source};
+use pg_lambda_exporter::target::{Host, Part, Parts, Problem, SslMode, Target};
+use proptest::prelude::*;
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+const LIBPQ: [(&str, Part); 7] = [
+    ("PGHOST", Part::Host),
+    ("PGPORT", Part::Port),
+    ("PGDATABASE", Part::Database),
+    ("PGUSER", Part::User),
+    ("PGPASSWORD", Part::Password),
+    ("PGSSLMODE", Part::SslMode),
+    ("PGSSLROOTCERT", Part::RootCertificates),
+];
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn describe(target: &Target) -> String {
+    let host = match &target.host {
+        Host::Tcp(host) => format!("host {host}"),
+        Host::Socket(folder) => format!("socket {}", folder.display()),
+    };
+    let password = target.password.as_ref().map_or("none".into(), |it| format!("{:?}", it.expose_secret()));
+    let roots =
+        target.tls.root_certificates.as_ref().map_or("platform".into(), |it| it.display().to_string());
+    format!(
+        "{host}\nport {}\ndatabase {}\nuser {}\npassword {password}\nsslmode {:?}\nroots {roots}\n\
+         channel binding {:?}\n",
+        target.port, target.database, target.user, target.tls.mode, target.tls.channel_binding
+    )
+}
+
+fn describe_problems(problems: &[Problem]) -> String {
+    problems.iter().map(|problem| format!("{problem}\n")).collect()
+}
+
+/// Each text under tests/secrets beside what it comes to; NAME.env holds libpq's variables for NAME.
+#[test]
+fn texts_of_secrets_come_to_what_stands_beside_them() {
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for entry in fs::read_dir(repository("tests/secrets")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.extension().is_some_and(|extension| extension == "json" || extension == "url") {
+            continue;
+        }
+        count += 1;
+        let text = fs::read_to_string(&path).unwrap();
+        let result = Target::from_secret(&text, &defaults_beside(&path));
+        let (actual, shown) = match &result {
+            Ok(target) => (describe(target), format!("{target:?}")),
+            Err(problems) => {
+                (describe_problems(problems), format!("{problems:?}{}", describe_problems(problems)))
+            }
+        };
+        assert!(!shown.contains("hunter2"), "{} shows the password: {shown}", path.display());
+        let expected = path.with_extension("expected");
+        if std::env::var_os("UPDATE_EXPECT").is_some() {
+            fs::write(&expected, &actual).unwrap();
+        }
+        if fs::read_to_string(&expected).unwrap_or_default() != actual {
+            wrong.push(format!("{}:\n{actual}", expected.display()));
+        }
+    }
+    assert!(count > 40, "only {count} fixtures were found");
+    assert!(wrong.is_empty(), "{}\nUPDATE_EXPECT=1 writes what is", wrong.join("\n"));
+}
+
+fn defaults_beside(path: &Path) -> Parts {
+    let text = fs::read_to_string(path.with_extension("env")).unwrap_or_default();
+    let mut parts = Parts::default();
+    for (variable, value) in text.lines().map(|line| line.split_once('=').unwrap()) {
+        let (_, part) = LIBPQ.iter().find(|(known, _)| *known == variable).unwrap();
+        parts.set(*part, value).unwrap();
+    }
+    parts
+}
+
+fn password_of(text: &str) -> String {
+    let target = Target::from_secret(text, &Parts::default()).unwrap();
+    assert_eq!((target.host, target.user.as_str()), (Host::Tcp("db".into()), "exporter"));
+    assert_eq!((target.database.as_str(), target.tls.mode), ("shop", SslMode::VerifyFull));
+    target.password.map(|password| password.expose_secret().to_owned()).unwrap_or_default()
+}
+
+fn percent_encoded(text: &str) -> String {
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_password_comes_out_of_json_unchanged(password in "[^\0]*") {
+        let text = json!({"host": "db", "username": "exporter", "dbname": "shop", "password": password});
+        prop_assert_eq!(password_of(&text.to_string()), password);
+    }
+
+    #[test]
+    fn a_percent_encoded_password_comes_out_unchanged(password in "[^\0]*") {
+        let encoded = percent_encoded(&password);
+        prop_assert_eq!(&password_of(&format!("postgres://exporter:{encoded}@db/shop")), &password);
+        let option = format!("postgres://exporter@db/shop?password={encoded}");
+        prop_assert_eq!(&password_of(&option), &password);
+    }
+
+    /// Ambiguous are only `?` and a `%` before two hexadecimal digits.
+    #[test]
+    fn a_raw_password_comes_out_unchanged(password in "([^\0?%]|%[g-z @/:#])*") {
+        prop_assert_eq!(password_of(&format!("postgres://exporter:{password}@db/shop")), password);
+    }
+
+    #[test]
+    fn no_text_is_a_panic(text in ".*", scheme in "|postgres://|\\{\"|\\{\"host\": *|postgres://[@:/?&=%\\[\\],a0]*") {
+        let _ = Target::from_secret(&format!("{scheme}{text}"), &Parts::default());
+        let _ = Target::from_url(&text, &Parts::default());
+    }
+
+    #[test]
+    fn no_problem_repeats_a_password(password in "hunter2[@:/?&=%# a]{0,8}hunter2", suffix in "[@:/?&=%\\[,a]{0,8}") {
+        for text in [
+            format!("postgres://exporter:{password}@db{suffix}"),
+            format!("postgres://exporter@db{suffix}?password={password}"),
+            format!("postgres://exporter@db?password={password}{suffix}"),
+        ] {
+            if let Err(problems) = Target::from_secret(&text, &Parts::default()) {
+                prop_assert!(!describe_problems(&problems).contains("hunter2"), "{:?} of {}", problems, text);
+            }
+        }
+    }
+}
+
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
+fn settings(variables: Variables) -> Result<Settings, Vec<String>> {
+    let variables: BTreeMap<_, _> = variables.iter().copied().collect();
+    Settings::from_env(|name| variables.get(name).map(|value| (*value).to_owned()))
+        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+#[test]
+fn every_mistake_in_the_variables_is_named_at_once() {
+    let neither = "DB_SECRET_ID: not set, and neither is DATABASE_URL or PGHOST; set one of them";
+    let both = "DB_SECRET_ID: DATABASE_URL is set too; set one of the two";
+    let auth = "AUTH: must be none, or not set; while it is not set, every scrape is refused";
+    let port = "PGPORT: must be a number from 1 to 65535";
+    let table: [(Variables, &[&str]); 12] = [
+        (&[], &[neither]),
+        (&[("DB_SECRET_ID", ""), ("DATABASE_URL", ""), ("PGHOST", "")], &[neither]),
+        (&[("DB_SECRET_ID", "prod/db"), ("DATABASE_URL", "postgres://a@b/c")], &[both]),
+        (&[("DB_SECRET_ID", "prod/db"), ("AUTH", "None")], &[auth]),
+        (&[("DB_SECRET_ID", "prod/db"), ("PGPORT", "0"), ("AUTH", "basic")], &[port, auth]),
+        (
+            &[("PGPORT", "x"), ("PGSSLMODE", "on")],
+            &[port, "PGSSLMODE: must be disable, allow, prefer, require, verify-ca or verify-full", neither],
+        ),
+        (&[("PGHOST", "h1,h2")], &["PGHOST: several hosts are not supported; name one", "PGUSER: not set"]),
+        (&[("PGHOST", "db")], &["PGUSER: not set"]),
+        (
+            &[("PGHOST", "db"), ("PGUSER", "a"), ("PGSSLMODE", "require"), ("PGSSLROOTCERT", "system")],
+            &["PGSSLMODE: must be verify-full where sslrootcert is system"],
+        ),
+        (
+            &[("DATABASE_URL", "mysql://a:hunter2@b")],
+            &["DATABASE_URL: not a URL that begins with postgres:// or postgresql://"],
+        ),
+        (
+            &[("DATABASE_URL", r#"{"host":"db","username":"a"}"#)],
+            &["DATABASE_URL: not a URL that begins with postgres:// or postgresql://"],
+        ),
+        (
+            &[("DATABASE_URL", "postgres://:hunter2@:x/?color=red")],
+            &[
+                "DATABASE_URL: port: must be a number from 1 to 65535",
+                "DATABASE_URL: color: not an option that is supported here",
+                "DATABASE_URL: host: missing here, and PGHOST is not set",
+                "DATABASE_URL: user: missing here (in JSON it is username), and PGUSER is not set",
+            ],
+        ),
+    ];
+    for (variables, expected) in table {
+        assert_eq!(settings(variables).unwrap_err(), expected, "{variables:?}");
+    }
+}
+
+#[test]
+fn a_secret_is_completed_from_libpqs_variables_when_it_is_there() {
+    let settings =
+        settings(&[("DB_SECRET_ID", "prod/db"), ("PGHOST", "db"), ("PGPASSWORD", "hunter2")]).unwrap();
+    assert!(!format!("{settings:?}").contains("hunter2"));
+    assert_eq!(settings.authorization, Authorization::Locked);
+    let Source::Secret { id, defaults } = settings.source else { panic!("{:?}", settings.source) };
+    assert_eq!(id, "prod/db");
+    let target = Target::from_secret(r#"{"username":"exporter","password":""}"#, &defaults).unwrap();
+    assert_eq!(target.host, Host::Tcp("db".into()));
+    assert_eq!(target.password.unwrap().expose_secret(), "hunter2");
+}
+
+#[test]
+fn the_environment_alone_can_name_the_database() {
+    let url = [("DATABASE_URL", "postgres://exporter@localhost/shop"), ("PGPORT", "5433")];
+    let variables =
+        [("PGHOST", "localhost"), ("PGUSER", "exporter"), ("PGDATABASE", "shop"), ("PGPORT", "5433")];
+    for environment in [&url[..], &variables[..]] {
+        let Source::Environment(target) = settings(environment).unwrap().source else { panic!() };
+        assert_eq!((target.port, target.tls.mode), (5433, SslMode::Prefer));
+        assert_eq!((target.user.as_str(), target.database.as_str()), ("exporter", "shop"));
+    }
+}
+
+#[test]
+fn files_and_authorization_are_what_the_variables_say() {
+    let base = ("DB_SECRET_ID", "prod/db");
+    let said = settings(&[base, ("AUTH", "none"), ("QUERIES_FILE", "/q"), ("LAMBDA_TASK_ROOT", "/var/task")]);
+    let said = said.unwrap();
+    assert_eq!(said.authorization, Authorization::Open);
+    assert_eq!(said.queries_file, Some("/q".into()));
+    assert_eq!(said.task_root, Some("/var/task".into()));
+    let unsaid = settings(&[base, ("AUTH", ""), ("QUERIES_FILE", "")]).unwrap();
+    assert_eq!(unsaid.authorization, Authorization::Locked);
+    assert_eq!((unsaid.queries_file, unsaid.task_root), (None, None));
+}
+
+#[test]
+fn the_documentation_has_every_variable_and_no_other() {
+    let read = Mutex::new(BTreeSet::new());
+    let _ = Settings::from_env(|name| {
+        read.lock().unwrap().insert(name.to_owned());
+        None
+    });
+    let text = fs::read_to_string(repository("docs/configuration.md")).unwrap();
+    let (table, _) = text.split_once("\n## ").unwrap();
+    let documented: BTreeSet<_> = table
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
+        .map(|(variable, _)| variable.to_owned())
+        .collect();
+    assert_eq!(documented, read.into_inner().unwrap());
+}
+
+#[test]
+fn every_example_in_the_documentation_can_be_read() {
+    let text = fs::read_to_string(repository("docs/configuration.md")).unwrap();
+    let mut defaults = Parts::default();
+    defaults.set(Part::Host, "db.example.com").unwrap();
+    let mut count = 0;
+    for block in text.split("```").skip(1).step_by(2) {
+        let (language, body) = block.split_once('\n').unwrap();
+        let examples: Vec<_> = match language {
+            "json" => vec![body],
+            "url" => body.lines().collect(),
+            other => panic!("a block in {other:?}: neither json nor url"),
+        };
+        for example in examples {
+            Target::from_secret(example, &defaults)
+                .unwrap_or_else(|problems| panic!("{example}\n{}", describe_problems(&problems)));
+            count += 1;
+        }
+    }
+    assert!(count >= 6, "only {count} examples were found");
+}
