@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod metric;
+pub mod secret;
 pub mod settings;
 pub mod sql;
 pub mod table;

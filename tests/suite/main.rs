@@ -9,3 +9,4 @@ mod http;
 mod lambda;
 mod layers;
 mod secrets;
+mod secrets_manager;

@@ -1,15 +1,25 @@
-//! Where the database is and who connects: secrets' texts, URLs and variables.
+//! Where the database is and who connects: secrets' texts, URLs, variables, and Secrets Manager's answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::future::ProvideCredentials as ProvideFuture;
+use aws_sdk_secretsmanager::config::ProvideCredentials;
+use aws_sdk_secretsmanager::config::{Credentials, SharedCredentialsProvider};
+use pg_lambda_exporter::secret::{Failure, SecretError, SecretsManager};
 use pg_lambda_exporter::settings::{Authorization, Settings, Source};
 use pg_lambda_exporter::target::{Host, Part, Parts, Problem, SslMode, Target};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::json;
+
+use crate::secrets_manager::{Answer, Call, SecretsManagerServer};
 
 const LIBPQ: [(&str, Part); 7] = [
     ("PGHOST", Part::Host),
@@ -266,4 +276,163 @@ fn every_example_in_the_documentation_can_be_read() {
         }
     }
     assert!(count >= 6, "only {count} examples were found");
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+fn client(endpoint: &str, retries: Option<RetryConfig>) -> SecretsManager {
+    let credentials = Credentials::new("AKIDEXAMPLE", "not-a-key", None, None, "tests");
+    let mut config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-central-1"))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials));
+    config.set_retry_config(retries);
+    SecretsManager::new(&config.build())
+}
+
+fn fetch(client: &SecretsManager, limit: Duration) -> Result<String, SecretError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(client.fetch("prod/db", limit)).map(|text| text.expose_secret().to_owned())
+}
+
+#[test]
+fn a_secret_is_asked_for_in_the_services_protocol() {
+    let server = SecretsManagerServer::start(Answer::text("postgres://exporter@db/shop"));
+    let client = client(&server.url(), None);
+    assert_eq!(fetch(&client, LIMIT).unwrap(), "postgres://exporter@db/shop");
+    let call = Call {
+        request_line: "POST / HTTP/1.1".into(),
+        target: "secretsmanager.GetSecretValue".into(),
+        secret_id: "prod/db".into(),
+        signed: true,
+    };
+    assert_eq!(server.calls(), [call]);
+    server.answer(Answer::Binary("cG9zdGdyZXM6Ly/DvEBkYg=="));
+    assert_eq!(fetch(&client, LIMIT).unwrap(), "postgres://ü@db");
+}
+
+#[test]
+fn each_failure_is_told_from_the_others_and_passes_when_the_service_recovers() {
+    let unreadable = "the answer cannot be read";
+    let table = [
+        (Answer::not_found(), Failure::NotFound),
+        (Answer::access_denied(), Failure::Denied),
+        (Answer::error(400, "ExpiredTokenException", "The security token has expired"), Failure::Denied),
+        (Answer::error(400, "UnrecognizedClientException", "The token is invalid."), Failure::Denied),
+        (Answer::error(400, "InvalidSignatureException", "Signature expired"), Failure::Denied),
+        (Answer::Body(403, "<html>".into()), Failure::Denied),
+        (Answer::throttled(), Failure::Throttled),
+        (Answer::Body(429, String::new()), Failure::Throttled),
+        (Answer::error(400, "DecryptionFailure", "The key is disabled"), Failure::Decryption),
+        (Answer::internal_error(), Failure::Unavailable),
+        (Answer::Body(503, "<html>busy</html>".into()), Failure::Unavailable),
+        (
+            Answer::error(400, "InvalidRequestException", "The secret was marked for deletion."),
+            Failure::Other,
+        ),
+        (Answer::Body(404, String::new()), Failure::Other),
+        (Answer::garbage(), Failure::Unusable(unreadable)),
+        (Answer::Body(200, "{}".into()), Failure::Unusable("the answer holds neither a string nor bytes")),
+        (Answer::text(""), Failure::Unusable("it is empty")),
+        (Answer::Binary("/w=="), Failure::Unusable("its bytes are not UTF-8")),
+        (Answer::Half, Failure::Unreachable),
+        (Answer::Reset, Failure::Unreachable),
+    ];
+    let server = SecretsManagerServer::start(Answer::Silence);
+    let client = client(&server.url(), None);
+    for (answer, expected) in table {
+        server.answer(answer.clone());
+        let error = fetch(&client, LIMIT).unwrap_err();
+        assert_eq!(error.failure, expected, "{answer:?}: {error}");
+        let line = error.to_string();
+        assert!(line.starts_with("secret \"prod/db\": ") && !line.contains('\n'), "{line}");
+        assert!(!line.contains("half of this"), "{line}");
+        server.answer(Answer::text("recovered"));
+        assert_eq!(fetch(&client, LIMIT).unwrap(), "recovered", "after {answer:?}");
+    }
+}
+
+#[test]
+fn what_the_service_says_reaches_the_log() {
+    let server = SecretsManagerServer::start(Answer::access_denied());
+    let client = client(&server.url(), None);
+    let line = || fetch(&client, LIMIT).unwrap_err().to_string();
+    let denied = line();
+    assert!(
+        denied.starts_with("secret \"prod/db\": access denied: AccessDeniedException: User: arn:aws:sts"),
+        "{denied}"
+    );
+    server.answer(Answer::error(400, "InvalidRequestException", "The secret was\nmarked for deletion."));
+    assert_eq!(
+        line(),
+        "secret \"prod/db\": the request failed: InvalidRequestException: The secret was marked for deletion."
+    );
+    server.answer(Answer::Body(503, "<html>busy</html>".into()));
+    assert_eq!(line(), "secret \"prod/db\": the service is unavailable: HTTP status 503");
+    // A broken answer of success may hold the secret, so nothing of it is repeated.
+    server.answer(Answer::Body(200, r#"{"SecretString":hunter2"#.into()));
+    assert_eq!(line(), "secret \"prod/db\": unusable: the answer cannot be read");
+}
+
+#[test]
+fn a_service_that_never_answers_costs_no_more_than_the_limit() {
+    let server = SecretsManagerServer::start(Answer::Silence);
+    let begun = Instant::now();
+    let error = fetch(&client(&server.url(), None), Duration::from_millis(300)).unwrap_err();
+    assert_eq!(error.failure, Failure::TimedOut);
+    // Far above the limit and below the timeout of one attempt.
+    assert!(begun.elapsed() < Duration::from_millis(1900), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_fault_is_retried_and_a_refusal_is_not() {
+    let count = |answer, retries| {
+        let server = SecretsManagerServer::start(answer);
+        fetch(&client(&server.url(), retries), LIMIT).unwrap_err();
+        server.calls().len()
+    };
+    assert_eq!(count(Answer::internal_error(), None), 3);
+    assert_eq!(count(Answer::throttled(), None), 3);
+    assert_eq!(count(Answer::internal_error(), Some(RetryConfig::standard().with_max_attempts(1))), 1);
+    assert_eq!(count(Answer::access_denied(), None), 1);
+    assert_eq!(count(Answer::not_found(), None), 1);
+}
+
+#[test]
+fn a_closed_port_is_unreachable() {
+    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
+    let error = fetch(&client(&format!("http://{closed}"), None), LIMIT).unwrap_err();
+    assert_eq!(error.failure, Failure::Unreachable, "{error}");
+}
+
+/// What the SDK's default chain says when it has looked everywhere.
+#[derive(Debug)]
+struct NoCredentials;
+
+impl ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> ProvideFuture<'a>
+    where
+        Self: 'a,
+    {
+        ProvideFuture::ready(Err(CredentialsError::not_loaded("nothing is configured")))
+    }
+}
+
+#[test]
+fn without_region_or_credentials_the_error_says_what_to_set() {
+    let server = SecretsManagerServer::start(Answer::text("never read"));
+    let fetch_in = |region: Option<Region>| {
+        let config = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .endpoint_url(server.url())
+            .region(region)
+            .credentials_provider(SharedCredentialsProvider::new(NoCredentials))
+            .build();
+        fetch(&SecretsManager::new(&config), LIMIT).unwrap_err()
+    };
+    assert_eq!(fetch_in(None).to_string(), "secret \"prod/db\": no AWS region; set AWS_REGION");
+    let error = fetch_in(Some(Region::new("eu-central-1")));
+    assert_eq!(error.failure, Failure::NoCredentials, "{error}");
+    assert_eq!(server.calls(), []);
 }
