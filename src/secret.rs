@@ -81,7 +81,10 @@ impl SecretsManager {
 }
 
 fn http_client() -> SharedHttpClient {
-    Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
+    // Fetches are rare, and a process that was frozen in between would find a kept connection dead only by
+    // waiting for an answer on it.
+    let builder = Builder::new().pool_max_idle_per_host(0);
+    builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 fn text(output: GetSecretValueOutput) -> Result<SecretString, Failure> {

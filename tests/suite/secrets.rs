@@ -291,9 +291,12 @@ fn client(endpoint: &str, retries: Option<RetryConfig>) -> SecretsManager {
     SecretsManager::new(&config.build())
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
 fn fetch(client: &SecretsManager, limit: Duration) -> Result<String, SecretError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(client.fetch("prod/db", limit)).map(|text| text.expose_secret().to_owned())
+    runtime().block_on(client.fetch("prod/db", limit)).map(|text| text.expose_secret().to_owned())
 }
 
 #[test]
@@ -301,13 +304,15 @@ fn a_secret_is_asked_for_in_the_services_protocol() {
     let server = SecretsManagerServer::start(Answer::text("postgres://exporter@db/shop"));
     let client = client(&server.url(), None);
     assert_eq!(fetch(&client, LIMIT).unwrap(), "postgres://exporter@db/shop");
+    let calls = server.calls();
     let call = Call {
+        port: calls[0].port,
         request_line: "POST / HTTP/1.1".into(),
         target: "secretsmanager.GetSecretValue".into(),
         secret_id: "prod/db".into(),
         signed: true,
     };
-    assert_eq!(server.calls(), [call]);
+    assert_eq!(calls, [call]);
     server.answer(Answer::Binary("cG9zdGdyZXM6Ly/DvEBkYg=="));
     assert_eq!(fetch(&client, LIMIT).unwrap(), "postgres://ü@db");
 }
@@ -397,6 +402,19 @@ fn a_fault_is_retried_and_a_refusal_is_not() {
     assert_eq!(count(Answer::internal_error(), Some(RetryConfig::standard().with_max_attempts(1))), 1);
     assert_eq!(count(Answer::access_denied(), None), 1);
     assert_eq!(count(Answer::not_found(), None), 1);
+}
+
+/// After a freeze, a connection from before it may be dead without anybody having said so.
+#[test]
+fn no_connection_is_kept_between_fetches() {
+    let server = SecretsManagerServer::start(Answer::text("postgres://exporter@db/shop"));
+    let client = client(&server.url(), None);
+    let runtime = runtime();
+    for _ in 0..2 {
+        runtime.block_on(client.fetch("prod/db", LIMIT)).unwrap();
+    }
+    let ports: Vec<_> = server.calls().iter().map(|call| call.port).collect();
+    assert!(ports.len() == 2 && ports[0] != ports[1], "{ports:?}");
 }
 
 #[test]

@@ -63,6 +63,8 @@ impl Answer {
 /// A request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
+    /// The client's port: the same for all requests of one connection.
+    pub(crate) port: u16,
     pub(crate) request_line: String,
     pub(crate) target: String,
     pub(crate) secret_id: String,
@@ -133,6 +135,7 @@ impl Shared {
     /// Serves one connection until the client closes it or the answer says so.
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
+        let port = stream.peer_addr()?.port();
         let mut writer = stream;
         loop {
             // Bytes that arrived and were not read make the kernel answer a close with a reset.
@@ -140,7 +143,7 @@ impl Shared {
             if matches!(*self.answer.lock().unwrap(), Answer::Reset) {
                 return Ok(());
             }
-            let Some(call) = Call::read(&mut reader)? else { return Ok(()) };
+            let Some(call) = Call::read(&mut reader, port)? else { return Ok(()) };
             self.calls.lock().unwrap().push(call.clone());
             let answer = self.answer.lock().unwrap().clone();
             let (status, body) = match (call.refusal(), answer) {
@@ -163,7 +166,7 @@ impl Shared {
 
 impl Call {
     /// The next request of the connection; `None` if the client has closed it.
-    fn read(reader: &mut impl BufRead) -> std::io::Result<Option<Self>> {
+    fn read(reader: &mut impl BufRead, port: u16) -> std::io::Result<Option<Self>> {
         let mut headers = HashMap::new();
         loop {
             let mut line = String::new();
@@ -182,6 +185,7 @@ impl Call {
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let authorization = header("authorization");
         Ok(Some(Self {
+            port,
             request_line: header("request line"),
             target: header("x-amz-target"),
             secret_id: body["SecretId"].as_str().unwrap_or_default().to_owned(),
