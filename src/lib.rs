@@ -1,6 +1,7 @@
 //! An AWS Lambda function that answers a Prometheus scrape with the results of SQL on PostgreSQL.
 
 pub mod config;
+pub mod database;
 pub mod metric;
 pub mod secret;
 pub mod settings;

@@ -1,6 +1,6 @@
 //! The integration tests: one program, so that all of them share one PostgreSQL server.
 
-#![cfg(test)] // so that Clippy takes the functions beside the tests for tests too
+#![cfg(test)]
 
 mod config;
 mod database;
@@ -10,3 +10,4 @@ mod lambda;
 mod layers;
 mod secrets;
 mod secrets_manager;
+mod sql;
