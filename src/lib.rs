@@ -2,7 +2,9 @@
 
 pub mod config;
 pub mod database;
+pub mod exposition;
 pub mod metric;
+pub mod sampling;
 pub mod secret;
 pub mod settings;
 pub mod sql;
