@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod metric;
+pub mod query_files;
 pub mod sql;
 pub mod table;
 pub mod target;
