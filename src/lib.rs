@@ -4,6 +4,7 @@ pub mod config;
 pub mod database;
 pub mod exposition;
 pub mod metric;
+pub mod query_files;
 pub mod sampling;
 pub mod secret;
 pub mod settings;
