@@ -11,6 +11,7 @@ mod histogram;
 mod label_sets;
 mod merge;
 mod number;
+mod reading;
 mod time;
 
 use columns::{Columns, Fate};
@@ -59,7 +60,7 @@ pub fn sample(query: &Query, table: &Table) -> Result<Sampled, MissingLabel> {
     let mut families: Vec<Open> =
         families.into_iter().map(|family| Open::new(family, table.row_count())).collect();
     for row in table.rows() {
-        let Some((number, labels)) = labels.of(&row).map(|labels| sets.number(labels)) else {
+        let Some((number, labels)) = labels.labels(&row).map(|labels| sets.number(labels)) else {
             metrics.iter_mut().for_each(|column| column.dropped.add(Reason::Label));
             continue;
         };
