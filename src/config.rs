@@ -1,11 +1,20 @@
 //! `queries.yml` as the exporter understands it: the queries in their order, and every problem of the files
 //! with its place. It knows the format and the names of metrics, and nothing of databases, scrapes or wires.
 
+mod names;
+mod namespace;
+mod node;
+mod report;
+
 use std::fmt;
 use std::time::Duration;
 
-use crate::metric::{LabelName, MetricName};
+use crate::metric::{Kind, LabelName, MetricName};
 use crate::sql::Sql;
+use names::Names;
+use namespace::Outcome;
+use node::Node;
+use report::{At, Standing, standings};
 
 /// What a set of query files says.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +25,73 @@ pub struct Config {
     pub disabled: Vec<String>,
     /// All that is wrong or doubtful, in the order of the files.
     pub problems: Vec<Problem>,
+}
+
+impl Config {
+    /// Reads query files, each a name and its text, as one. A mistake inside a namespace disables that
+    /// namespace, and YAML that cannot be read its file; everything else counts. The problems are all that
+    /// there are, found in one go.
+    ///
+    /// A file may hold several documents. A namespace that is defined again, there or in another file, is what
+    /// its last definition says, at the place of that one; the earlier ones are not looked at.
+    pub fn parse(files: &[(String, String)]) -> Self {
+        let files: Vec<_> =
+            files.iter().map(|(name, text)| (name.as_str(), definitions(name, text))).collect();
+        let namespaces = files.iter().flat_map(|(_, found)| &found.namespaces);
+        let mut standing = standings(namespaces.map(|(namespace, _)| namespace.as_str())).into_iter();
+        let mut config = Self::default();
+        let mut names = Names::default();
+        for (file, found) in files {
+            config.problems.extend(found.problems);
+            for ((namespace, node), standing) in found.namespaces.iter().zip(&mut standing) {
+                let mut problems = Vec::new();
+                let outcome = match standing {
+                    Standing::Replaced => continue,
+                    Standing::Only => namespace::read(namespace, node, file, &mut names, &mut problems),
+                    Standing::Replacing => {
+                        let mut at = At::new(file, String::new(), &mut config.problems);
+                        at.key(namespace)
+                            .warning("defined more than once", "this definition, the last one, counts");
+                        namespace::read(namespace, node, file, &mut names, &mut problems)
+                    }
+                };
+                match outcome {
+                    Outcome::Runs(query) => config.queries.push(query),
+                    Outcome::Disabled => config.disabled.push(namespace.clone()),
+                    Outcome::Off => {}
+                }
+                config.problems.extend(problems);
+            }
+        }
+        config
+    }
+}
+
+/// What one file defines, in its order and with repetitions.
+#[derive(Default)]
+struct Definitions {
+    namespaces: Vec<(String, Node)>,
+    problems: Vec<Problem>,
+}
+
+fn definitions(file: &str, text: &str) -> Definitions {
+    let mut found = Definitions::default();
+    let mut at = At::new(file, String::new(), &mut found.problems);
+    match Node::documents(text) {
+        Ok(documents) => {
+            if documents.iter().all(|document| *document == Node::Map(vec![])) {
+                at.warning("the file defines no query", "");
+            }
+            for document in documents {
+                match document {
+                    Node::Map(entries) => found.namespaces.extend(entries),
+                    _ => at.error("the file must be a map from namespaces to queries", ""),
+                }
+            }
+        }
+        Err(unreadable) => at.unreadable(unreadable),
+    }
+    found
 }
 
 /// One namespace of `queries.yml`.
@@ -77,6 +153,17 @@ pub enum Reading {
     HistogramArrays,
 }
 
+impl Reading {
+    /// The type of the family.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Gauge => Kind::Gauge,
+            Self::Counter => Kind::Counter,
+            Self::HistogramArrays => Kind::Histogram,
+        }
+    }
+}
+
 /// Something wrong or doubtful in a query file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -99,6 +186,9 @@ pub struct Problem {
 pub enum Severity {
     /// The namespace (or, without a place, the file) is disabled.
     Error,
+    /// Something is not understood and passed over; the rest of the namespace counts. A check of the files
+    /// fails on it as on an error, a scrape does not.
+    Ignored,
     /// Everything runs; the author may have meant something else.
     Warning,
 }

@@ -3,6 +3,7 @@
 pub mod config;
 pub mod exposition;
 pub mod metric;
+pub mod query_files;
 pub mod sampling;
 pub mod sql;
 pub mod table;

@@ -1,1 +1,255 @@
+//! Query files: what sound ones say, and every mistake with its place.
+//!
+//! Each `tests/queries/*/NAME.yml` has beside it `NAME.expected`: the problems, and what is left to run.
+//! `UPDATE_GOLDEN=1 cargo test` writes those anew.
 
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::{env, fs, io};
+
+use pg_lambda_exporter::config::{Config, Problem, Query, Severity, Usage};
+use proptest::prelude::*;
+
+fn parse(texts: &[&str]) -> Config {
+    let name = |index| format!("{index}.yml");
+    let files: Vec<_> = texts.iter().enumerate().map(|(i, text)| (name(i), (*text).to_owned())).collect();
+    Config::parse(&files)
+}
+
+fn line(problem: &Problem) -> String {
+    let severity = match problem.severity {
+        Severity::Error => "error",
+        Severity::Ignored => "ignored",
+        Severity::Warning => "warning",
+    };
+    format!("{severity}: {problem}\n")
+}
+
+fn describe(query: &Query) -> String {
+    let mut text = format!("query {} prefix {}", query.namespace, query.prefix);
+    for (name, value) in &query.labels {
+        let _ = write!(text, " {name}={value:?}");
+    }
+    if let Some(timeout) = query.timeout {
+        let _ = write!(text, " timeout {timeout:?}");
+    }
+    let _ = writeln!(text, "\n  {:?}", query.sql.as_str());
+    for column in &query.columns {
+        let _ = match &column.usage {
+            Usage::Discard => writeln!(text, "  {}: nothing", column.name),
+            Usage::Label(name) => writeln!(text, "  {}: label {name}", column.name),
+            Usage::Metric(m) => {
+                writeln!(text, "  {}: {:?} {} {:?}", column.name, m.reading, m.family, m.help)
+            }
+        };
+    }
+    text
+}
+
+/// The sound files in full, the others by their problems and the names of what they leave.
+fn report(config: &Config, in_full: bool) -> String {
+    let mut text: String = config.problems.iter().map(line).collect();
+    if in_full {
+        text.extend(config.queries.iter().map(describe));
+    } else {
+        let queries = config.queries.iter().map(|query| query.namespace.as_str());
+        let _ = writeln!(text, "runs: {:?}", queries.collect::<Vec<_>>());
+        let _ = writeln!(text, "disabled: {:?}", config.disabled);
+    }
+    text
+}
+
+fn files(folder: &str, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queries").join(folder);
+    let entries: Result<Vec<_>, _> = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
+    let mut files: Vec<_> = entries.map_err(|error: io::Error| error)?;
+    files.retain(|path| path.extension().is_some_and(|found| found == extension));
+    files.sort();
+    Ok(files)
+}
+
+/// The files whose report is not what is expected, and both.
+fn differences(folder: &str) -> io::Result<String> {
+    let mut differences = String::new();
+    for path in files(folder, "yml")? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let found = report(&Config::parse(&[(name.clone(), fs::read_to_string(&path)?)]), folder == "sound");
+        let expected = path.with_extension("expected");
+        if env::var_os("UPDATE_GOLDEN").is_some() {
+            fs::write(&expected, &found)?;
+        }
+        let expected = fs::read_to_string(&expected).unwrap_or_default();
+        if found != expected {
+            let _ = writeln!(differences, "--- {name} expected\n{expected}--- found\n{found}");
+        }
+    }
+    Ok(differences)
+}
+
+#[test]
+fn mistakes_are_reported_as_expected() {
+    assert_eq!(differences("mistakes").unwrap(), "", "UPDATE_GOLDEN=1 cargo test writes what is found");
+}
+
+#[test]
+fn sound_files_are_read_as_expected() {
+    assert_eq!(differences("sound").unwrap(), "", "UPDATE_GOLDEN=1 cargo test writes what is found");
+}
+
+#[test]
+fn every_expectation_has_its_file_and_says_that_it_is_a_mistake() {
+    let mut expectations = 0;
+    for expected in files("mistakes", "expected").unwrap() {
+        assert!(expected.with_extension("yml").exists(), "{}", expected.display());
+        let text = fs::read_to_string(&expected).unwrap();
+        assert!(["error: ", "ignored: ", "warning: "].iter().any(|word| text.starts_with(word)), "{text}");
+        expectations += 1;
+    }
+    assert_eq!(expectations, files("mistakes", "yml").unwrap().len());
+    assert!(expectations > 30);
+    for expected in files("sound", "expected").unwrap() {
+        assert!(!fs::read_to_string(&expected).unwrap().contains("error: "), "{}", expected.display());
+    }
+}
+
+#[test]
+fn five_mistakes_in_five_namespaces_leave_the_sixth() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queries/mistakes/five_mistakes.yml");
+    let config = parse(&[&fs::read_to_string(path).unwrap()]);
+    assert_eq!(config.disabled.len(), 5);
+    for (problem, namespace) in config.problems.iter().zip(&config.disabled) {
+        assert_eq!(problem.severity, Severity::Error);
+        assert!(problem.place.starts_with(namespace.as_str()), "{problem}");
+    }
+    assert_eq!(config.problems.len(), 5);
+    assert_eq!(config.queries.len(), 1);
+}
+
+#[test]
+fn a_later_file_replaces_a_namespace_and_switches_another_off() {
+    let config = parse(&[
+        "a: {query: SELECT 1, usage: typo}\nb: {query: SELECT 2}\nc: {query: COMMIT}",
+        "d: {query: SELECT 4}\na: {query: SELECT 11}\nc: {query: ''}",
+    ]);
+    let found: Vec<_> = config.queries.iter().map(|q| (q.namespace.as_str(), q.sql.as_str())).collect();
+    assert_eq!(found, [("b", "SELECT 2"), ("d", "SELECT 4"), ("a", "SELECT 11")]);
+    let problems: Vec<_> =
+        config.problems.iter().map(|p| (p.severity, p.file.as_str(), p.place.as_str())).collect();
+    assert_eq!(problems, [(Severity::Warning, "1.yml", "a"), (Severity::Warning, "1.yml", "c")]);
+    assert!(config.disabled.is_empty());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_touch_the_others() {
+    let config = parse(&["a: {query: SELECT 1}", "b: {query: [}", "c: {query: SELECT 3}"]);
+    assert_eq!(report(&config, false).lines().next_back(), Some("disabled: []"));
+    assert_eq!(config.queries.len(), 2);
+    let problem = &config.problems[0];
+    assert_eq!((problem.file.as_str(), problem.line, problem.place.as_str()), ("1.yml", Some(1), ""));
+    assert_eq!((problem.severity, config.problems.len()), (Severity::Error, 1));
+}
+
+#[test]
+fn a_disabled_namespace_takes_no_names() {
+    let config = parse(&["
+a: {query: COMMIT, metrics: [{x: {usage: GAUGE}}], name: same}
+b: {query: SELECT 1, metrics: [{x: {usage: COUNTER}}], name: same}
+c: {query: SELECT 1, metrics: [{x: {usage: GAUGE}}], name: same}
+"]);
+    assert_eq!(config.disabled, ["a", "c"]);
+    assert_eq!(config.queries[0].namespace, "b");
+}
+
+/// Lines that are made of what the format is made of, right or wrong.
+fn yaml_like() -> impl Strategy<Value = String> {
+    let pieces = proptest::sample::select(vec![
+        "a:",
+        "query:",
+        "metrics:",
+        "usage:",
+        "labels:",
+        "name:",
+        "timeout:",
+        "  ",
+        "    ",
+        "- ",
+        "\n",
+        "\n",
+        "\n  ",
+        "\n    ",
+        "GAUGE",
+        "LABEL",
+        "HISTOGRAM",
+        "COUNTER",
+        "SELECT 1",
+        "COMMIT",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "&x ",
+        "*x",
+        "<<: ",
+        "|",
+        ">",
+        "'",
+        "\"",
+        "#",
+        "!t ",
+        "---\n",
+        "null",
+        "~",
+        "1",
+        "2s",
+        "le",
+        "\t",
+        "\r\n",
+        "? ",
+        ": ",
+        "é",
+    ]);
+    proptest::collection::vec(pieces, 0..40).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_a_config(text in any::<String>()) {
+        parse(&[&text]);
+    }
+
+    #[test]
+    fn a_namespace_runs_or_has_an_error(text in yaml_like()) {
+        let config = parse(&[&text, "z: {query: SELECT 1}"]);
+        prop_assert!(config.queries.iter().chain(None).any(|query| query.namespace == "z"));
+        let is_in = |problem: &Problem, namespace: &str| {
+            problem.place.starts_with(namespace) || problem.place.starts_with(&format!("{namespace:?}"))
+        };
+        let errors = || config.problems.iter().filter(|problem| problem.severity == Severity::Error);
+        for namespace in &config.disabled {
+            prop_assert!(errors().any(|problem| is_in(problem, namespace)), "{}", namespace);
+        }
+        for problem in errors() {
+            let disables = config.disabled.iter().any(|namespace| is_in(problem, namespace));
+            prop_assert!(problem.place.is_empty() || disables, "{}", problem);
+        }
+    }
+
+    #[test]
+    fn texts_come_out_as_they_went_in(help in "\\PC*", value in "\\PC*", sql in "[a-z0-9 ]{1,9}") {
+        // JSON is YAML, and serde_json's quoting is not what is tested here.
+        let file = serde_json::json!({"q": {
+            "query": sql,
+            "labels": {"l": value},
+            "metrics": [{"v": {"usage": "gauge", "description": help}}],
+        }});
+        let config = parse(&[&file.to_string()]);
+        prop_assert_eq!(&config.problems, &[]);
+        for query in &config.queries {
+            prop_assert_eq!(query.sql.as_str(), &sql);
+            prop_assert_eq!(&query.labels[0].1, &value);
+            let Usage::Metric(metric) = &query.columns[0].usage else { unreachable!() };
+            prop_assert_eq!(&metric.help, &help);
+        }
+    }
+}

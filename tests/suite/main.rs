@@ -7,3 +7,4 @@ mod http;
 mod lambda;
 mod layers;
 mod secrets;
+mod sql;

@@ -1,0 +1,138 @@
+//! Which families may stand in one exposition: the names that they and their samples take in either format,
+//! and who took a name first.
+
+use std::collections::HashMap;
+
+use super::Reading;
+use crate::metric::{Kind, MetricName};
+
+/// The names that are taken, and by which family of which namespace.
+#[derive(Debug, Default)]
+pub(super) struct Names(HashMap<String, Owner>);
+
+#[derive(Debug, Clone)]
+struct Owner {
+    family: MetricName,
+    kind: Kind,
+    namespace: String,
+}
+
+/// Two families that cannot stand together.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Clash {
+    #[error("the name {0} is kept for the exporter's own metrics")]
+    Exporter(String),
+    #[error("metric {family} is a {here} here and a {there} in {namespace}")]
+    Kind { family: MetricName, here: &'static str, there: &'static str, namespace: String },
+    #[error("metrics {here} and {there} (in {namespace}) both need the name {name}")]
+    Sample { here: MetricName, there: MetricName, namespace: String, name: String },
+}
+
+impl Names {
+    /// Whether `family` can stand beside those that are here. The same family with the same type can: its
+    /// metrics then come from several queries.
+    pub(super) fn check(&self, family: &MetricName, reading: Reading) -> Result<(), Clash> {
+        let kind = reading.kind();
+        for name in claims(family, kind) {
+            if name == "pg_up" || name.starts_with("pg_exporter_") {
+                return Err(Clash::Exporter(name));
+            }
+            let Some(owner) = self.0.get(&name) else { continue };
+            let namespace = owner.namespace.clone();
+            if owner.family != *family {
+                let (here, there) = (family.clone(), owner.family.clone());
+                return Err(Clash::Sample { here, there, namespace, name });
+            }
+            if owner.kind != kind {
+                let (here, there) = (word(kind), word(owner.kind));
+                return Err(Clash::Kind { family: family.clone(), here, there, namespace });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the names of `family` that are still free.
+    pub(super) fn take(&mut self, family: &MetricName, reading: Reading, namespace: &str) {
+        let kind = reading.kind();
+        for name in claims(family, kind) {
+            let owner = Owner { family: family.clone(), kind, namespace: namespace.to_owned() };
+            self.0.entry(name).or_insert(owner);
+        }
+    }
+
+    /// Takes everything that `others` took.
+    pub(super) fn take_all(&mut self, others: Self) {
+        for (name, owner) in others.0 {
+            self.0.entry(name).or_insert(owner);
+        }
+    }
+}
+
+/// The names that no other family may have (OpenMetrics 1.0, "Suffixes"). A counter is there a family without
+/// its `_total`; one whose name lacks it is exposed as `unknown`, which has no suffixes.
+fn claims(family: &MetricName, kind: Kind) -> Vec<String> {
+    let (base, suffixes): (&str, &[&str]) = match (kind, family.as_str().strip_suffix("_total")) {
+        (Kind::Counter, Some(base)) => (base, &["", "_total", "_created"]),
+        (Kind::Histogram, _) => (family.as_str(), &["", "_bucket", "_sum", "_count", "_created"]),
+        (Kind::Counter | Kind::Gauge | Kind::Untyped, _) => (family.as_str(), &[""]),
+    };
+    suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
+}
+
+fn word(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+        Kind::Untyped => "untyped metric",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clash(first: (&str, Reading), second: (&str, Reading)) -> Option<String> {
+        let mut names = Names::default();
+        names.take(&MetricName::new(first.0).unwrap(), first.1, "pg_a");
+        names.check(&MetricName::new(second.0).unwrap(), second.1).err().map(|clash| clash.to_string())
+    }
+
+    #[test]
+    fn families_meet_through_their_suffixes() {
+        use Reading::{Counter, Gauge, HistogramArrays as Histogram};
+        let table = [
+            (("x", Gauge), ("x", Gauge), None),
+            (("x", Histogram), ("x", Histogram), None),
+            (("x", Gauge), ("x_count", Gauge), None),
+            (("x", Counter), ("x_total", Gauge), None),
+            (("x_total", Gauge), ("x", Gauge), None),
+            (("x", Histogram), ("x_info", Gauge), None),
+            (("x", Gauge), ("x", Counter), Some("x is a counter here and a gauge in pg_a")),
+            (
+                ("x", Histogram),
+                ("x_count", Gauge),
+                Some("x_count and x (in pg_a) both need the name x_count"),
+            ),
+            (("x_sum", Counter), ("x", Histogram), Some("x and x_sum (in pg_a) both need the name x_sum")),
+            (("x", Histogram), ("x_bucket", Histogram), Some("both need the name x_bucket")),
+            (("x_total", Counter), ("x", Gauge), Some("x and x_total (in pg_a) both need the name x")),
+            (("x_created", Gauge), ("x_total", Counter), Some("both need the name x_created")),
+            (("x_total", Counter), ("x", Histogram), Some("both need the name x")),
+            (("y", Gauge), ("pg_up", Gauge), Some("the name pg_up is kept")),
+            (("y", Gauge), ("pg_up_total", Counter), Some("the name pg_up is kept")),
+            (("y", Gauge), ("pg_exporter_x", Gauge), Some("the name pg_exporter_x is kept")),
+            (("y", Gauge), ("pg_exporter", Histogram), Some("the name pg_exporter_bucket is kept")),
+            (("y", Gauge), ("pg_exporter", Gauge), None),
+        ];
+        for (first, second, expected) in table {
+            let found = clash(first, second);
+            match expected {
+                None => assert_eq!(found, None, "{first:?} {second:?}"),
+                Some(part) => {
+                    assert!(found.as_ref().is_some_and(|text| text.contains(part)), "{found:?} {part}")
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Where a reader is in a file, what it finds there, and what it has to say about it.
+
+use std::collections::HashMap;
+
+use super::node::{Node, Unreadable};
+use super::{Problem, Severity};
+
+/// A place in a file, and where the problems go that are found there.
+pub(super) struct At<'p> {
+    file: &'p str,
+    place: String,
+    problems: &'p mut Vec<Problem>,
+}
+
+impl<'p> At<'p> {
+    pub(super) fn new(file: &'p str, place: String, problems: &'p mut Vec<Problem>) -> Self {
+        Self { file, place, problems }
+    }
+
+    /// The entry `key` of the map here.
+    pub(super) fn key(&mut self, key: &str) -> At<'_> {
+        let plain = !key.is_empty() && !key.contains(char::is_control);
+        let key = if plain { key.to_owned() } else { format!("{key:?}") };
+        let place = if self.place.is_empty() { key } else { format!("{}.{key}", self.place) };
+        At::new(self.file, place, self.problems)
+    }
+
+    /// An item of the list here, counted from 0.
+    pub(super) fn item(&mut self, index: usize) -> At<'_> {
+        At::new(self.file, format!("{}[{index}]", self.place), self.problems)
+    }
+
+    /// Another place, which [`Self::place`] told earlier.
+    pub(super) fn elsewhere(&mut self, place: &str) -> At<'_> {
+        At::new(self.file, place.to_owned(), self.problems)
+    }
+
+    pub(super) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(super) fn error(&mut self, message: impl Into<String>, hint: impl Into<String>) {
+        self.report(Severity::Error, message.into(), hint.into(), None);
+    }
+
+    pub(super) fn ignored(&mut self, message: impl Into<String>, hint: impl Into<String>) {
+        self.report(Severity::Ignored, message.into(), hint.into(), None);
+    }
+
+    pub(super) fn warning(&mut self, message: impl Into<String>, hint: impl Into<String>) {
+        self.report(Severity::Warning, message.into(), hint.into(), None);
+    }
+
+    pub(super) fn unreadable(&mut self, why: Unreadable) {
+        self.report(Severity::Error, why.message, why.hint.to_owned(), why.line);
+    }
+
+    fn report(&mut self, severity: Severity, message: String, hint: String, line: Option<usize>) {
+        let (file, place) = (self.file.to_owned(), self.place.clone());
+        self.problems.push(Problem { severity, file, place, line, message, hint });
+    }
+
+    /// The text of a scalar. Nothing, `null` and `~` are the empty text.
+    pub(super) fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
+        match node {
+            Node::Null => Some(""),
+            Node::Scalar(text) => Some(text),
+            Node::List(_) => self.unexpected("text", "a list", ""),
+            Node::Map(_) => self.unexpected("text", "a map", "quote text that holds ': ' or begins with {"),
+        }
+    }
+
+    /// The entries of a map. Nothing is an empty map.
+    pub(super) fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(String, Node)]> {
+        match node {
+            Node::Null => Some(&[]),
+            Node::Map(entries) => Some(entries),
+            Node::Scalar(_) => self.unexpected("a map", "text", "check the indentation and the colons"),
+            Node::List(_) => self.unexpected("a map", "a list", ""),
+        }
+    }
+
+    /// The entries of the map here, of equal keys only the last.
+    pub(super) fn unique<'n>(&mut self, entries: &'n [(String, Node)]) -> Vec<(&'n str, &'n Node)> {
+        let standings = standings(entries.iter().map(|(name, _)| name.as_str()));
+        let mut unique = Vec::new();
+        for ((name, node), standing) in entries.iter().zip(standings) {
+            match standing {
+                Standing::Replaced => continue,
+                Standing::Replacing => self.key(name).warning("stands more than once", "the last one counts"),
+                Standing::Only => {}
+            }
+            unique.push((name.as_str(), node));
+        }
+        unique
+    }
+
+    /// The items of a list. Nothing is an empty list.
+    pub(super) fn list<'n>(&mut self, node: &'n Node) -> Option<&'n [Node]> {
+        match node {
+            Node::Null => Some(&[]),
+            Node::List(items) => Some(items),
+            Node::Scalar(_) => self.unexpected("a list", "text", ""),
+            Node::Map(_) => self.unexpected("a list", "a map", "write '- ' before each item"),
+        }
+    }
+
+    fn unexpected<T>(&mut self, expected: &str, found: &str, hint: &str) -> Option<T> {
+        self.error(format!("must be {expected}, not {found}"), hint);
+        None
+    }
+}
+
+/// A key of a map and how its value is read into `T`.
+pub(super) struct Key<T> {
+    pub(super) name: &'static str,
+    pub(super) read: fn(&mut T, &Node, &mut At<'_>),
+}
+
+/// Reads the entries of a map by their keys. Unknown keys are passed over; of equal keys the last one counts.
+pub(super) fn read_keys<T>(entries: &[(String, Node)], keys: &[Key<T>], into: &mut T, at: &mut At<'_>) {
+    for (name, node) in at.unique(entries) {
+        let mut at = at.key(name);
+        match keys.iter().find(|key| key.name == name) {
+            Some(key) => (key.read)(into, node, &mut at),
+            None => {
+                let names = keys.iter().map(|key| key.name);
+                at.ignored("unknown key", did_you_mean(name, names));
+            }
+        }
+    }
+}
+
+/// What a name is among equal ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    Only,
+    /// A later one counts instead.
+    Replaced,
+    /// The last of several.
+    Replacing,
+}
+
+/// The standing of each name, in their order.
+pub(super) fn standings<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec<Standing> {
+    let mut totals: HashMap<&str, usize> = HashMap::new();
+    for name in names.clone() {
+        *totals.entry(name).or_default() += 1;
+    }
+    let mut seen: HashMap<&str, usize> = HashMap::new();
+    let standing = |name| {
+        let total = totals.get(name).copied().unwrap_or_default();
+        let count = seen.entry(name).or_default();
+        *count += 1;
+        match (total, *count) {
+            (1, _) => Standing::Only,
+            (total, count) if count == total => Standing::Replacing,
+            _ => Standing::Replaced,
+        }
+    };
+    names.map(standing).collect()
+}
+
+/// `did you mean usage?`, or nothing where no name comes near.
+pub(super) fn did_you_mean<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> String {
+    /// Longer words are no misspelt keys, and comparing takes memory by their length.
+    const LONGEST: usize = 32;
+    if word.len() > LONGEST {
+        return String::new();
+    }
+    let word = word.to_lowercase();
+    let distance = |name: &str| strsim::damerau_levenshtein(&word, &name.to_lowercase());
+    let nearest = names.map(|name| (distance(name), name)).min();
+    match nearest {
+        Some((distance, name)) if distance <= (name.len() / 3).max(1) => format!("did you mean {name}?"),
+        _ => String::new(),
+    }
+}
