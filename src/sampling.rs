@@ -11,6 +11,7 @@ mod histogram;
 mod label_sets;
 mod merge;
 mod number;
+mod reading;
 mod time;
 
 use columns::{Columns, Fate};
@@ -59,16 +60,17 @@ pub fn sample(query: &Query, table: &Table) -> Result<Sampled, MissingLabel> {
     let mut families: Vec<Open> =
         families.into_iter().map(|family| Open::new(family, table.row_count())).collect();
     for row in table.rows() {
-        let Some((number, labels)) = labels.of(&row).map(|labels| sets.number(labels)) else {
+        let Some(labels) = labels.labels(&row) else {
             metrics.iter_mut().for_each(|column| column.dropped.add(Reason::Label));
             continue;
         };
+        let label_set = sets.number(&labels);
         for column in &mut metrics {
             let outcome = match &column.fate {
                 Fate::Drop(reason) => Err(*reason),
                 Fate::Sample { family, reading } => reading.of(&row).and_then(|(value, dropped_parts)| {
                     let open = families.get_mut(*family).ok_or(Reason::Invalid)?;
-                    open.push(number, Metric { labels: labels.clone(), value })?;
+                    open.push(label_set, Metric { labels: labels.clone(), value })?;
                     column.dropped += dropped_parts;
                     Ok(())
                 }),

@@ -1,7 +1,7 @@
 //! A histogram in one row: an array of bounds, one of cumulative counts, the sum and the count.
 
-use super::columns::{Row, cell};
 use super::dropped::{Dropped, Reason};
+use super::reading::{Row, cell};
 use super::{array, number};
 use crate::metric::{Bucket, Histogram};
 

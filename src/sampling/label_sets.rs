@@ -35,9 +35,9 @@ impl Hash for Identity {
 pub(super) struct LabelSets(HashMap<Identity, usize>);
 
 impl LabelSets {
-    /// The number of these labels, which is new unless there is an identical set, and the labels.
-    pub(super) fn number(&mut self, labels: Labels) -> (usize, Labels) {
+    /// The number of these labels, which is new unless there was an identical set.
+    pub(super) fn number(&mut self, labels: &Labels) -> usize {
         let new = self.0.len();
-        (*self.0.entry(Identity::of(&labels)).or_insert(new), labels)
+        *self.0.entry(Identity::of(labels)).or_insert(new)
     }
 }
