@@ -1,10 +1,15 @@
 //! The integration tests: one program, so that all of them share one PostgreSQL server.
 
+#![cfg(test)] // so that Clippy takes the functions beside the tests for tests too
+
 mod config;
 mod database;
 mod golden;
 mod http;
 mod lambda;
 mod layers;
+mod pgbouncer;
+mod postgres;
 mod secrets;
 mod sql;
+mod tls;
