@@ -20,6 +20,7 @@ run: build ## Scrape a live PostgreSQL through API Gateway and Lambda on this ma
 
 watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code changes, until Ctrl-C
 	@demo/packages.sh postgresql
+	cargo build --locked
 	@python3 -m demo.watch
 
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
