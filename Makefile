@@ -36,7 +36,7 @@ lint: ## Check format and lints
 	cargo clippy --locked --all-targets -- -D warnings
 
 build: $(VENV)/run ## Build the package for Lambda, target/lambda/pg-lambda-exporter/bootstrap.zip
-	cargo lambda build --release --locked --skip-target-check --output-format zip --lambda-dir target/lambda
+	cargo lambda build --release --locked --skip-target-check --lambda-dir target/lambda
 
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 
