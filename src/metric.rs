@@ -43,6 +43,17 @@ impl MetricName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name without `_total`, which OpenMetrics demands at the end of a counter's sample and refuses at the
+    /// end of its family's name.
+    pub fn without_total(&self) -> Option<&str> {
+        self.0.strip_suffix("_total").filter(|base| !base.is_empty())
+    }
+}
+
+/// Whether the exporter's own metrics have this name, or may have it one day.
+fn is_own(name: &str) -> bool {
+    name == "pg_up" || name.starts_with("pg_exporter_")
 }
 
 impl LabelName {
@@ -86,9 +97,9 @@ impl fmt::Display for LabelName {
     }
 }
 
-/// The label set of one metric, sorted by name, each name once.
+/// The label set of one metric, sorted by name, each name once. Cheap to clone: the metrics of a row share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Labels(Box<[(LabelName, Box<str>)]>);
+pub struct Labels(Arc<[(LabelName, Box<str>)]>);
 
 impl Labels {
     /// Sorts the pairs by name.
@@ -100,7 +111,7 @@ impl Labels {
         let twice = pairs.iter().zip(pairs.iter().skip(1)).find(|((a, _), (b, _))| a == b);
         match twice {
             Some(((name, _), _)) => Err(name.clone()),
-            None => Ok(Self(pairs.into_boxed_slice())),
+            None => Ok(Self(pairs.into())),
         }
     }
 
@@ -126,6 +137,25 @@ pub enum Kind {
     Histogram,
     /// Nothing is known of it: `untyped` in 0.0.4, `unknown` in OpenMetrics.
     Untyped,
+}
+
+impl Kind {
+    /// Every name that a family of this type keeps from all others: the family's in either format, its samples',
+    /// and those that OpenMetrics lets it generate (1.0, "MetricFamily", "Suffixes"). Two families that share one
+    /// of them are refused by OpenMetrics parsers.
+    pub fn claimed_names(self, name: &MetricName) -> Vec<String> {
+        let (base, suffixes): (&str, &[&str]) = match (self, name.without_total()) {
+            (Self::Counter, Some(base)) => (base, &["", "_total", "_created"]),
+            (Self::Histogram, _) => (name.as_str(), &["", "_bucket", "_count", "_sum", "_created"]),
+            (Self::Counter | Self::Gauge | Self::Untyped, _) => (name.as_str(), &[""]),
+        };
+        suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
+    }
+
+    /// Whether one of the [claimed names](Self::claimed_names) belongs to the exporter's own metrics.
+    pub fn claims_own_name(self, name: &MetricName) -> bool {
+        self.claimed_names(name).iter().any(|claimed| is_own(claimed))
+    }
 }
 
 /// All metrics of one name.
@@ -155,8 +185,8 @@ pub struct Metric {
 pub enum Value {
     /// Of a counter, a gauge or an untyped metric.
     Number(f64),
-    /// Of a histogram.
-    Histogram(Histogram),
+    /// Of a histogram; boxed, so that the many metrics that are numbers stay small.
+    Histogram(Box<Histogram>),
 }
 
 /// A cumulative histogram.
@@ -197,6 +227,27 @@ mod tests {
         assert!(LabelName::new("_datname").is_ok());
         assert_eq!(LabelName::new("__name__"), Err(InvalidName::Reserved));
         assert_eq!(LabelName::new("a:b"), Err(InvalidName::Character(':')));
+    }
+
+    #[test]
+    fn a_family_claims_the_names_that_openmetrics_lets_it_generate() {
+        let claims = |kind: Kind, name| kind.claimed_names(&MetricName::new(name).unwrap());
+        assert_eq!(claims(Kind::Gauge, "x_total"), ["x_total"]);
+        assert_eq!(claims(Kind::Counter, "x"), ["x"]);
+        assert_eq!(claims(Kind::Counter, "x_total"), ["x", "x_total", "x_created"]);
+        assert_eq!(claims(Kind::Counter, "_total"), ["_total"]);
+        assert_eq!(claims(Kind::Histogram, "x"), ["x", "x_bucket", "x_count", "x_sum", "x_created"]);
+    }
+
+    #[test]
+    fn names_of_the_exporter_itself_are_known() {
+        let own = |kind: Kind, name| kind.claims_own_name(&MetricName::new(name).unwrap());
+        assert!(
+            own(Kind::Gauge, "pg_up")
+                && own(Kind::Counter, "pg_up_total")
+                && own(Kind::Gauge, "pg_exporter_x")
+        );
+        assert!(!own(Kind::Gauge, "pg_up_x") && !own(Kind::Gauge, "pg_exporter"));
     }
 
     #[test]

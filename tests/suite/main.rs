@@ -1,5 +1,7 @@
 //! The integration tests: one program, so that all of them share one PostgreSQL server.
 
+#![cfg(test)]
+
 mod config;
 mod database;
 mod golden;
@@ -7,3 +9,5 @@ mod http;
 mod lambda;
 mod layers;
 mod secrets;
+mod secrets_manager;
+mod sql;

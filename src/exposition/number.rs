@@ -1,0 +1,100 @@
+//! Floats as text that reads back as the same float, in the fewest digits.
+
+use std::fmt::Write as _;
+
+/// From here on a value is written with an exponent.
+const VALUE_PLAIN_BELOW: f64 = 1e15;
+
+/// From here on a bound is: Go's shortest `%g`, the shape that OpenMetrics (1.0, "Considerations: Canonical
+/// Numbers") wants of `le`, and other exporters write. A bound's text is part of its series' identity.
+const BOUND_PLAIN_BELOW: f64 = 1e6;
+
+/// A sample's value: `NaN`, `+Inf`, `-Inf`, `123456789`, `1e+15`.
+pub(super) fn push_value(out: &mut String, value: f64) {
+    push(out, value, VALUE_PLAIN_BELOW);
+}
+
+/// A finite `le` or `quantile` in 0.0.4: `1`, `0.5`, `1e+06`.
+pub(super) fn text_bound(bound: f64) -> String {
+    let mut text = String::new();
+    push(&mut text, bound, BOUND_PLAIN_BELOW);
+    text
+}
+
+/// The same in OpenMetrics, where it is visibly a float: `1.0`, `0.5`, `1e+06`.
+pub(super) fn openmetrics_bound(bound: f64) -> String {
+    let mut text = text_bound(bound);
+    if !text.contains(['.', 'e']) {
+        text.push_str(".0");
+    }
+    text
+}
+
+fn push(out: &mut String, value: f64, plain_below: f64) {
+    let magnitude = value.abs();
+    // Writing to a String does not fail.
+    let _ = if value.is_nan() {
+        out.write_str("NaN")
+    } else if value.is_infinite() {
+        out.write_str(if value > 0.0 { "+Inf" } else { "-Inf" })
+    } else if magnitude == 0.0 || (1e-4..plain_below).contains(&magnitude) {
+        write!(out, "{value}")
+    } else {
+        let scientific = format!("{value:e}");
+        let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+        let exponent: i16 = exponent.parse().unwrap_or(0);
+        write!(out, "{digits}e{exponent:+03}")
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value(value: f64) -> String {
+        let mut text = String::new();
+        push_value(&mut text, value);
+        text
+    }
+
+    #[test]
+    fn values_are_short_and_readable() {
+        for (number, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (1.0, "1"),
+            (0.1, "0.1"),
+            (123_456_789.0, "123456789"),
+            (1_577_934_245.678, "1577934245.678"),
+            (999_999_999_999_999.0, "999999999999999"),
+            (1e15, "1e+15"),
+            (9_007_199_254_740_992.0, "9.007199254740992e+15"),
+            (-1.5e300, "-1.5e+300"),
+            (0.0001, "0.0001"),
+            (0.00001, "1e-05"),
+            (5e-324, "5e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (f64::INFINITY, "+Inf"),
+            (f64::NEG_INFINITY, "-Inf"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(value(number), text);
+        }
+    }
+
+    #[test]
+    fn bounds_are_written_as_go_writes_them() {
+        for (number, text, openmetrics) in [
+            (1.0, "1", "1.0"),
+            (0.005, "0.005", "0.005"),
+            (-2.0, "-2", "-2.0"),
+            (0.0, "0", "0.0"),
+            (100_000.0, "100000", "100000.0"),
+            (1e6, "1e+06", "1e+06"),
+            (1_234_567.0, "1.234567e+06", "1.234567e+06"),
+            (1e-5, "1e-05", "1e-05"),
+        ] {
+            assert_eq!((&*text_bound(number), &*openmetrics_bound(number)), (text, openmetrics));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! What became no sample, counted by reason.
+
+use std::iter::Sum;
+use std::ops::AddAssign;
+
+/// How many metrics were dropped, by reason. A metric counts once, however many samples it would have had; an
+/// element or a part of a histogram that is dropped alone counts once too.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Dropped {
+    /// NULL.
+    pub null: u64,
+    /// Text that its column's usage cannot read.
+    pub unparsable: u64,
+    /// A second metric of one name and label set.
+    pub duplicate: u64,
+    /// A row or column that has no sound label set.
+    pub label: u64,
+    /// Read, but nothing that the formats allow: a value, a name, or a clash of names.
+    pub invalid: u64,
+}
+
+/// Why a metric was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    Null,
+    Unparsable,
+    Duplicate,
+    Label,
+    Invalid,
+}
+
+impl Dropped {
+    /// The counts under the names that they have as values of the label `reason`; also those that are 0.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let Self { null, unparsable, duplicate, label, invalid } = *self;
+        [
+            ("null", null),
+            ("unparsable", unparsable),
+            ("duplicate", duplicate),
+            ("label", label),
+            ("invalid", invalid),
+        ]
+        .into_iter()
+    }
+
+    pub(super) fn add(&mut self, reason: Reason) {
+        *match reason {
+            Reason::Null => &mut self.null,
+            Reason::Unparsable => &mut self.unparsable,
+            Reason::Duplicate => &mut self.duplicate,
+            Reason::Label => &mut self.label,
+            Reason::Invalid => &mut self.invalid,
+        } += 1;
+    }
+}
+
+impl AddAssign for Dropped {
+    fn add_assign(&mut self, other: Self) {
+        self.null += other.null;
+        self.unparsable += other.unparsable;
+        self.duplicate += other.duplicate;
+        self.label += other.label;
+        self.invalid += other.invalid;
+    }
+}
+
+impl Sum for Dropped {
+    fn sum<I: Iterator<Item = Self>>(parts: I) -> Self {
+        let mut sum = Self::default();
+        parts.for_each(|part| sum += part);
+        sum
+    }
+}

@@ -1,0 +1,97 @@
+//! The results of all queries in one exposition, in which a name means one thing.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
+use super::dropped::{Dropped, Reason};
+use super::label_sets::Identity;
+use crate::metric::{Family, Kind, Metric, MetricName};
+
+/// Puts the families of all queries, in their order, into one exposition.
+///
+/// Families of one name and type become one, at the place of the first and with its HELP; of two metrics with one
+/// label set the first stays and the other is a duplicate of its query.
+///
+/// A family that claims a name which another family has [claimed](Kind::claimed_names), or one of the exporter's
+/// own, is dropped, and its metrics are invalid ones of its query. Declared families claim their names before
+/// undeclared columns do, even while they have no metrics; otherwise the first claim counts.
+///
+/// Families without metrics are left out. The counts come back with what was dropped here added to them.
+pub fn merge(results: Vec<(Vec<Family>, Dropped)>) -> (Vec<Family>, Vec<Dropped>) {
+    let claims = Claims::of(results.iter().flat_map(|(families, _)| families));
+    let mut merged = Merged::default();
+    let dropped = results
+        .into_iter()
+        .map(|(families, mut dropped)| {
+            for family in families {
+                if claims.hold(&family) {
+                    merged.add(family, &mut dropped);
+                } else {
+                    family.metrics.iter().for_each(|_| dropped.add(Reason::Invalid));
+                }
+            }
+            dropped
+        })
+        .collect();
+    let families = merged.families.into_iter().filter(|family| !family.metrics.is_empty()).collect();
+    (families, dropped)
+}
+
+/// Which family a name belongs to.
+struct Claims(HashMap<String, (MetricName, Kind)>);
+
+impl Claims {
+    fn of<'a>(families: impl Iterator<Item = &'a Family> + Clone) -> Self {
+        let mut claims = Self(HashMap::new());
+        let (undeclared, declared): (Vec<_>, Vec<_>) =
+            families.partition(|family| family.kind == Kind::Untyped);
+        declared.into_iter().chain(undeclared).for_each(|family| claims.claim(family));
+        claims
+    }
+
+    fn claim(&mut self, family: &Family) {
+        let names = family.kind.claimed_names(&family.name);
+        let is_taken = names.iter().any(|name| self.0.contains_key(name));
+        if !is_taken && !family.kind.claims_own_name(&family.name) {
+            let owner = (family.name.clone(), family.kind);
+            self.0.extend(names.into_iter().map(|name| (name, owner.clone())));
+        }
+    }
+
+    fn hold(&self, family: &Family) -> bool {
+        self.0
+            .get(family.name.as_str())
+            .is_some_and(|(name, kind)| *name == family.name && *kind == family.kind)
+    }
+}
+
+#[derive(Default)]
+struct Merged {
+    families: Vec<Family>,
+    places: HashMap<MetricName, usize>,
+    /// The label sets of the families that came from more than one query.
+    seen: HashMap<usize, HashSet<Identity>>,
+}
+
+impl Merged {
+    fn add(&mut self, family: Family, dropped: &mut Dropped) {
+        let place = match self.places.entry(family.name.clone()) {
+            Entry::Occupied(place) => *place.get(),
+            Entry::Vacant(place) => {
+                place.insert(self.families.len());
+                self.families.push(family);
+                return;
+            }
+        };
+        let Some(first) = self.families.get_mut(place) else { return };
+        let identity = |metric: &Metric| Identity::of(&metric.labels);
+        let seen = self.seen.entry(place).or_insert_with(|| first.metrics.iter().map(identity).collect());
+        for metric in family.metrics {
+            if seen.insert(identity(&metric)) {
+                first.metrics.push(metric);
+            } else {
+                dropped.add(Reason::Duplicate);
+            }
+        }
+    }
+}

@@ -1,0 +1,249 @@
+//! SQL that is refused, sent, and sent with a change.
+
+use pg_lambda_exporter::sql::{Refusal, Sql, SqlProblem};
+use proptest::prelude::*;
+
+/// What the SQL is sent as, or the first words of the statement that is refused, with its line.
+fn outcome(text: &str) -> Result<String, (String, usize)> {
+    match Sql::parse(text) {
+        Ok(sql) => Ok(sql.as_str().to_owned()),
+        Err(SqlProblem::Refused { command, line, .. }) => Err((command.to_owned(), line)),
+        Err(other) => Err((other.to_string(), 0)),
+    }
+}
+
+#[test]
+fn statements_that_end_the_transaction_or_outlive_the_query_are_refused() {
+    let table = [
+        ("COMMIT", "COMMIT", 1),
+        ("select 1; commit", "COMMIT", 1),
+        ("SELECT 1;\n;\n/* x */ CoMmIt AND CHAIN;", "COMMIT", 3),
+        ("SELECT 1;--\n--\nEND", "END", 3),
+        ("begin", "BEGIN", 1),
+        ("BEGIN READ WRITE; SELECT 1", "BEGIN", 1),
+        ("START TRANSACTION", "START", 1),
+        ("ROLLBACK", "ROLLBACK", 1),
+        ("ABORT", "ABORT", 1),
+        ("SAVEPOINT a", "SAVEPOINT", 1),
+        ("RELEASE a", "RELEASE", 1),
+        ("PREPARE TRANSACTION 'a'", "PREPARE", 1),
+        ("PREPARE a AS SELECT 1", "PREPARE", 1),
+        ("EXECUTE a", "EXECUTE", 1),
+        ("DEALLOCATE ALL", "DEALLOCATE", 1),
+        ("LISTEN a", "LISTEN", 1),
+        ("UNLISTEN *", "UNLISTEN", 1),
+        ("NOTIFY a", "NOTIFY", 1),
+        ("LOAD 'auto_explain'", "LOAD", 1),
+        ("COPY (SELECT 1) TO STDOUT", "COPY", 1),
+        ("DISCARD ALL", "DISCARD", 1),
+        ("RESET ALL", "RESET", 1),
+        ("SET TRANSACTION READ WRITE", "SET TRANSACTION", 1),
+        ("SET/**/LOCAL--\nTRANSACTION READ WRITE", "SET TRANSACTION", 1),
+        ("SET SESSION work_mem = '1MB'", "SET SESSION", 1),
+        ("SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", "SET SESSION", 1),
+        ("SET SESSION AUTHORIZATION a", "SET SESSION", 1),
+        ("SET LOCAL SESSION AUTHORIZATION a", "SET SESSION", 1),
+        ("DECLARE c BINARY INSENSITIVE NO SCROLL CURSOR WITH HOLD FOR SELECT 1", "DECLARE … WITH HOLD", 1),
+        ("SELECT '\\'; COMMIT; --'", "COMMIT", 1),
+        ("SELECT E'a'\n'\\'' ; COMMIT", "COMMIT", 2),
+        ("SELECT a$b$; COMMIT; SELECT a$b$", "COMMIT", 1),
+        ("SELECT (1; COMMIT", "COMMIT", 1),
+        (
+            "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT 2; END; SELECT 1",
+            "END",
+            1,
+        ),
+    ];
+    for (text, command, line) in table {
+        assert_eq!(outcome(text), Err((command.to_owned(), line)), "{text}");
+    }
+}
+
+#[test]
+fn everything_else_is_sent_as_it_is() {
+    for text in [
+        "SELECT 1",
+        " ; SELECT 1 ; ; VALUES (1) ;\r\n",
+        "SELECT 'a; COMMIT'",
+        "SELECT ';'';COMMIT;'",
+        "SELECT E'\\'; COMMIT; --'",
+        "SELECT E'a'\n 'b\\'; COMMIT; --'",
+        "SELECT \"; COMMIT; \"\"\"",
+        "SELECT U&'\\0041; COMMIT'",
+        "SELECT $$; COMMIT; $$",
+        "DO $body$ BEGIN PERFORM 1; END $body$",
+        "SELECT 1 /* ; COMMIT; /* */ ; COMMIT */",
+        "-- COMMIT;\nSELECT 1",
+        "SELECT 1 AS commit, begin FROM \"END\"",
+        "\"COMMIT\"",
+        "SELECT CASE WHEN true THEN 1 END",
+        "commitment",
+        "SET LOCAL work_mem = '8MB'; SELECT 1",
+        "set local role pg_monitor",
+        "SET LOCAL transaction_read_only = off",
+        "SET CONSTRAINTS ALL DEFERRED",
+        "DECLARE c CURSOR WITHOUT HOLD FOR WITH hold AS (SELECT 1) SELECT * FROM hold; FETCH ALL FROM c",
+        "WITH x AS (SELECT 1) SELECT * FROM x",
+        "EXPLAIN ANALYZE SELECT 1",
+        "SHOW all",
+    ] {
+        assert_eq!(outcome(text).as_deref(), Ok(text));
+        assert!(!Sql::parse(text).unwrap().is_localized(), "{text}");
+    }
+}
+
+#[test]
+fn a_plain_set_becomes_local() {
+    let table = [
+        ("SET work_mem = '8MB'; SELECT 1", "SET LOCAL work_mem = '8MB'; SELECT 1"),
+        ("SELECT 1;\nset/* x */role a;Set b to c", "SELECT 1;\nset LOCAL/* x */role a;Set LOCAL b to c"),
+        ("SET TIME ZONE 'UTC'", "SET LOCAL TIME ZONE 'UTC'"),
+        ("SET session.x = 1", "SET LOCAL session.x = 1"),
+        ("SET local.x TO 1", "SET LOCAL local.x TO 1"),
+        ("SET transaction TO 1", "SET LOCAL transaction TO 1"),
+        ("SET \"session\" = 1", "SET LOCAL \"session\" = 1"),
+        ("SET transaction_read_only = off", "SET LOCAL transaction_read_only = off"),
+    ];
+    for (text, expected) in table {
+        let sql = Sql::parse(text).unwrap();
+        assert_eq!((sql.as_str(), sql.is_localized()), (expected, true));
+    }
+}
+
+#[test]
+fn statements_are_counted_and_nothing_is_empty() {
+    for (text, count) in [
+        ("", 0),
+        (" ; \n;-- SELECT 1", 0),
+        ("/* SELECT 1; */", 0),
+        ("SELECT 1", 1),
+        ("SELECT 1;;SELECT ';';", 2),
+        ("()", 1),
+    ] {
+        let sql = Sql::parse(text).unwrap();
+        assert_eq!((sql.statement_count(), sql.is_empty()), (count, count == 0), "{text}");
+    }
+}
+
+#[test]
+fn a_comment_at_the_end_does_not_swallow_what_is_appended() {
+    for (text, expected) in [
+        ("SELECT 1 -- x", "SELECT 1 -- x\n"),
+        ("SELECT 1 -- x\n", "SELECT 1 -- x\n"),
+        ("SELECT 1 /* -- */", "SELECT 1 /* -- */"),
+        ("SELECT '-- x'", "SELECT '-- x'"),
+        ("-- a\nSELECT 1 --", "-- a\nSELECT 1 --\n"),
+    ] {
+        assert_eq!(outcome(text).as_deref(), Ok(expected));
+    }
+}
+
+#[test]
+fn problems_say_what_and_where() {
+    for (text, message) in [
+        ("SELECT\n'a", "a string that begins in line 2 of the SQL does not end"),
+        ("SELECT \"a", "a quoted identifier that begins in line 1 of the SQL does not end"),
+        ("SELECT $x$ $y$", "a dollar-quoted string that begins in line 1 of the SQL does not end"),
+        ("\n\n/* /* */", "a comment that begins in line 3 of the SQL does not end"),
+        ("SELECT '\0'", "the SQL holds a NUL character"),
+        ("\nRESET x", "RESET (line 2 of the SQL) would change the session beyond this query"),
+    ] {
+        let problem = Sql::parse(text).unwrap_err();
+        assert_eq!(problem.to_string(), message);
+        assert!(!problem.hint().is_empty());
+    }
+    let Err(SqlProblem::Refused { refusal, .. }) = Sql::parse("commit") else { panic!() };
+    assert_eq!(refusal, Refusal::Transaction);
+}
+
+/// Pieces that are dense in what the lexer must tell apart.
+fn sql_like() -> impl Strategy<Value = String> {
+    let pieces = proptest::sample::select(vec![
+        "'",
+        "''",
+        "\"",
+        "E'",
+        "\\",
+        "$$",
+        "$a$",
+        "$",
+        "--",
+        "/*",
+        "*/",
+        "\n",
+        "\r",
+        " ",
+        ";",
+        "(",
+        ")",
+        "=",
+        ".",
+        "SET",
+        "set ",
+        "LOCAL ",
+        "SESSION ",
+        "TRANSACTION ",
+        "COMMIT",
+        "SELECT 1",
+        "é",
+        "a",
+        "E",
+        "1",
+        "U&",
+    ]);
+    proptest::collection::vec(pieces, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn any_text_gives_an_answer(text in any::<String>()) {
+        let _ = Sql::parse(&text);
+    }
+
+    #[test]
+    fn what_is_sent_differs_by_the_inserted_words_only(text in sql_like()) {
+        if let Ok(sql) = Sql::parse(&text) {
+            let sent = sql.as_str();
+            if !sql.is_localized() {
+                prop_assert_eq!(sent.strip_suffix('\n').unwrap_or(sent), text.strip_suffix('\n').unwrap_or(&text));
+            }
+            prop_assert!(is_text_with_local_inserted(&text, sent), "{text:?} became {sent:?}");
+            // What was sent is stable: it is accepted as it is, and nothing is left to change.
+            let again = Sql::parse(sent).unwrap();
+            prop_assert_eq!(again.as_str(), sent);
+            prop_assert!(!again.is_localized());
+            prop_assert_eq!(again.statement_count(), sql.statement_count());
+        }
+    }
+
+    #[test]
+    fn nothing_quoted_is_a_statement(inner in "[a-z;' $\"\\\\\n-]{0,12}") {
+        let string = format!("SELECT '{}; COMMIT;'", inner.replace('\'', "''"));
+        prop_assert!(Sql::parse(&string).is_ok());
+        let dollar = format!("SELECT $Q${inner}; COMMIT;$Q$");
+        prop_assert!(Sql::parse(&dollar).is_ok());
+        let comment = format!("SELECT 1 -- {}; COMMIT;", inner.replace('\n', " "));
+        prop_assert!(Sql::parse(&comment).is_ok());
+        let after = format!("SELECT '{}'; COMMIT", inner.replace('\'', "''"));
+        prop_assert!(Sql::parse(&after).is_err());
+    }
+}
+
+/// Whether `sent` is `text` with ` LOCAL` behind some occurrences of `SET`, and at most a line break at the end.
+fn is_text_with_local_inserted(text: &str, sent: &str) -> bool {
+    fn is(text: &str, sent: &str, behind_set: &str) -> bool {
+        let inserted =
+            behind_set.is_empty() && sent.strip_prefix(" LOCAL").is_some_and(|s| is(text, s, "SET"));
+        let mut rest = text.chars();
+        let copied = match rest.next() {
+            None => matches!(sent, "" | "\n"),
+            Some(c) => sent.strip_prefix(c).is_some_and(|sent| {
+                let expected = behind_set.strip_prefix(c.to_ascii_uppercase());
+                let restarted = "SET".strip_prefix(c.to_ascii_uppercase()).unwrap_or("SET");
+                is(rest.as_str(), sent, expected.unwrap_or(restarted))
+            }),
+        };
+        inserted || copied
+    }
+    is(text, sent, "SET")
+}
