@@ -20,6 +20,7 @@ run: build ## Scrape a live PostgreSQL through API Gateway and Lambda on this ma
 
 watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code changes, until Ctrl-C
 	@demo/packages.sh postgresql
+	cargo build --locked
 	@python3 -m demo.watch
 
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
@@ -35,7 +36,7 @@ lint: ## Check format and lints
 	cargo clippy --locked --all-targets -- -D warnings
 
 build: $(VENV)/run ## Build the package for Lambda, target/lambda/pg-lambda-exporter/bootstrap.zip
-	cargo lambda build --release --locked --skip-target-check --output-format zip --lambda-dir target/lambda
+	cargo lambda build --release --locked --skip-target-check --lambda-dir target/lambda
 
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 

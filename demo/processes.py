@@ -31,7 +31,7 @@ class Child:
 
     name: str
     process: subprocess.Popen
-    log: Path
+    log: Path | None
     stop_signal: signal.Signals
 
     def ended(self) -> str | None:
@@ -39,7 +39,7 @@ class Child:
         code = self.process.poll()
         if code is None:
             return None
-        lines = self.log.read_text(errors="replace").splitlines()[-20:]
+        lines = self.log.read_text(errors="replace").splitlines()[-20:] if self.log else []
         return "\n    ".join([f"{self.name} ended with {code}:", *lines])
 
     def stop(self, limit_seconds: float = 10) -> None:
@@ -72,17 +72,17 @@ class Processes:
         cwd: Path | None = None,
         user: str | None = None,
         stop_signal: signal.Signals = signal.SIGTERM,
-        stdin: int = subprocess.DEVNULL,
+        to_terminal: bool = False,
     ) -> Child:
-        """Starts `command`, its output going to NAME.log. It gets `stop_signal` when this process dies,
-        however that comes about (on Linux), and when the demonstration ends."""
-        log = self.folder / f"{name}.log"
-        with log.open("ab") as output:
+        """Starts `command`, its output going to NAME.log or where ours goes. It gets `stop_signal` when this
+        process dies, however that comes about (on Linux), and when the demonstration ends."""
+        log = None if to_terminal else self.folder / f"{name}.log"
+        with log.open("ab") if log else contextlib.nullcontext() as output:
             process = subprocess.Popen(
                 [str(word) for word in command],
                 env=env,
                 cwd=cwd or self.folder,
-                stdin=stdin,
+                stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # A group of its own: Ctrl-C in the terminal reaches this process alone, which ends the others in order.
@@ -115,6 +115,12 @@ class Processes:
             time.sleep(0.05)
         raise Failure(f"{what}: not within {limit_seconds} s" + (f" ({last})" if last else ""))
 
+    def wait(self) -> None:
+        """Waits until one of the processes ends by itself, which is a failure."""
+        while True:
+            self.check()
+            time.sleep(0.5)
+
     def stop(self, child: Child) -> None:
         """Ends one of the processes before the others."""
         self.children.remove(child)
@@ -125,7 +131,7 @@ class Processes:
 def processes() -> Iterator[Processes]:
     """A set of processes in a new temporary folder. At the end they are ended, the last first, and the folder goes."""
     adopt_orphans()
-    folder = Path(tempfile.mkdtemp(prefix="pg-lambda-exporter-"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-lambda-exporter-demo-"))
     folder.chmod(0o711)  # As root, PostgreSQL runs as another user, who has a folder inside.
     running = Processes(folder)
     try:
@@ -135,6 +141,18 @@ def processes() -> Iterator[Processes]:
             while running.children:
                 running.children.pop().stop()
             shutil.rmtree(folder)
+
+
+def until_stopped(command: str, serve: Callable[[Processes], None]) -> None:
+    """The frame of a program that serves until Ctrl-C and then leaves nothing behind."""
+    die_with_parent()
+    stop_on_signals()
+    sys.stdout.reconfigure(line_buffering=True)
+    try:
+        with processes() as running:
+            serve(running)
+    except Failure as failure:
+        sys.exit(f"{command}: {failure}")
 
 
 def as_user(user: str | None) -> dict:
@@ -188,3 +206,11 @@ def port(preferred: int = 0) -> int:
                 probe.bind(("127.0.0.1", candidate))
                 return probe.getsockname()[1]
     raise Failure("no free port on 127.0.0.1")
+
+
+def port_setting(name: str, default: int) -> int:
+    """A port to prefer, from the environment."""
+    text = os.environ.get(name, str(default))
+    if not text.isdecimal() or int(text) > 65535:
+        raise Failure(f"{name}: not a port")
+    return int(text)

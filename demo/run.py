@@ -2,12 +2,10 @@
 and a first scrape. Serves until Ctrl-C, then leaves nothing behind."""
 
 import os
-import sys
-import time
 
 from demo.aws import FUNCTION, SECRET, Answer, Aws
 from demo.postgres import Postgres
-from demo.processes import Failure, Processes, die_with_parent, processes, stop_on_signals
+from demo.processes import Failure, Processes, port_setting, until_stopped
 from demo.prometheus import Job, Prometheus
 
 HEAD_LINES = 15
@@ -15,14 +13,7 @@ HEAD_LINES = 15
 
 def main() -> None:
     """Runs until it is told to stop."""
-    die_with_parent()
-    stop_on_signals()
-    sys.stdout.reconfigure(line_buffering=True)
-    try:
-        with processes() as running:
-            serve(running)
-    except Failure as failure:
-        sys.exit(f"make run: {failure}")
+    until_stopped("make run", serve)
 
 
 def serve(running: Processes) -> None:
@@ -53,9 +44,7 @@ def serve(running: Processes) -> None:
     if prometheus:
         say(f"Prometheus scrapes it every 5 seconds: {prometheus.url}")
     say("Ctrl-C stops everything.")
-    while True:
-        time.sleep(0.5)
-        running.check()
+    running.wait()
 
 
 def scrape(aws: Aws, url: str) -> Answer | None:
@@ -71,14 +60,6 @@ def scrape(aws: Aws, url: str) -> Answer | None:
 def series(exposition: str) -> int:
     """How many series an exposition has."""
     return sum(1 for line in exposition.splitlines() if line and not line.startswith("#"))
-
-
-def port_setting(name: str, default: int) -> int:
-    """A port to prefer, from the environment."""
-    text = os.environ.get(name, str(default))
-    if not text.isdecimal() or int(text) > 65535:
-        raise Failure(f"{name}: not a port")
-    return int(text)
 
 
 def say(line: str) -> None:
