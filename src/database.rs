@@ -17,9 +17,9 @@ use secrecy::ExposeSecret;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::tls::{NoTls, TlsConnect};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::{Client, Config, config};
 
-use crate::target::{Host, Target};
+use crate::target::{ChannelBinding, Host, Target};
 
 pub use error::{ConnectError, Phase, QueryError};
 pub use run::{GRACE, RESULT_BYTES_MAX};
@@ -139,7 +139,12 @@ fn driver_config(target: &Target, encryption: &Encryption) -> Config {
         .user(&target.user)
         .dbname(&target.database)
         .application_name(APPLICATION_NAME)
-        .ssl_mode(encryption.mode());
+        .ssl_mode(encryption.mode())
+        .channel_binding(match target.tls.channel_binding {
+            ChannelBinding::Disable => config::ChannelBinding::Disable,
+            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+            ChannelBinding::Require => config::ChannelBinding::Require,
+        });
     if let Some(password) = &target.password {
         config.password(password.expose_secret());
     }

@@ -58,7 +58,9 @@ impl Encryption {
     }
 
     /// What does the handshake; `None` where there is none.
-    pub(super) fn connector(&self) -> Option<impl TlsConnect<Socket, Stream: Send + 'static> + use<>> {
+    pub(super) fn connector(
+        &self,
+    ) -> Option<impl TlsConnect<Socket, Stream: Send + 'static, Future: Send> + use<>> {
         let mut tls = self.tls.clone()?;
         let Ok(connector) = MakeTlsConnect::<Socket>::make_tls_connect(&mut tls, &self.server_name);
         Some(connector)

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pg_lambda_exporter::target::{SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, SslMode, Target, Tls};
 
 use crate::postgres::{PASSWORD, ROLE, TestDatabase, Watcher, as_server, folder, free_port};
 
@@ -55,8 +55,18 @@ impl Pgbouncer {
 
     /// How the role connects through it.
     pub(crate) fn target(&self) -> Target {
-        let tls = Tls { mode: SslMode::Disable, root_certificates: None };
+        let tls =
+            Tls { mode: SslMode::Disable, root_certificates: None, channel_binding: ChannelBinding::Prefer };
         Target { port: self.port, tls, ..self.target.clone() }
+    }
+}
+
+impl Pgbouncer {
+    /// The same as a URL.
+    pub(crate) fn url(&self) -> String {
+        let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        let (user, database) = (&self.target.user, &self.target.database);
+        format!("postgres://{user}:{}@127.0.0.1:{}/{database}?sslmode=disable", escape(PASSWORD), self.port)
     }
 }
 

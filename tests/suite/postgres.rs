@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 
-use pg_lambda_exporter::target::{Host, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, Host, SslMode, Target, Tls};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
@@ -235,7 +235,11 @@ impl TestDatabase {
             database: self.name.clone(),
             user: ROLE.into(),
             password: Some(PASSWORD.into()),
-            tls: Tls { mode: SslMode::VerifyFull, root_certificates: Some(self.server.authority()) },
+            tls: Tls {
+                mode: SslMode::VerifyFull,
+                root_certificates: Some(self.server.authority()),
+                channel_binding: ChannelBinding::Prefer,
+            },
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::sql::Sql;
-use pg_lambda_exporter::target::{Host, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, Host, SslMode, Target, Tls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -39,7 +39,7 @@ fn stranger() -> (tempfile::TempDir, PathBuf) {
 
 /// What becomes of a connection in a mode with an authority: TLS or not, or the error.
 async fn outcome(database: &TestDatabase, host: &str, mode: SslMode, roots: Option<PathBuf>) -> String {
-    let tls = Tls { mode, root_certificates: roots };
+    let tls = Tls { mode, root_certificates: roots, channel_binding: ChannelBinding::Prefer };
     let target = Target { host: Host::Tcp(host.into()), tls, ..database.target() };
     match Connection::open(&target, LIMIT).await {
         Ok(mut connection) => tls_version(&mut connection).await.unwrap_or_else(|| "plain".into()),
@@ -175,7 +175,8 @@ async fn a_login_is_bound_to_the_servers_certificate() {
         let port = listener.local_addr().unwrap().port();
         let proxy = tokio::spawn(man_in_the_middle(listener, server.clone(), certificate, key));
         // Nothing is verified here: it is the binding alone that tells the two certificates apart.
-        let tls = Tls { mode: SslMode::Require, root_certificates: None };
+        let tls =
+            Tls { mode: SslMode::Require, root_certificates: None, channel_binding: ChannelBinding::Prefer };
         let target = Target { port, tls, ..database.target() };
         let outcome = Connection::open(&target, LIMIT).await.map(drop).map_err(|error| error.to_string());
         proxy.await.unwrap();
