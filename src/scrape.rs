@@ -306,7 +306,7 @@ impl Run {
     fn finish(self, begun: Instant, config: &Config, state: &State) -> Scrape {
         let (families, mut queries): (Vec<_>, Vec<_>) =
             self.outcomes.into_iter().map(|outcome| (outcome.families, outcome.report)).unzip();
-        let dropped = queries.iter().map(|report| report.dropped.clone());
+        let dropped = queries.iter().map(|report| report.dropped);
         let (families, dropped) = sampling::merge(families.into_iter().zip(dropped).collect());
         for (report, dropped) in queries.iter_mut().zip(dropped) {
             report.dropped = dropped;

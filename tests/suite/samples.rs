@@ -17,9 +17,8 @@ impl Samples {
 
     /// The samples of one name: labels with their braces, and the value.
     pub(crate) fn of(&self, name: &str) -> Vec<(&str, f64)> {
-        let labels = |series: &str| series.len() == name.len() || series[name.len()..].starts_with('{');
-        let named = self.0.iter().filter(|(series, _)| series.starts_with(name) && labels(series));
-        named.map(|(series, value)| (&series[name.len()..], *value)).collect()
+        let named = self.0.iter().filter_map(|(series, value)| Some((series.strip_prefix(name)?, *value)));
+        named.filter(|(labels, _)| labels.is_empty() || labels.starts_with('{')).collect()
     }
 
     /// The value of one series, which must be there once.
