@@ -444,7 +444,7 @@ async fn a_scrape_through_pgbouncer_is_complete_and_leaves_nothing_behind() {
         "
 settings:
   query: |
-    SELECT pg_size_bytes(reset_val) AS reset, pg_size_bytes(setting || 'kB') AS now,
+    SELECT reset_val AS reset, setting AS now,
            (SELECT count(*) FROM pg_prepared_statements) AS prepared
     FROM pg_settings WHERE name = 'work_mem'
 ",
