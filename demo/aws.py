@@ -4,13 +4,11 @@ import json
 import os
 import subprocess
 import sys
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
 from pathlib import Path
 
 import boto3
 
+from demo.endpoint import Endpoint, get
 from demo.processes import Failure, Processes, port
 
 CHECKOUT = Path(__file__).parent.parent
@@ -21,20 +19,6 @@ REGION = "eu-central-1"
 # The stand-in believes anybody; the SDKs want to sign with something.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "demo", "AWS_SECRET_ACCESS_KEY": "demo", "AWS_REGION": REGION}
 ROLE = "arn:aws:iam::000000000000:role/pg-lambda-exporter"
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        """The body as text."""
-        return self.body.decode()
 
 
 class Aws:
@@ -95,8 +79,8 @@ class Aws:
             raise Failure(f"cargo lambda deploy:\n{answer.stdout}{answer.stderr}")
         return self.client("lambda").get_function(FunctionName=FUNCTION)["Configuration"]["FunctionArn"]
 
-    def http_api(self, function: str) -> str:
-        """Puts an HTTP API in front of the function and gives its URL, without a slash at the end."""
+    def http_api(self, function: str) -> Endpoint:
+        """Puts an HTTP API in front of the function."""
         gateway = self.client("apigatewayv2")
         api = gateway.create_api(Name=FUNCTION, ProtocolType="HTTP")["ApiId"]
         integration = gateway.create_integration(
@@ -106,10 +90,10 @@ class Aws:
             gateway.create_route(ApiId=api, RouteKey=f"GET {path}", Target=f"integrations/{integration}")
         gateway.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
         self._permit(function, api)
-        return f"http://{api}.execute-api.localhost:{self.port}"
+        return self._endpoint(api, "$default", "")
 
-    def rest_api(self, function: str) -> str:
-        """Puts a REST API in front of the function and gives its URL, which ends in the stage."""
+    def rest_api(self, function: str) -> Endpoint:
+        """Puts a REST API in front of the function, with its stage in the URL."""
         gateway = self.client("apigateway")
         api = gateway.create_rest_api(name=FUNCTION, endpointConfiguration={"types": ["REGIONAL"]})["id"]
         root = gateway.get_resources(restApiId=api)["items"][0]["id"]
@@ -126,18 +110,7 @@ class Aws:
             )
         gateway.create_deployment(restApiId=api, stageName="prod")
         self._permit(function, api)
-        return f"http://{api}.execute-api.localhost:{self.port}/prod"
-
-    def get(self, url: str, headers: dict[str, str] | None = None, timeout_seconds: float = 30) -> Answer:
-        """Asks for a URL of the stand-in. Like Prometheus with `proxy_url`, it needs no resolver that knows the
-        names of the APIs."""
-        proxy = urllib.request.ProxyHandler({"http": self.endpoint})
-        request = urllib.request.Request(url, headers=headers or {})
-        try:
-            with urllib.request.build_opener(proxy).open(request, timeout=timeout_seconds) as answer:
-                return Answer(answer.status, dict(answer.headers), answer.read())
-        except urllib.error.HTTPError as error:
-            return Answer(error.code, dict(error.headers), error.read())
+        return self._endpoint(api, "prod", "/prod")
 
     def function_log(self) -> str:
         """What the function has written."""
@@ -150,9 +123,13 @@ class Aws:
         return "".join(event["message"].rstrip("\n") + "\n" for event in events)
 
     def _is_healthy(self) -> bool:
-        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with direct.open(f"{self.endpoint}/_ministack/health", timeout=5) as answer:
-            return answer.status == 200
+        return get(f"{self.endpoint}/_ministack/health").status == 200
+
+    def _endpoint(self, api: str, stage: str, path: str) -> Endpoint:
+        return Endpoint(
+            url=f"http://{api}.execute-api.localhost:{self.port}{path}",
+            address=f"{self.endpoint}/_aws/execute-api/{api}/{stage}",
+        )
 
     def _permit(self, function: str, api: str) -> None:
         self.client("lambda").add_permission(

@@ -6,6 +6,7 @@ import zipfile
 from pathlib import Path
 
 from demo.aws import CHECKOUT, CREDENTIALS, FUNCTION, PACKAGES
+from demo.endpoint import Endpoint
 from demo.processes import Processes, port
 
 
@@ -15,8 +16,8 @@ def watch_command(watch_port: int) -> list[str]:
     return ["cargo", "lambda", "watch", *address]
 
 
-def package_url(processes: Processes, function_environment: dict[str, str]) -> str:
-    """Starts the emulator with the function of the package, and gives its URL, without a slash at the end."""
+def run_package(processes: Processes, function_environment: dict[str, str]) -> Endpoint:
+    """Starts the emulator, and the function of the package in it."""
     emulator_port = port()
     address = ["--invoke-address", "127.0.0.1", "--invoke-port", str(emulator_port)]
     processes.start("emulator", ["cargo", "lambda", "watch", "--only-lambda-apis", *address], cwd=CHECKOUT)
@@ -36,7 +37,8 @@ def package_url(processes: Processes, function_environment: dict[str, str]) -> s
         "AWS_LAMBDA_RUNTIME_API": f"{emulator}/.rt/{FUNCTION}",
     }
     processes.start("function", [folder / "bootstrap"], environment, folder)
-    return f"{emulator}/lambda-url/{FUNCTION}"
+    url = f"{emulator}/lambda-url/{FUNCTION}"
+    return Endpoint(url, url)
 
 
 def listens(emulator_port: int) -> bool:

@@ -4,36 +4,17 @@ import json
 import shutil
 import signal
 import urllib.parse
-import urllib.request
-from dataclasses import dataclass
 
+from demo.endpoint import Endpoint, get
 from demo.processes import Failure, Processes, port
-
-
-@dataclass(frozen=True)
-class Job:
-    """What to scrape. The targets' names need no resolver where the requests go through a proxy."""
-
-    name: str
-    url: str
-    proxy: str | None = None
-
-    def configuration(self) -> dict:
-        """The job's part of Prometheus's configuration."""
-        parts = urllib.parse.urlsplit(self.url)
-        configuration = {
-            "job_name": self.name,
-            "scheme": parts.scheme,
-            "metrics_path": parts.path,
-            "static_configs": [{"targets": [parts.netloc]}],
-        }
-        return configuration | ({"proxy_url": self.proxy} if self.proxy else {})
 
 
 class Prometheus:
     """A running Prometheus."""
 
-    def __init__(self, processes: Processes, jobs: list[Job], interval: str = "5s", preferred_port: int = 0) -> None:
+    def __init__(
+        self, processes: Processes, jobs: dict[str, Endpoint], interval: str = "5s", preferred_port: int = 0
+    ) -> None:
         program = shutil.which("prometheus")
         if not program:
             raise Failure("no Prometheus found: install the package prometheus")
@@ -42,7 +23,7 @@ class Prometheus:
         self.url = f"http://127.0.0.1:{port(preferred_port)}"
         configuration = {
             "global": {"scrape_interval": interval, "scrape_timeout": interval},
-            "scrape_configs": [job.configuration() for job in jobs],
+            "scrape_configs": [job(name, endpoint) for name, endpoint in jobs.items()],
         }
         (folder / "prometheus.yml").write_text(json.dumps(configuration, indent=2))  # JSON is YAML.
         command = [program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
@@ -69,9 +50,19 @@ class Prometheus:
         return {target["labels"]["job"]: target["lastError"] for target in targets}
 
     def _is_ready(self) -> bool:
-        return bool(self._get("/-/ready"))
+        return get(f"{self.url}/-/ready").status == 200
 
     def _get(self, path: str) -> str:
-        direct = urllib.request.ProxyHandler({})
-        with urllib.request.build_opener(direct).open(self.url + path, timeout=10) as answer:
-            return answer.read().decode()
+        return get(self.url + path).text
+
+
+def job(name: str, endpoint: Endpoint) -> dict:
+    """The part of the configuration that scrapes `endpoint`. Its instance is named as people know it."""
+    address = urllib.parse.urlsplit(endpoint.address)
+    instance = urllib.parse.urlsplit(endpoint.url).netloc
+    return {
+        "job_name": name,
+        "scheme": address.scheme,
+        "metrics_path": f"{address.path}/metrics",
+        "static_configs": [{"targets": [address.netloc], "labels": {"instance": instance}}],
+    }

@@ -2,13 +2,16 @@
 and a first scrape. Serves until Ctrl-C, then leaves nothing behind."""
 
 import os
+import re
 
-from demo.aws import FUNCTION, SECRET, Answer, Aws
+from demo.aws import FUNCTION, SECRET, Aws
+from demo.endpoint import Answer, Endpoint
 from demo.postgres import Postgres
 from demo.processes import Failure, Processes, port_setting, until_stopped
-from demo.prometheus import Job, Prometheus
+from demo.prometheus import Prometheus
 
-HEAD_LINES = 15
+HEAD_LINES = 12
+UP = re.compile(r"pg_up 1(\.0)?")
 
 
 def main() -> None:
@@ -25,21 +28,20 @@ def serve(running: Processes) -> None:
     aws = Aws(running, port_setting("AWS_PORT", 4566))
     secret = aws.put_secret(SECRET, postgres.secret())
     say("Deploying the package ...")
-    url = aws.http_api(aws.deploy(secret)) + "/metrics"
-    answer = running.wait_for("an answer of the exporter", lambda: scrape(aws, url))
+    endpoint = aws.http_api(aws.deploy(secret))
+    answer = running.wait_for("an answer of the exporter", lambda: scrape(aws, endpoint))
     prometheus = None
     if os.environ.get("PROMETHEUS"):
         say("Starting Prometheus ...")
-        job = Job(FUNCTION, url, aws.endpoint)
-        prometheus = Prometheus(running, [job], preferred_port=port_setting("PROMETHEUS_PORT", 9090))
+        prometheus_port = port_setting("PROMETHEUS_PORT", 9090)
+        prometheus = Prometheus(running, {FUNCTION: endpoint}, preferred_port=prometheus_port)
     say("")
-    for line in answer.text.splitlines()[:HEAD_LINES]:
+    for line in [*answer.lines[:HEAD_LINES], "...", *filter(UP.fullmatch, answer.lines), "..."]:
         say(line)
-    say("...")
     say("")
-    say(f"{series(answer.text)} series. To see them all, in another terminal:")
+    say(f"{series(answer.lines)} series. To see them all, in another terminal:")
     say("")
-    say(f"    curl {url}")
+    say(f"    curl {endpoint.url}/metrics")
     say("")
     if prometheus:
         say(f"Prometheus scrapes it every 5 seconds: {prometheus.url}")
@@ -47,19 +49,19 @@ def serve(running: Processes) -> None:
     running.wait()
 
 
-def scrape(aws: Aws, url: str) -> Answer | None:
-    """An answer with the metrics; None until there is one."""
-    answer = aws.get(url)
-    if answer.status == 200:
+def scrape(aws: Aws, endpoint: Endpoint) -> Answer | None:
+    """An answer with the metrics; None while the API is not there yet."""
+    answer = endpoint.get("/metrics")
+    if answer.status == 200 and any(map(UP.fullmatch, answer.lines)):
         return answer
     if answer.status < 500:
-        raise Failure(f"{url} answers {answer.status}: {answer.text}\n{aws.function_log()}")
+        raise Failure(f"the exporter answers {answer.status}:\n{answer.text}\nand says:\n{aws.function_log()}")
     return None
 
 
-def series(exposition: str) -> int:
+def series(lines: list[str]) -> int:
     """How many series an exposition has."""
-    return sum(1 for line in exposition.splitlines() if line and not line.startswith("#"))
+    return sum(1 for line in lines if line and not line.startswith("#"))
 
 
 def say(line: str) -> None:

@@ -6,9 +6,10 @@ import pytest
 
 from demo import emulator
 from demo.aws import SECRET, Aws
+from demo.endpoint import Endpoint
 from demo.postgres import Postgres
-from demo.processes import Processes, processes
-from demo.prometheus import Job, Prometheus
+from demo.processes import Processes, processes, stop_on_signals
+from demo.prometheus import Prometheus
 
 # The ways to the function that are tested. `make run` is the HTTP API's too.
 WAYS = ["http-api", "rest-api", "emulator"]
@@ -16,6 +17,7 @@ WAYS = ["http-api", "rest-api", "emulator"]
 
 @pytest.fixture(scope="session")
 def running() -> Iterator[Processes]:
+    stop_on_signals()
     with processes() as running:
         yield running
 
@@ -33,22 +35,25 @@ def aws(running: Processes) -> Aws:
 
 
 @pytest.fixture(scope="session")
-def urls(running: Processes, aws: Aws, postgres: Postgres) -> dict[str, str]:
-    """What to scrape on each of the ways to the function."""
+def endpoints(running: Processes, aws: Aws, postgres: Postgres) -> dict[str, Endpoint]:
+    """Each of the ways to the function."""
     secret = aws.put_secret(SECRET, postgres.secret())
     function = aws.deploy(secret)
-    urls = {
+    return {
         "http-api": aws.http_api(function),
         "rest-api": aws.rest_api(function),
-        "emulator": emulator.package_url(running, aws.function_environment(secret)),
+        "emulator": emulator.run_package(running, aws.function_environment(secret)),
     }
-    return {way: f"{url}/metrics" for way, url in urls.items()}
 
 
 @pytest.fixture(scope="session")
-def prometheus(running: Processes, aws: Aws, urls: dict[str, str]) -> Prometheus:
-    jobs = [Job(way, url, None if way == "emulator" else aws.endpoint) for way, url in urls.items()]
-    return Prometheus(running, jobs, interval="2s")
+def prometheus(running: Processes, endpoints: dict[str, Endpoint]) -> Prometheus:
+    return Prometheus(running, endpoints, interval="2s")
+
+
+@pytest.fixture
+def endpoint(endpoints: dict[str, Endpoint], way: str) -> Endpoint:
+    return endpoints[way]
 
 
 @pytest.fixture(params=WAYS)

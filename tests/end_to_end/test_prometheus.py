@@ -11,7 +11,7 @@ from demo.prometheus import Prometheus
 def job(running: Processes, prometheus: Prometheus, way: str) -> str:
     """A way to the function that Prometheus has scraped."""
     try:
-        running.wait_for(f"a scrape of {way}", lambda: prometheus.value(f'up{{job="{way}"}}'))
+        running.wait_for(f"a scrape of {way}", lambda: prometheus.value(f'up{{job="{way}"}}'), 20)
     except Failure as failure:
         raise Failure(f"{failure}: {prometheus.target_errors()[way]}") from failure
     return way

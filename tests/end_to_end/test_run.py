@@ -9,13 +9,13 @@ import subprocess
 import tempfile
 import time
 import urllib.parse
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from demo.aws import CHECKOUT
+from demo.endpoint import get
 from demo.processes import port
 
 
@@ -76,13 +76,13 @@ def test_from_the_first_scrape_to_ctrl_c(folder: Path) -> None:
     run = Run(folder, PROMETHEUS="1")
     try:
         run.wait_until_it_serves()
-        head, _, rest = run.printed().partition("\n...\n\n")
-        assert "# HELP pg_up " in head
-        assert int(re.match(r"(\d+) series", rest).group(1)) > 50
+        head, rest = re.split(r"^pg_up 1(?:\.0)?\n\.\.\.$", run.printed(), maxsplit=1, flags=re.MULTILINE)
+        assert "# HELP pg_database_size_bytes " in head
+        assert int(re.search(r"^(\d+) series", rest, re.MULTILINE).group(1)) > 50
 
         command = re.search(r"^    (curl .*)$", rest, re.MULTILINE).group(1)
         exposition = subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout
-        assert "\npg_up 1\n" in exposition
+        assert re.search(r"^pg_up 1(\.0)?$", exposition, re.MULTILINE)
         assert "\npg_settings_max_connections 50\n" in exposition
 
         prometheus = re.search(r"^Prometheus .* (http://\S+)$", rest, re.MULTILINE).group(1)
@@ -141,8 +141,7 @@ def test_a_failure_half_way(folder: Path) -> None:
 def answer(prometheus: str, expression: str) -> float | None:
     """The value of the one series that Prometheus has for `expression`."""
     url = f"{prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
-    with urllib.request.urlopen(url, timeout=10) as response:
-        result = json.load(response)["data"]["result"]
+    result = json.loads(get(url).body)["data"]["result"]
     return float(result[0]["value"][1]) if result else None
 
 
