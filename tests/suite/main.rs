@@ -6,5 +6,8 @@ mod golden;
 mod http;
 mod lambda;
 mod layers;
+mod properties;
+mod reading;
+mod sampling;
 mod secrets;
 mod sql;
