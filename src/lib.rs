@@ -1,10 +1,24 @@
 //! An AWS Lambda function that answers a Prometheus scrape with the results of SQL on PostgreSQL.
+//!
+//! The map, from the inside out; docs/architecture.md draws it:
+//! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
+//! - the shell, which touches the world: [`settings`], [`query_files`], [`secret`], [`credentials`], [`database`];
+//! - the middle, one scrape: [`scrape`], and what it says of itself, [`self_metrics`];
+//! - the edge: [`http`]; and [`startup`], which puts all together.
 
 pub mod config;
+pub mod credentials;
+pub mod database;
 pub mod exposition;
+pub mod http;
 pub mod metric;
 pub mod query_files;
 pub mod sampling;
+pub mod scrape;
+pub mod secret;
+pub mod self_metrics;
+pub mod settings;
 pub mod sql;
+pub mod startup;
 pub mod table;
 pub mod target;

@@ -1,9 +1,17 @@
 //! Which database to connect to, as whom and how: what a secret, a URL and libpq's environment variables come
-//! to. Parsing only; it fetches nothing and connects to nothing.
+//! to. Parsing only; it reads no environment, fetches nothing and connects to nothing.
+
+mod json;
+mod parts;
+mod problem;
+mod url;
 
 use std::path::PathBuf;
 
 use secrecy::SecretString;
+
+pub use parts::{Part, Parts};
+pub use problem::{Mistake, Problem};
 
 /// Everything that a connection needs.
 #[derive(Debug, Clone)]
@@ -25,7 +33,7 @@ pub struct Target {
 /// Where a server listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
-    /// A name or an address, reached over TCP.
+    /// A name or an address, reached over TCP. IPv6 addresses are without brackets.
     Tcp(String),
     /// The folder of a Unix socket.
     Socket(PathBuf),
@@ -38,6 +46,8 @@ pub struct Tls {
     pub mode: SslMode,
     /// A PEM file of authorities to trust instead of the platform's (libpq's `sslrootcert`).
     pub root_certificates: Option<PathBuf>,
+    /// Whether the password's exchange is bound to the server's certificate.
+    pub channel_binding: ChannelBinding,
 }
 
 /// libpq's `sslmode` (PostgreSQL documentation, "SSL Support", table 34.1). `allow` is read as `prefer`.
@@ -53,4 +63,47 @@ pub enum SslMode {
     VerifyCa,
     /// TLS, a trusted authority, and the server's name.
     VerifyFull,
+}
+
+/// libpq's `channel_binding` (PostgreSQL documentation, "Parameter Key Words").
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChannelBinding {
+    /// Not used.
+    Disable,
+    /// Used where the server has it.
+    Prefer,
+    /// A server without it is refused.
+    Require,
+}
+
+impl Target {
+    /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. What it
+    /// does not say comes from `defaults`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the text and everything that is missing from both.
+    pub fn from_secret(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
+        let text = text.trim();
+        if text.is_empty() {
+            return Err(vec![Problem::of_text(Mistake::Empty)]);
+        }
+        if text.starts_with('{') {
+            return json::read(text).map_err(|problem| vec![problem])?.complete(defaults);
+        }
+        match url::without_scheme(text) {
+            Some(rest) => url::read(rest).complete(defaults),
+            None => Err(vec![Problem::of_text(Mistake::UnknownShape)]),
+        }
+    }
+
+    /// Reads a URL, as [`Target::from_secret`] does, and nothing else.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the URL and everything that is missing from both.
+    pub fn from_url(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
+        match url::without_scheme(text.trim()) {
+            Some(rest) => url::read(rest).complete(defaults),
+            None => Err(vec![Problem::of_text(Mistake::NotUrl)]),
+        }
+    }
 }

@@ -1,1 +1,433 @@
+//! The real binary, driven through the Runtime API, with a real PostgreSQL behind it: what a scraper sees.
 
+use std::time::Duration;
+
+use crate::events::{Event, Kind};
+use crate::pgbouncer::Pgbouncer;
+use crate::postgres::{PASSWORD, ROLE, Server, TestDatabase};
+use crate::runtime_api::{Answer, Lambda};
+use crate::samples::Samples;
+use crate::secrets_manager::{self, SecretsManagerServer};
+
+/// More than any scrape here needs.
+const AMPLE: Duration = Duration::from_secs(30);
+
+/// The function's connections to the database that is asked.
+const CONNECTIONS: &str = "pg_stat_activity
+    WHERE application_name LIKE 'pg-lambda-exporter/%' AND datname = current_database()";
+
+/// A file of queries that lives as long as the test.
+struct Queries(tempfile::NamedTempFile);
+
+impl Queries {
+    fn new(text: &str) -> Self {
+        let file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Self(file)
+    }
+
+    fn path(&self) -> String {
+        self.0.path().to_str().unwrap().to_owned()
+    }
+}
+
+fn environment(queries: &Queries, url: String) -> Vec<(&'static str, String)> {
+    vec![("AUTH", "none".into()), ("QUERIES_FILE", queries.path()), ("DATABASE_URL", url)]
+}
+
+/// A warm function.
+async fn function(queries: &Queries, database: &TestDatabase) -> Lambda {
+    let lambda = Lambda::start(environment(queries, database.url())).await;
+    lambda.initialised().await;
+    lambda
+}
+
+async fn scrape(lambda: &Lambda) -> Samples {
+    let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
+    samples(&answer)
+}
+
+fn samples(answer: &Answer) -> Samples {
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    Samples::parse(&answer.text())
+}
+
+const GOOD: &str = "
+good:
+  query: SELECT 1 AS v
+  metrics: [{v: {usage: GAUGE, description: One}}]
+";
+
+#[tokio::test]
+async fn all_kinds_of_event_get_the_same_exposition() {
+    let database = Server::shared().database("kinds");
+    let queries = Queries::new(
+        "q:\n  query: SELECT g AS l, g AS v FROM generate_series(1, 100) g\n  metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]\n",
+    );
+    let lambda = function(&queries, &database).await;
+    for kind in Kind::ALL {
+        let answer = lambda.invoke(Event::recorded(kind).json(), AMPLE).await;
+        assert_eq!(
+            answer.headers["content-type"],
+            "application/openmetrics-text; version=1.0.0; charset=utf-8"
+        );
+        // A REST API hands base64 on as it is.
+        let binary = kind != Kind::RestApi;
+        assert_eq!(
+            (answer.is_base64, answer.headers.contains_key("content-encoding")),
+            (binary, binary),
+            "{kind:?}"
+        );
+        assert!(answer.text().ends_with("\n# EOF\n"));
+        assert_eq!(samples(&answer).of("q_v").len(), 100);
+
+        let plain =
+            Event::recorded(kind).header("accept", Some("text/plain")).header("accept-encoding", None);
+        let answer = lambda.invoke(plain.json(), AMPLE).await;
+        assert_eq!(answer.headers["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+        assert!(!answer.is_base64 && !answer.text().contains("# EOF"), "{kind:?}");
+        assert_eq!(samples(&answer).of("q_v").len(), 100);
+    }
+}
+
+#[tokio::test]
+async fn a_query_that_fails_takes_nothing_from_the_others() {
+    let database = Server::shared().database("partial");
+    database
+        .admin("CREATE TABLE private (v int); CREATE TABLE locked (v int); INSERT INTO locked VALUES (1)");
+    database.admin(&format!("GRANT SELECT ON locked TO {ROLE}"));
+    let holder = database.session().await;
+    holder.batch_execute("BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let queries = Queries::new(
+        "
+first:
+  query: SELECT 'a' AS l, 1 AS v UNION ALL SELECT 'b', 2
+  metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]
+division:
+  query: SELECT 1/0 AS v
+  metrics: [{v: {usage: GAUGE}}]
+sleeper:
+  query: SELECT 1 AS v FROM pg_sleep(600)
+  timeout: 200ms
+  metrics: [{v: {usage: GAUGE}}]
+forbidden:
+  query: SELECT v FROM private
+  metrics: [{v: {usage: GAUGE}}]
+missing:
+  query: SELECT v FROM nowhere
+  metrics: [{v: {usage: GAUGE}}]
+middle:
+  query: SELECT g AS l, 10 / (3 - g) AS v FROM generate_series(1, 5) g
+  metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]
+blocked:
+  query: SELECT v FROM locked
+  timeout: 200ms
+  metrics: [{v: {usage: GAUGE}}]
+mistaken:
+  query: SELECT 1 AS v
+  metrics: [{v: {usage: GAGUE}}]
+absent:
+  query: SELECT 1 AS v
+  metrics: [{v: {usage: GAUGE}}, {w: {usage: GAUGE}}]
+last:
+  query: SELECT 3 AS v
+  metrics: [{v: {usage: COUNTER}}]
+",
+    );
+    let lambda = function(&queries, &database).await;
+    let samples = scrape(&lambda).await;
+
+    assert_eq!(samples.of("first_v"), [(r#"{l="a"}"#, 1.0), (r#"{l="b"}"#, 2.0)]);
+    assert_eq!(samples.of("last_v"), [("", 3.0)]);
+    assert_eq!(samples.of("absent_v"), [("", 1.0)], "the columns that are there");
+    for bad in ["division_v", "sleeper_v", "forbidden_v", "missing_v", "middle_v", "blocked_v", "mistaken_v"]
+    {
+        assert!(samples.of(bad).is_empty(), "{bad}");
+    }
+    let reasons = samples.of("pg_exporter_query_error");
+    let expected = [
+        ("division", "other"),
+        ("sleeper", "timeout"),
+        ("forbidden", "permission"),
+        ("missing", "syntax"),
+        ("middle", "other"),
+        ("blocked", "timeout"),
+        ("absent", "config"),
+        ("mistaken", "config"),
+    ]
+    .map(|(query, reason)| (format!(r#"{{query="{query}",reason="{reason}"}}"#), 1.0));
+    assert_eq!(reasons.iter().map(|(labels, v)| ((*labels).to_owned(), *v)).collect::<Vec<_>>(), expected);
+    assert_eq!(samples.value("pg_exporter_last_scrape_error"), 1.0);
+    assert_eq!(samples.value("pg_up"), 1.0);
+    assert_eq!(samples.value(r#"pg_exporter_query_success{query="first"}"#), 1.0);
+    assert_eq!(samples.value(r#"pg_exporter_query_success{query="middle"}"#), 0.0);
+    let log = lambda.log();
+    assert!(log.contains("division by zero") && log.contains("22012"), "{log}");
+    assert!(log.contains("mistaken.metrics[0].v.usage"), "{log}");
+}
+
+#[tokio::test]
+async fn what_was_too_slow_waits_for_the_others_in_the_next_scrape() {
+    let database = Server::shared().database("slow_first");
+    let queries = Queries::new(&format!("endless: {{query: SELECT pg_sleep(600), timeout: 10m}}\n{GOOD}"));
+    let lambda = function(&queries, &database).await;
+    let event =
+        || Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("2")).json();
+    let first = samples(&lambda.invoke(event(), AMPLE).await);
+    assert_eq!(first.value(r#"pg_exporter_query_error{query="good",reason="deadline"}"#), 1.0);
+    let second = samples(&lambda.invoke(event(), AMPLE).await);
+    assert_eq!(second.of("good_v"), [("", 1.0)]);
+    assert_eq!(second.value(r#"pg_exporter_query_error{query="endless",reason="deadline"}"#), 1.0);
+}
+
+#[tokio::test]
+async fn the_deadline_cancels_what_runs_and_delivers_what_is_there() {
+    let database = Server::shared().database("deadline");
+    let queries = Queries::new(&format!(
+        "{GOOD}
+endless:
+  query: SELECT 1 AS v FROM pg_sleep(600)
+  timeout: 10m
+late:
+  query: SELECT 2 AS v
+"
+    ));
+    let lambda = function(&queries, &database).await;
+    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("2"));
+    let answer = lambda.invoke(event.json(), AMPLE).await;
+    let first = samples(&answer);
+    assert!(answer.took < Duration::from_secs(2), "{:?}", answer.took);
+    assert_eq!(first.of("good_v"), [("", 1.0)]);
+    assert_eq!(first.value(r#"pg_exporter_query_error{query="endless",reason="deadline"}"#), 1.0);
+    assert_eq!(first.value(r#"pg_exporter_query_error{query="late",reason="deadline"}"#), 1.0);
+    assert_eq!(first.value("pg_up"), 1.0);
+    let running = "SELECT count(*) FROM pg_stat_activity
+         WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid() AND datname = current_database()";
+    while database.admin_cell(running) != "0" {}
+
+    // Lambda's own deadline counts like Prometheus's.
+    let event = Event::recorded(Kind::Alb).header("x-prometheus-scrape-timeout-seconds", None);
+    let answer = lambda.invoke(event.json(), Duration::from_secs(2)).await;
+    assert!(answer.took < Duration::from_secs(2), "{:?}", answer.took);
+    assert_eq!(samples(&answer).of("good_v"), [("", 1.0)]);
+}
+
+#[tokio::test]
+async fn a_server_that_was_away_is_found_again_by_the_same_process() {
+    let server = Server::private();
+    let database = server.database("away");
+    let queries = Queries::new(GOOD);
+    let lambda = function(&queries, &database).await;
+    assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
+
+    server.stop();
+    let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
+    let away = samples(&answer);
+    assert!(answer.took < Duration::from_secs(10), "{:?}", answer.took);
+    assert_eq!((away.value("pg_up"), away.of("good_v").len()), (0.0, 0));
+    assert_eq!(away.value(r#"pg_exporter_query_error{query="good",reason="connection"}"#), 1.0);
+
+    server.start();
+    let back = scrape(&lambda).await;
+    assert_eq!((back.value("pg_up"), back.of("good_v")), (1.0, vec![("", 1.0)]));
+    assert_eq!(back.value("pg_exporter_last_scrape_error"), 0.0);
+}
+
+#[tokio::test]
+async fn a_connection_that_died_between_scrapes_is_replaced() {
+    let database = Server::shared().database("killed");
+    let queries = Queries::new(GOOD);
+    let lambda = function(&queries, &database).await;
+    let backend = format!("SELECT max(pid) FROM {CONNECTIONS}");
+    let before = database.admin_cell(&backend);
+    assert_eq!(scrape(&lambda).await.value("pg_up"), 1.0);
+    assert_eq!(database.admin_cell(&backend), before, "the connection is kept");
+    database.admin(&format!("SELECT pg_terminate_backend({before})"));
+    let samples = scrape(&lambda).await;
+    assert_eq!((samples.value("pg_up"), samples.of("good_v")), (1.0, vec![("", 1.0)]));
+    assert_eq!(samples.value("pg_exporter_last_scrape_error"), 0.0);
+    assert_ne!(database.admin_cell(&backend), before);
+}
+
+#[tokio::test]
+async fn the_first_scrape_finds_a_connection() {
+    let database = Server::shared().database("warm");
+    let queries = Queries::new(GOOD);
+    let lambda = function(&queries, &database).await;
+    let connections = format!("SELECT count(*) FROM {CONNECTIONS}");
+    assert_eq!(database.admin_cell(&connections), "1");
+    let first = scrape(&lambda).await;
+    assert_eq!(first.value("pg_exporter_cold_start"), 1.0);
+    assert_eq!(scrape(&lambda).await.value("pg_exporter_cold_start"), 0.0);
+    assert_eq!(database.admin_cell(&connections), "1");
+}
+
+#[tokio::test]
+async fn writing_queries_fail_and_change_nothing() {
+    let database = Server::shared().database("readonly");
+    database.admin(
+        "CREATE TABLE t (v int); INSERT INTO t VALUES (1);
+         CREATE FUNCTION put() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (2) RETURNING v'",
+    );
+    let queries = Queries::new(&format!(
+        "{GOOD}
+create: {{query: 'CREATE TABLE u (v int)'}}
+delete: {{query: 'DELETE FROM t RETURNING v'}}
+call: {{query: 'SELECT put() AS v'}}
+mode: {{query: 'SET TRANSACTION READ WRITE; INSERT INTO t VALUES (3) RETURNING v'}}
+setting: {{query: \"SELECT set_config('transaction_read_only', 'off', true); INSERT INTO t VALUES (4) RETURNING v\"}}
+commit: {{query: 'COMMIT; INSERT INTO t VALUES (5) RETURNING v'}}
+"
+    ));
+    // The superuser: what protects here is the transaction, not the role.
+    let (server, name) = (database.server(), database.name());
+    let url = format!(
+        "postgres://postgres@/{name}?host={}&port={}",
+        server.socket_folder().display(),
+        server.port()
+    );
+    let lambda = Lambda::start(environment(&queries, url)).await;
+    let samples = scrape(&lambda).await;
+    assert_eq!(samples.of("good_v"), [("", 1.0)]);
+    for query in ["create", "delete", "call", "mode", "setting", "commit"] {
+        assert_eq!(
+            samples.value(&format!(r#"pg_exporter_query_success{{query="{query}"}}"#)),
+            0.0,
+            "{query}"
+        );
+    }
+    assert_eq!(samples.value(r#"pg_exporter_query_error{query="commit",reason="config"}"#), 1.0);
+    assert_eq!(database.admin_cell("SELECT string_agg(v::text, ',') FROM t"), "1");
+    assert_eq!(database.admin_cell("SELECT count(*) FROM pg_class WHERE relname = 'u'"), "0");
+}
+
+#[tokio::test]
+async fn five_mistakes_are_told_at_once_and_the_sixth_namespace_is_scraped() {
+    let database = Server::shared().database("mistakes");
+    let queries = Queries::new(
+        "
+one: {query: 'SELECT 1 AS v', metrics: [{v: {usage: GAGUE}}]}
+two: {metrics: [{v: {usage: GAUGE}}]}
+three: {query: 'COMMIT', metrics: [{v: {usage: GAUGE}}]}
+four: {query: 'SELECT 1 AS v', metrics: [{v: {usage: GAUGE, name: 'a-b'}}]}
+five: {query: 'SELECT 1 AS v', timeout: soon}
+six: {query: 'SELECT 6 AS v', metrics: [{v: {usage: GAUGE}}]}
+",
+    );
+    let lambda = function(&queries, &database).await;
+    assert_eq!(scrape(&lambda).await.of("six_v"), [("", 6.0)]);
+    let log = lambda.log();
+    for place in ["one.metrics[0].v.usage", "two", "three.query", "four.metrics[0].v.name", "five.timeout"] {
+        assert!(log.contains(&format!(": {place}: ")), "{place} in {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_scrapes_leave_one_entry_for_each_query_in_pg_stat_statements() {
+    let database = Server::shared().database("statements");
+    database.admin("CREATE EXTENSION pg_stat_statements");
+    let queries = Queries::new(&format!("{GOOD}\nother: {{query: 'SELECT count(*) AS v FROM pg_class'}}\n"));
+    let lambda = function(&queries, &database).await;
+    for tenths in 0..100 {
+        let timeout = format!("{:.1}", 3.0 + f64::from(tenths) / 10.0);
+        let event =
+            Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some(&timeout));
+        assert_eq!(samples(&lambda.invoke(event.json(), AMPLE).await).value("pg_up"), 1.0);
+    }
+    let entries = |like: &'static str| {
+        format!(
+            "SELECT count(*) FROM pg_stat_statements s JOIN pg_database d ON d.oid = dbid
+             WHERE datname = current_database() AND {like}"
+        )
+    };
+    assert_eq!(database.admin_cell(&entries("calls = 100 AND query LIKE 'SELECT $1 AS v%'")), "1");
+    assert_eq!(database.admin_cell(&entries("calls = 100 AND query LIKE '%FROM pg_class'")), "1");
+    assert_eq!(database.admin_cell(&entries("calls >= 100 AND query LIKE '%set_config%'")), "1");
+    // And nothing else but the connection's empty check and the test's own.
+    assert_eq!(database.admin_cell(&entries("calls >= 50")), "3");
+}
+
+#[tokio::test]
+async fn the_credentials_come_from_secrets_manager_and_every_fault_of_it_passes() {
+    let database = Server::shared().database("secret");
+    let secret = serde_json::json!({
+        "engine": "postgres", "host": "localhost", "port": database.server().port(),
+        "username": ROLE, "password": PASSWORD, "dbname": database.name(),
+    });
+    let good = || secrets_manager::Answer::text(&secret.to_string());
+    let faults: [(fn() -> secrets_manager::Answer, &str); 7] = [
+        (secrets_manager::Answer::not_found, "ResourceNotFoundException"),
+        (secrets_manager::Answer::access_denied, "AccessDeniedException"),
+        (secrets_manager::Answer::throttled, "ThrottlingException"),
+        (secrets_manager::Answer::internal_error, "InternalServiceError"),
+        (secrets_manager::Answer::garbage, "no credentials"),
+        (|| secrets_manager::Answer::text("not a target"), "no credentials"),
+        (|| secrets_manager::Answer::Silence, "no answer"),
+    ];
+    for (fault, in_log) in faults {
+        let service = SecretsManagerServer::start(fault());
+        let queries = Queries::new(GOOD);
+        let lambda = Lambda::start([
+            ("AUTH", "none".into()),
+            ("QUERIES_FILE", queries.path()),
+            ("DB_SECRET_ID", "exporter/db".into()),
+            ("PGSSLROOTCERT", database.server().authority().to_str().unwrap().into()),
+            ("PGSSLMODE", "verify-full".into()),
+            ("AWS_ENDPOINT_URL", service.url()),
+            ("AWS_REGION", "eu-central-1".into()),
+            ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE".into()),
+            ("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY".into()),
+        ])
+        .await;
+        lambda.initialised().await;
+        let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("6"));
+        let answer = lambda.invoke(event.json(), AMPLE).await;
+        let away = samples(&answer);
+        assert!(answer.took < Duration::from_secs(6), "{in_log}: {:?}", answer.took);
+        assert_eq!((away.value("pg_up"), away.of("good_v").len()), (0.0, 0), "{in_log}");
+        let log = lambda.log();
+        assert!(
+            log.lines().any(|line| line.contains("exporter/db") && line.contains(in_log)),
+            "{in_log}: {log}"
+        );
+
+        service.answer(good());
+        let back = scrape(&lambda).await;
+        assert_eq!(
+            (back.value("pg_up"), back.of("good_v")),
+            (1.0, vec![("", 1.0)]),
+            "{in_log}: {}",
+            lambda.log()
+        );
+        for text in [lambda.log(), answer.text()] {
+            assert!(!text.contains("wJalrXUtnFEMI") && !text.contains(&PASSWORD[..6]), "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_through_pgbouncer_is_complete_and_leaves_nothing_behind() {
+    let database = Server::shared().database("pooled");
+    let bouncer = Pgbouncer::start(&database);
+    let queries = Queries::new(&format!(
+        "{GOOD}\nsets: {{query: \"SET work_mem = '7MB'; SELECT pg_size_bytes(current_setting('work_mem')) AS v\"}}\n"
+    ));
+    let lambda = Lambda::start(environment(&queries, bouncer.url())).await;
+    for _ in 0..3 {
+        let samples = scrape(&lambda).await;
+        assert_eq!((samples.value("pg_up"), samples.value("pg_exporter_last_scrape_error")), (1.0, 0.0));
+        assert_eq!(samples.of("sets_v"), [("", 7.0 * 1024.0 * 1024.0)]);
+    }
+    // The pool has one server connection, so another client is given the one that the scrapes had.
+    let queries = Queries::new(
+        "
+settings:
+  query: |
+    SELECT pg_size_bytes(reset_val) AS reset, pg_size_bytes(setting || 'kB') AS now,
+           (SELECT count(*) FROM pg_prepared_statements) AS prepared
+    FROM pg_settings WHERE name = 'work_mem'
+",
+    );
+    let other = scrape(&Lambda::start(environment(&queries, bouncer.url())).await).await;
+    assert_eq!(other.value("settings_prepared"), 0.0);
+}

@@ -1,13 +1,22 @@
 //! The integration tests: one program, so that all of them share one PostgreSQL server.
 
+#![cfg(test)] // so that Clippy takes the functions beside the tests for tests too
+
 mod config;
 mod database;
+mod events;
 mod golden;
 mod http;
 mod lambda;
 mod layers;
+mod pgbouncer;
+mod postgres;
 mod properties;
 mod reading;
+mod runtime_api;
+mod samples;
 mod sampling;
 mod secrets;
+mod secrets_manager;
 mod sql;
+mod tls;

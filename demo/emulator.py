@@ -1,0 +1,45 @@
+"""cargo-lambda's emulator of Lambda: for people who change the code, and for the package as it is."""
+
+import os
+import socket
+import zipfile
+from pathlib import Path
+
+from demo.aws import CHECKOUT, CREDENTIALS, FUNCTION, PACKAGES
+from demo.processes import Processes, port
+
+
+def watch_command(watch_port: int) -> list[str]:
+    """The emulator that builds the function from this checkout, and again after each change."""
+    address = ["--invoke-address", "127.0.0.1", "--invoke-port", str(watch_port)]
+    return ["cargo", "lambda", "watch", *address]
+
+
+def package_url(processes: Processes, function_environment: dict[str, str]) -> str:
+    """Starts the emulator with the function of the package, and gives its URL, without a slash at the end."""
+    emulator_port = port()
+    address = ["--invoke-address", "127.0.0.1", "--invoke-port", str(emulator_port)]
+    processes.start("emulator", ["cargo", "lambda", "watch", "--only-lambda-apis", *address], cwd=CHECKOUT)
+    emulator = f"http://127.0.0.1:{emulator_port}"
+    processes.wait_for("cargo-lambda's emulator", lambda: listens(emulator_port))
+    folder = processes.folder / "function"
+    with zipfile.ZipFile(PACKAGES / FUNCTION / "bootstrap.zip") as package:
+        package.extractall(folder)
+    (folder / "bootstrap").chmod(0o755)
+    environment = CREDENTIALS | function_environment
+    environment |= {
+        "PATH": os.environ["PATH"],
+        "LAMBDA_TASK_ROOT": str(folder),
+        "AWS_LAMBDA_FUNCTION_NAME": FUNCTION,
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_LAMBDA_RUNTIME_API": f"{emulator}/.rt/{FUNCTION}",
+    }
+    processes.start("function", [folder / "bootstrap"], environment, folder)
+    return f"{emulator}/lambda-url/{FUNCTION}"
+
+
+def listens(emulator_port: int) -> bool:
+    """Whether the emulator accepts connections. Any request to it would be an invocation."""
+    socket.create_connection(("127.0.0.1", emulator_port), timeout=5).close()
+    return True

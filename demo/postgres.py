@@ -1,0 +1,127 @@
+"""A PostgreSQL server in a temporary folder, a shop that keeps it busy, and the role that the exporter uses."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from demo.processes import Child, Failure, Processes, as_user, port
+
+HERE = Path(__file__).parent
+
+# Nothing here has to survive a crash.
+SETTINGS = {
+    "listen_addresses": "127.0.0.1",
+    "unix_socket_permissions": "0700",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "synchronous_commit": "off",
+    "shared_buffers": "32MB",
+    "max_connections": "50",
+    "track_io_timing": "on",
+    "timezone": "UTC",
+}
+
+
+class Postgres:
+    """A running server with the database `shop`."""
+
+    database = "shop"
+    role = "exporter"
+
+    def __init__(self, processes: Processes) -> None:
+        self._processes = processes
+        self._binaries = binaries()
+        # PostgreSQL refuses to run as root. Debian's packages bring a user for it.
+        self._user = "postgres" if os.geteuid() == 0 else None
+        self._folder = processes.folder / "postgres"
+        self._folder.mkdir(mode=0o700)
+        if self._user:
+            shutil.chown(self._folder, self._user, self._user)
+        self.port = port()
+        self.password = secrets.token_urlsafe(24)
+        self._start()
+        self.sql(f"CREATE ROLE {self.role} LOGIN PASSWORD '{self.password}' IN ROLE pg_monitor", "postgres")
+        self.sql(f"CREATE DATABASE {self.database}", "postgres")
+        self.sql((HERE / "shop.sql").read_text())
+
+    def secret(self) -> dict[str, str | int]:
+        """The credentials of the exporter's role, as RDS writes them into Secrets Manager."""
+        return {
+            "engine": "postgres",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "username": self.role,
+            "password": self.password,
+            "dbname": self.database,
+        }
+
+    def sql(self, statements: str, database: str | None = None) -> str:
+        """What psql answers, as the superuser, unaligned and without headers."""
+        command = [self._binaries / "psql", *self._psql_arguments(database), "-c", statements]
+        answer = subprocess.run(
+            command,
+            env=self._environment(),
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            **as_user(self._user),
+        )
+        if answer.returncode:
+            raise Failure(f"psql: {answer.stderr.strip()}")
+        return answer.stdout.strip()
+
+    def keep_busy(self) -> None:
+        """A few connections that order, pay, change their mind and think: about 40 transactions a second."""
+        for name, clients, per_second in (("orders", 3, 40), ("thinking", 2, 1)):
+            command = [self._binaries / "pgbench", "--no-vacuum", "--host", self._folder, "--port", self.port]
+            command += ["--username", "postgres", "--client", clients, "--rate", per_second]
+            command += ["--time", 7 * 24 * 3600, "--file", HERE / f"{name}.sql", self.database]
+            self._run(name, command)
+
+    def _start(self) -> None:
+        data = self._folder / "data"
+        initdb = [self._binaries / "initdb", "--pgdata", data, "--username", "postgres", "--no-sync"]
+        initdb += ["--encoding", "UTF8", "--no-locale", "--auth-local", "trust", "--auth-host", "scram-sha-256"]
+        answer = subprocess.run(
+            [str(word) for word in initdb],
+            env=self._environment(),
+            cwd=self._folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            **as_user(self._user),
+        )
+        if answer.returncode:
+            raise Failure(f"initdb: {answer.stderr.strip()}")
+        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        command = [self._binaries / "postgres", "-D", data, "-k", self._folder, "-p", self.port, *settings]
+        self._run("postgres", command, signal.SIGINT)
+        ready = [self._binaries / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
+        self._processes.wait_for("PostgreSQL", lambda: subprocess.run(ready).returncode == 0)
+
+    def _run(self, name: str, command: list, stop_signal: signal.Signals = signal.SIGTERM) -> Child:
+        environment = self._environment()
+        return self._processes.start(name, command, environment, self._folder, self._user, stop_signal)
+
+    def _psql_arguments(self, database: str | None) -> list[str]:
+        where = ["--host", str(self._folder), "--port", str(self.port), "--dbname", database or self.database]
+        return ["-XAtq", "--set", "ON_ERROR_STOP=1", "--username", "postgres", *where]
+
+    def _environment(self) -> dict[str, str]:
+        # Without the caller's PGHOST, PGSSLMODE and so on, and without the languages of messages.
+        return {"PATH": os.environ["PATH"], "HOME": str(self._folder), "LC_ALL": "C"}
+
+
+def binaries() -> Path:
+    """The folder of the newest PostgreSQL server on this machine. Debian keeps them out of PATH."""
+    debian = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    found = sorted(debian, key=lambda path: int(path.parts[-3]))
+    if found:
+        return found[-1].parent
+    if initdb := shutil.which("initdb"):
+        return Path(initdb).resolve().parent
+    raise Failure("no PostgreSQL server found: install the package postgresql")

@@ -1,0 +1,204 @@
+//! One connection to PostgreSQL: how it is opened and protected, how a query runs on it within a time, and what
+//! is said when it does not. It hands out [`Table`](crate::table::Table)s and typed errors; it does not know what
+//! the rows mean, where the credentials came from, or what a scrape is.
+//!
+//! Every call is bounded: by a limit for the whole of it, whatever hangs. See [`Connection::run`] for what a query
+//! may and may not do.
+
+mod error;
+mod run;
+mod socket;
+mod tls;
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use secrecy::ExposeSecret;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::task::JoinHandle;
+use tokio_postgres::tls::{NoTls, TlsConnect};
+use tokio_postgres::{Client, Config, config};
+
+use crate::target::{ChannelBinding, Host, Target};
+
+pub use error::{ConnectError, Phase, QueryError};
+pub use run::{GRACE, RESULT_BYTES_MAX};
+use socket::{Address, Allowance, Socket};
+use tls::Encryption;
+
+/// What `pg_stat_activity` shows of this exporter.
+const APPLICATION_NAME: &str = concat!("pg-lambda-exporter/", env!("CARGO_PKG_VERSION"));
+
+/// A connection that has been authenticated.
+///
+/// Dropped, it closes: with a goodbye to the server if it was usable, at once if it was not.
+#[derive(Debug)]
+pub struct Connection {
+    client: Client,
+    driver: JoinHandle<()>,
+    /// Why the driver stopped, once it has.
+    end: Arc<OnceLock<String>>,
+    /// Where the server was reached: a cancel request must come to the same one.
+    address: Address,
+    encryption: Encryption,
+    allowance: Allowance,
+    /// False in a database with encoding `SQL_ASCII`, which keeps whatever bytes it is given.
+    has_encoding: bool,
+    opened: Instant,
+    /// False from the moment a message is sent until the server has said that it is ready for the next, and so
+    /// for good after a cancel or where the caller dropped the future in between.
+    ready: bool,
+}
+
+impl Connection {
+    /// Connects and authenticates, all within `limit`: name resolution, the socket, TLS and the login. A name
+    /// that has several addresses is tried at each, in the order of the resolver, with a fair share of what is
+    /// left of `limit`.
+    ///
+    /// # Errors
+    /// [`ConnectError`] tells apart what an operator would do something different about.
+    pub async fn open(target: &Target, limit: Duration) -> Result<Self, ConnectError> {
+        let opened = Instant::now();
+        let encryption = Encryption::new(target)?;
+        let allowance = Allowance::default();
+        let (address, socket) = socket::connect(&target.host, target.port, &allowance, limit).await?;
+
+        let end = Arc::new(OnceLock::new());
+        let config = driver_config(target, &encryption);
+        let login = async {
+            match encryption.connector() {
+                Some(tls) => log_in(&config, socket, tls, &end).await,
+                None => log_in(&config, socket, NoTls, &end).await,
+            }
+        };
+        let Session { client, driver, has_encoding } =
+            tokio::time::timeout(limit.saturating_sub(opened.elapsed()), login)
+                .await
+                .map_err(|_| ConnectError::TimedOut(Phase::Login))?
+                .map_err(|error| ConnectError::of_login(&error))?;
+        Ok(Self { client, driver, end, address, encryption, allowance, has_encoding, opened, ready: true })
+    }
+
+    /// Whether the server answers an empty message within `limit`. If it does not, the connection is unusable
+    /// from then on.
+    pub async fn is_alive(&mut self, limit: Duration) -> bool {
+        if self.is_usable() {
+            self.ready = false;
+            self.allowance.renew();
+            let answer = tokio::time::timeout(limit, self.client.batch_execute("")).await;
+            self.ready = matches!(answer, Ok(Ok(())));
+        }
+        self.is_usable()
+    }
+
+    /// Whether another query may be sent: false after a cancel, a lost connection, or a call that was dropped
+    /// before it was over.
+    pub fn is_usable(&self) -> bool {
+        self.ready && !self.client.is_closed()
+    }
+
+    /// How long ago it was opened.
+    pub fn age(&self) -> Duration {
+        self.opened.elapsed()
+    }
+
+    /// Asks the server to stop what this connection is doing (PostgreSQL documentation, "Canceling Requests in
+    /// Progress"), over a second connection that is protected like the first.
+    async fn request_cancel(&self) -> Result<(), CancelError> {
+        let token = self.client.cancel_token();
+        let socket = self.address.connect(&Allowance::default()).await?;
+        match self.encryption.connector() {
+            Some(tls) => token.cancel_query_raw(socket, tls).await?,
+            None => token.cancel_query_raw(socket, NoTls).await?,
+        }
+        Ok(())
+    }
+}
+
+/// Why a cancel request could not be sent.
+#[derive(Debug, thiserror::Error)]
+enum CancelError {
+    #[error("no connection to the server")]
+    Socket(#[from] std::io::Error),
+    #[error("the request was not taken")]
+    Driver(#[from] tokio_postgres::Error),
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // A driver that waits for the rest of a result would keep the socket, and with it the server's process.
+        if !self.ready {
+            self.driver.abort();
+        }
+    }
+}
+
+fn driver_config(target: &Target, encryption: &Encryption) -> Config {
+    let mut config = Config::new();
+    config
+        .user(&target.user)
+        .dbname(&target.database)
+        .application_name(APPLICATION_NAME)
+        .ssl_mode(encryption.mode())
+        .channel_binding(match target.tls.channel_binding {
+            ChannelBinding::Disable => config::ChannelBinding::Disable,
+            ChannelBinding::Prefer => config::ChannelBinding::Prefer,
+            ChannelBinding::Require => config::ChannelBinding::Require,
+        });
+    if let Some(password) = &target.password {
+        config.password(password.expose_secret());
+    }
+    config
+}
+
+/// What a login gives.
+struct Session {
+    client: Client,
+    driver: JoinHandle<()>,
+    has_encoding: bool,
+}
+
+/// Logs in, and starts the task that carries messages between the client and the socket.
+async fn log_in<T>(
+    config: &Config,
+    socket: Socket,
+    tls: T,
+    end: &Arc<OnceLock<String>>,
+) -> Result<Session, tokio_postgres::Error>
+where
+    T: TlsConnect<Socket>,
+    T::Stream: Send + 'static,
+{
+    let (client, connection) = config.connect_raw(socket, tls).await?;
+    let has_encoding = connection.parameter("server_encoding") != Some("SQL_ASCII");
+    let driver = tokio::spawn(drive(connection, Arc::clone(end)));
+    Ok(Session { client, driver, has_encoding })
+}
+
+/// Runs the driver until the connection ends. Notices and notifications are dropped: left to itself the driver
+/// would log each of them, and a query can raise any number with anything in them.
+async fn drive<S, T>(mut connection: tokio_postgres::Connection<S, T>, end: Arc<OnceLock<String>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                // Set before the connection is dropped, which is what those who wait for an answer notice.
+                let _ = end.set(error::describe(&error));
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
+/// The name that the server's certificate must bear.
+fn server_name(host: &Host) -> &str {
+    match host {
+        Host::Tcp(name) => name,
+        Host::Socket(_) => "",
+    }
+}

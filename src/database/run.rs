@@ -1,0 +1,211 @@
+//! Running one query: the message that is sent, the rows that come back, and how it is stopped.
+
+use std::pin::{Pin, pin};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::{Instant, timeout};
+use tokio_postgres::error::SqlState;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
+
+use super::Connection;
+use super::error::{self, QueryError};
+use crate::sql::Sql;
+use crate::table::Table;
+
+/// The most that the rows of one result may take in memory, in bytes: their text, and 16 for each cell.
+pub const RESULT_BYTES_MAX: usize = 32 << 20;
+
+/// The most that may be received for one query, in bytes: results other than the last are not kept, but sent.
+pub(super) const RECEIVED_BYTES_MAX: u64 = 2 * RESULT_BYTES_MAX as u64;
+
+/// What a cell takes beside its text.
+const CELL_BYTES: usize = 16;
+
+/// How much longer than the server the client waits, so that it is the server that ends a slow query: then the
+/// connection survives. It covers the way there and back.
+pub const GRACE: Duration = Duration::from_millis(250);
+
+/// What a cell becomes whose bytes are no text (in a database with encoding `SQL_ASCII`).
+const NOT_TEXT: &str = "\u{FFFD}";
+
+impl Connection {
+    /// Runs `sql` and returns the rows of its last statement that has a result; an empty table without columns
+    /// if none has.
+    ///
+    /// The query goes out in one simple Query message behind a `SELECT` of `set_config` calls. PostgreSQL runs
+    /// such a message as one transaction (documentation, "Multiple Statements in a Simple Query"), so that
+    ///
+    /// - it is read-only. The first statement has run a query, after which the server refuses to make a
+    ///   transaction read-write again, by `SET` or by `set_config`, and it refuses to end one within it
+    ///   (`DO`, `CALL`). [`Sql`] refuses statements that end it from outside;
+    /// - each statement has `timeout`, to the millisecond, kept by the server: since PostgreSQL 11 the time
+    ///   starts anew with each of them. What all of them take together, this client bounds;
+    /// - numbers, dates and bytes are written in one way, whatever the server's or the role's settings;
+    /// - nothing of this outlives the message, even if it fails: the next user of a pooled connection does not
+    ///   see it. (What a query sets by `set_config(…, false)` does, as it asks for.)
+    /// - no prepared statement is made, so any pooler will do;
+    /// - `pg_stat_statements`, which replaces constants, has one entry for the prologue whatever the timeout.
+    ///
+    /// After `timeout` and [`GRACE`] the client asks the server to cancel, and waits for the end of the query for
+    /// at most `cancel_limit`. Then the connection is unusable: a cancel request names a connection, not a query,
+    /// and might still hit the next one.
+    ///
+    /// # Errors
+    /// [`QueryError`]. There are all rows or none: an error in the middle of them is an error.
+    pub async fn run(
+        &mut self,
+        sql: &Sql,
+        timeout: Duration,
+        cancel_limit: Duration,
+    ) -> Result<Table, QueryError> {
+        if !self.is_usable() {
+            return Err(self.lost_earlier());
+        }
+        self.ready = false;
+        self.allowance.renew();
+        let begun = Instant::now();
+        let message = message(sql.as_str(), timeout, self.has_encoding);
+        let stream = match self.client.simple_query_raw(&message).await {
+            Ok(stream) => stream,
+            Err(error) => return Err(self.lost(&error)),
+        };
+        let mut stream = pin!(stream);
+        let outcome = tokio::time::timeout(timeout.saturating_add(GRACE), collect(stream.as_mut())).await;
+        match outcome {
+            Ok(Ok(table)) => {
+                self.ready = true;
+                Ok(table)
+            }
+            Ok(Err(Failure::Server(error))) => {
+                self.ready = true;
+                // The server's clock began later than this one, so a shorter time is somebody else's cancel.
+                let timed_out = error.code() == Some(&SqlState::QUERY_CANCELED) && begun.elapsed() >= timeout;
+                Err(if timed_out { QueryError::Timeout } else { QueryError::of_server(&error) })
+            }
+            Ok(Err(Failure::Lost(_))) if self.allowance.is_spent() => Err(QueryError::TooLarge),
+            Ok(Err(Failure::Lost(error))) => Err(self.lost(&error)),
+            Ok(Err(Failure::TooLarge)) => {
+                self.cancel(stream, cancel_limit).await;
+                Err(QueryError::TooLarge)
+            }
+            Err(_) => {
+                self.cancel(stream, cancel_limit).await;
+                Err(QueryError::Timeout)
+            }
+        }
+    }
+
+    /// Sends a cancel request and waits until the query has ended, both within `limit`.
+    async fn cancel(&self, mut stream: Pin<&mut SimpleQueryStream>, limit: Duration) {
+        let stop = async {
+            self.request_cancel().await?;
+            while let Some(message) = stream.next().await {
+                if message.is_err_and(|error| error.is_closed()) {
+                    break;
+                }
+            }
+            Ok::<_, super::CancelError>(())
+        };
+        match timeout(limit, stop).await {
+            Ok(Ok(())) => tracing::debug!("the query was cancelled"),
+            Ok(Err(error)) => tracing::warn!("cancelling the query: {}", error::chain(&error)),
+            Err(_) => tracing::warn!("cancelling the query: the server did not end it in time"),
+        }
+    }
+
+    fn lost(&self, error: &tokio_postgres::Error) -> QueryError {
+        match self.end.get() {
+            // The client has only seen that it is closed. The driver has seen why.
+            Some(reason) if error.is_closed() => QueryError::Connection { reason: reason.clone() },
+            _ => QueryError::Connection { reason: error::describe(error) },
+        }
+    }
+
+    fn lost_earlier(&self) -> QueryError {
+        let reason = self.end.get().map_or("it had been given up", String::as_str);
+        QueryError::Connection { reason: reason.to_owned() }
+    }
+}
+
+/// The prologue and the query.
+fn message(sql: &str, timeout: Duration, database_has_encoding: bool) -> String {
+    // 0 would be no limit at all; what is above the setting's range is next to none.
+    let milliseconds = timeout.as_micros().div_ceil(1000).clamp(1, i32::MAX as u128);
+    // Without an encoding the server knows of no characters, and refuses to call its bytes UTF-8.
+    let encoding = if database_has_encoding { "UTF8" } else { "SQL_ASCII" };
+    format!(
+        "SELECT set_config('transaction_read_only','on',true), \
+         set_config('statement_timeout','{milliseconds}',true), \
+         set_config('client_encoding','{encoding}',true), \
+         set_config('client_min_messages','error',true), \
+         set_config('DateStyle','ISO',true), \
+         set_config('IntervalStyle','postgres',true), \
+         set_config('extra_float_digits','1',true), \
+         set_config('bytea_output','hex',true);\n{sql}"
+    )
+}
+
+/// Why there are no rows.
+enum Failure {
+    /// The server refused the query and is ready for the next.
+    Server(tokio_postgres::Error),
+    /// The connection is gone, or what came over it cannot be understood.
+    Lost(tokio_postgres::Error),
+    /// The rows are more than may be kept; there are more to come.
+    TooLarge,
+}
+
+/// Reads all results up to the server's word that it is ready, and keeps the last behind the prologue's.
+async fn collect(mut stream: Pin<&mut SimpleQueryStream>) -> Result<Table, Failure> {
+    let mut prologue_is_done = false;
+    let mut table = Table::default();
+    let mut bytes = 0;
+    let mut refused = None;
+    while let Some(message) = stream.next().await {
+        match message {
+            Ok(SimpleQueryMessage::CommandComplete(_)) => prologue_is_done = true,
+            Ok(SimpleQueryMessage::RowDescription(columns)) if prologue_is_done => {
+                table = Table::new(columns.iter().map(|column| column.name().to_owned()).collect());
+                bytes = 0;
+            }
+            Ok(SimpleQueryMessage::Row(row)) if prologue_is_done => {
+                bytes += row.len() * CELL_BYTES;
+                for cell in cells(&row).flatten() {
+                    bytes += cell.len();
+                }
+                if bytes > RESULT_BYTES_MAX {
+                    return Err(Failure::TooLarge);
+                }
+                table.push_row(cells(&row));
+            }
+            Ok(_) => {}
+            // Behind an error comes the word that the server is ready, unless it hangs up.
+            Err(error) if refused.is_none() && error::is_of_statement(&error) => refused = Some(error),
+            Err(error) => return Err(Failure::Lost(refused.unwrap_or(error))),
+        }
+    }
+    match refused {
+        Some(error) => Err(Failure::Server(error)),
+        None => Ok(table),
+    }
+}
+
+fn cells(row: &SimpleQueryRow) -> impl Iterator<Item = Option<&str>> {
+    (0..row.len()).map(|index| row.try_get(index).unwrap_or(Some(NOT_TEXT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_timeout_is_in_whole_milliseconds_and_never_unlimited() {
+        let of = |timeout| message("SELECT 1", timeout, true);
+        assert!(of(Duration::ZERO).contains("'statement_timeout','1'"));
+        assert!(of(Duration::from_micros(1001)).contains("'statement_timeout','2'"));
+        assert!(of(Duration::from_secs(5)).contains("'statement_timeout','5000'"));
+        assert!(of(Duration::MAX).contains("'statement_timeout','2147483647'"));
+        assert!(of(Duration::ZERO).ends_with("true);\nSELECT 1"));
+    }
+}

@@ -1,0 +1,145 @@
+//! The way to the server: resolving its name, opening the socket, and a bound on what is read from it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::error::{ConnectError, Phase};
+use super::run::RECEIVED_BYTES_MAX;
+use crate::target::Host;
+
+/// Where one server listens.
+#[derive(Debug, Clone)]
+pub(super) enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Opens a socket. The caller bounds the time.
+    pub(super) async fn connect(&self, allowance: &Allowance) -> io::Result<Socket> {
+        let stream: Box<dyn Stream> = match self {
+            Self::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Box::new(stream)
+            }
+            Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
+        };
+        Ok(Socket { stream, allowance: allowance.clone() })
+    }
+}
+
+/// Resolves `host` and opens a socket to the first of its addresses that takes one, within `limit`.
+pub(super) async fn connect(
+    host: &Host,
+    port: u16,
+    allowance: &Allowance,
+    limit: Duration,
+) -> Result<(Address, Socket), ConnectError> {
+    let deadline = Instant::now() + limit;
+    let addresses = match host {
+        Host::Socket(folder) => vec![Address::Unix(socket_path(folder, port))],
+        Host::Tcp(name) => timeout_at(deadline, lookup_host((name.as_str(), port)))
+            .await
+            .map_err(|_| ConnectError::TimedOut(Phase::Resolution))?
+            .map_err(ConnectError::Unresolvable)?
+            .map(Address::Tcp)
+            .collect(),
+    };
+
+    let mut failure = ConnectError::Unresolvable(io::Error::other("the name has no address"));
+    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
+    for address in addresses {
+        // One address that swallows packets must not take the time of the others.
+        let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
+        left = left.saturating_sub(1);
+        match timeout(share, address.connect(allowance)).await {
+            Ok(Ok(socket)) => return Ok((address, socket)),
+            Ok(Err(error)) => failure = ConnectError::Unreachable(error),
+            Err(_) => failure = ConnectError::TimedOut(Phase::Socket),
+        }
+    }
+    Err(failure)
+}
+
+/// PostgreSQL's name for the socket of a port (`unix_socket_directories`).
+fn socket_path(folder: &Path, port: u16) -> PathBuf {
+    folder.join(format!(".s.PGSQL.{port}"))
+}
+
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// A socket from which no more than an [`Allowance`] is read. The driver keeps a message in memory until the
+/// whole of it is there, and one cell may have a gigabyte: only below the driver can that be stopped.
+pub(super) struct Socket {
+    stream: Box<dyn Stream>,
+    allowance: Allowance,
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.allowance.spend(buf.filled().len().saturating_sub(before));
+        if self.allowance.is_spent() {
+            return Poll::Ready(Err(io::Error::other("the server sent more than a result may have")));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// How many bytes may still be read for the message that is being answered.
+#[derive(Debug, Clone)]
+pub(super) struct Allowance(Arc<AtomicU64>);
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(RECEIVED_BYTES_MAX)))
+    }
+}
+
+impl Allowance {
+    pub(super) fn renew(&self) {
+        self.0.store(RECEIVED_BYTES_MAX, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
+    /// Only the driver's task spends, so there is no race between the two steps.
+    fn spend(&self, bytes: usize) {
+        let left = self.0.load(Ordering::Relaxed).saturating_sub(bytes as u64);
+        self.0.store(left, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,179 @@
+//! TLS to the server, by rustls with ring: which of libpq's modes demands what, and whom it trusts.
+//!
+//! | mode | without TLS on the server | certificate |
+//! |---|---|---|
+//! | `disable` | plain | – |
+//! | `prefer` | plain | not looked at |
+//! | `require` | refused | not looked at; with root certificates as `verify-ca` (libpq's rule) |
+//! | `verify-ca` | refused | must lead to a trusted authority |
+//! | `verify-full` | refused | that, and must bear the host's name or address |
+//!
+//! On a Unix socket there is no TLS, whatever the mode, as in libpq. Names are those of the subject alternative
+//! names: unlike libpq, rustls does not fall back to a common name.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::ParsedCertificate;
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio_postgres::config::SslMode as DriverMode;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::ConnectError;
+use super::socket::Socket;
+use crate::target::{Host, SslMode, Target, Tls};
+
+/// How one connection and its cancel requests are protected.
+#[derive(Clone)]
+pub(super) struct Encryption {
+    mode: DriverMode,
+    tls: Option<MakeRustlsConnect>,
+    server_name: String,
+}
+
+impl Encryption {
+    /// Reads root certificates where the mode needs them, and only there.
+    pub(super) fn new(target: &Target) -> Result<Self, ConnectError> {
+        let mode = match (&target.host, target.tls.mode) {
+            (Host::Socket(_), _) | (_, SslMode::Disable) => DriverMode::Disable,
+            (_, SslMode::Prefer) => DriverMode::Prefer,
+            (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => DriverMode::Require,
+        };
+        let tls = match mode {
+            DriverMode::Disable => None,
+            _ => Some(MakeRustlsConnect::new(client_config(&target.tls)?)),
+        };
+        Ok(Self { mode, tls, server_name: super::server_name(&target.host).to_owned() })
+    }
+
+    pub(super) fn mode(&self) -> DriverMode {
+        self.mode
+    }
+
+    /// What does the handshake; `None` where there is none.
+    pub(super) fn connector(
+        &self,
+    ) -> Option<impl TlsConnect<Socket, Stream: Send + 'static, Future: Send> + use<>> {
+        let mut tls = self.tls.clone()?;
+        let Ok(connector) = MakeTlsConnect::<Socket>::make_tls_connect(&mut tls, &self.server_name);
+        Some(connector)
+    }
+}
+
+impl std::fmt::Debug for Encryption {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Encryption").field("mode", &self.mode).finish_non_exhaustive()
+    }
+}
+
+fn client_config(tls: &Tls) -> Result<ClientConfig, ConnectError> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier: Arc<dyn ServerCertVerifier> = match (tls.mode, &tls.root_certificates) {
+        (SslMode::VerifyFull, roots) => {
+            let roots = Arc::new(root_store(roots.as_deref())?);
+            WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+                .build()
+                .map_err(|error| ConnectError::RootCertificates(error.to_string()))?
+        }
+        (SslMode::VerifyCa, roots) => {
+            Arc::new(Unnamed { roots: Some(root_store(roots.as_deref())?), provider: Arc::clone(&provider) })
+        }
+        (SslMode::Require, Some(file)) => {
+            Arc::new(Unnamed { roots: Some(root_store(Some(file))?), provider: Arc::clone(&provider) })
+        }
+        (SslMode::Require | SslMode::Prefer | SslMode::Disable, _) => {
+            Arc::new(Unnamed { roots: None, provider: Arc::clone(&provider) })
+        }
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| ConnectError::Tls(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+/// The authorities of a PEM file or, without one, the platform's.
+fn root_store(file: Option<&Path>) -> Result<RootCertStore, ConnectError> {
+    let mut store = RootCertStore::empty();
+    match file {
+        Some(path) => {
+            let problem =
+                |what: String| ConnectError::RootCertificates(format!("{}: {what}", path.display()));
+            for certificate in
+                CertificateDer::pem_file_iter(path).map_err(|error| problem(error.to_string()))?
+            {
+                let certificate = certificate.map_err(|error| problem(error.to_string()))?;
+                store.add(certificate).map_err(|error| problem(error.to_string()))?;
+            }
+            if store.is_empty() {
+                return Err(problem("no certificate in this file".into()));
+            }
+        }
+        None => {
+            let platform = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(platform.certs);
+            if store.is_empty() {
+                let reason = platform.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+                return Err(ConnectError::RootCertificates(format!("the platform has none{reason}")));
+            }
+        }
+    }
+    Ok(store)
+}
+
+/// Checks the certificate's chain if there are roots, and never the name. The handshake's signatures are checked
+/// in any case: the server has the key of the certificate that it shows.
+#[derive(Debug)]
+struct Unnamed {
+    roots: Option<RootCertStore>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Unnamed {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if let Some(roots) = &self.roots {
+            let certificate = ParsedCertificate::try_from(end_entity)?;
+            let algorithms = self.provider.signature_verification_algorithms.all;
+            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}

@@ -1,0 +1,304 @@
+//! The edge: a request as API Gateway, a function URL or a load balancer hands it on, and what goes back.
+//!
+//! It owns routes, authorization, status, negotiation and encoding, and when an answer has to be ready. It knows
+//! nothing of secrets, SQL and databases.
+
+use std::io::Write as _;
+use std::time::{Duration, SystemTime};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use lambda_http::http::header::{
+    ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
+    VARY, WWW_AUTHENTICATE,
+};
+use lambda_http::http::{Method, StatusCode};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt, Response};
+use tokio::time::Instant;
+
+use crate::exposition::{self, Format};
+use crate::scrape::Exporter;
+use crate::settings::Authorization;
+
+/// Prometheus sends its `scrape_timeout` here, in seconds with a fraction.
+const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
+/// lambda_http sends a body whose content type it does not know as base64; this keeps text as text.
+const LAMBDA_ENCODING: HeaderName = HeaderName::from_static("x-lambda-http-content-encoding");
+
+/// What is kept of Prometheus's time for the way back, at most; a quarter of a short one.
+const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
+/// What is kept of Lambda's time for encoding the answer and handing it over.
+const LAMBDA_MARGIN: Duration = Duration::from_millis(500);
+/// API Gateway gives up after 29 s (REST API) or 30 s (HTTP API): Amazon API Gateway quotas, "Integration timeout".
+const GATEWAY_LIMIT: Duration = Duration::from_secs(28);
+/// Without any other limit.
+const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
+/// A smaller body gains nothing from gzip.
+const GZIP_FLOOR_BYTES: usize = 1400;
+
+/// What answers requests.
+#[derive(Debug)]
+pub struct Endpoint {
+    authorization: Authorization,
+    exporter: Option<Exporter>,
+}
+
+impl Endpoint {
+    /// An endpoint that scrapes with `exporter`; without one, whose reason is in the log, it answers 500.
+    pub fn new(authorization: Authorization, exporter: Option<Exporter>) -> Self {
+        Self { authorization, exporter }
+    }
+
+    /// Lets the exporter do, within `limit`, what the first scrape would have to wait for.
+    pub async fn warm_up(&self, limit: Duration) {
+        if let Some(exporter) = &self.exporter {
+            exporter.warm_up(limit).await;
+        }
+    }
+
+    /// Answers one request, within the time that the request and Lambda leave.
+    pub async fn respond(&self, request: &Request) -> Response<Body> {
+        let route = Route::of(request);
+        if route != Some(Route::Health)
+            && let Some(refusal) = self.refusal()
+        {
+            return refusal;
+        }
+        let Some(route) = route else {
+            return text(StatusCode::NOT_FOUND, "not found; the metrics are at /metrics\n");
+        };
+        let head = request.method() == Method::HEAD;
+        if !head && request.method() != Method::GET {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are answered here\n");
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        let response = match (route, &self.exporter) {
+            (Route::Health, _) => text(StatusCode::OK, "ok\n"),
+            (Route::Landing, _) => html(&landing_page(request)),
+            (Route::Metrics, None) => text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the exporter's configuration has no usable query; the function's log says why\n",
+            ),
+            // A body that nobody reads is not worth a scrape.
+            (Route::Metrics, Some(_)) if head => text(StatusCode::OK, ""),
+            (Route::Metrics, Some(exporter)) => metrics(exporter, request).await,
+        };
+        if head { response.map(|_| Body::Empty) } else { response }
+    }
+
+    fn refusal(&self) -> Option<Response<Body>> {
+        match self.authorization {
+            Authorization::Open => None,
+            Authorization::Locked => {
+                let mut response = text(
+                    StatusCode::UNAUTHORIZED,
+                    "no authorization is configured: set AUTH=none in the function's environment if something \
+                     in front of this URL guards it\n",
+                );
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+                Some(response)
+            }
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Route {
+    Metrics,
+    Landing,
+    Health,
+}
+
+impl Route {
+    /// By the last segment of the path: what a custom domain's base path or a load balancer's rule puts in front
+    /// of it is not known here.
+    fn of(request: &Request) -> Option<Self> {
+        let path = path_in_stage(request);
+        match path.trim_end_matches('/').rsplit('/').next() {
+            Some("metrics") => Some(Self::Metrics),
+            Some("healthz") => Some(Self::Health),
+            Some("") | None => Some(Self::Landing),
+            Some(_) => None,
+        }
+    }
+}
+
+/// The path as the client sent it, without the stage of the API.
+fn path_in_stage(request: &Request) -> &str {
+    let path = request.raw_http_path();
+    let stage = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => context.stage.as_deref(),
+        Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
+        _ => None,
+    };
+    let without = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
+    without.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
+}
+
+async fn metrics(exporter: &Exporter, request: &Request) -> Response<Body> {
+    let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let format = Format::negotiate(header(ACCEPT));
+    let limit = time_limit(header(SCRAPE_TIMEOUT), lambda_time_left(request), is_behind_gateway(request));
+    let scrape = exporter.scrape(Instant::now() + limit).await;
+    let mut exposition = exposition::encode(&scrape.families, format);
+    exposition.push_str(&scrape.own.encode());
+    exposition.push_str(exposition::end(format));
+    let gzip = decodes_base64(request) && accepts_gzip(header(ACCEPT_ENCODING));
+    let mut response = text(StatusCode::OK, "");
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
+    headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+    *response.body_mut() = match Some(&exposition).filter(|_| gzip).and_then(|text| compressed(text)) {
+        Some(bytes) => {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            headers.remove(LAMBDA_ENCODING);
+            Body::Binary(bytes)
+        }
+        None => Body::Text(exposition),
+    };
+    response
+}
+
+/// How long the scrape may take: the least of what Prometheus, Lambda and API Gateway leave.
+fn time_limit(scrape_timeout: Option<&str>, lambda: Option<Duration>, behind_gateway: bool) -> Duration {
+    let prometheus = scrape_timeout
+        .and_then(|seconds| seconds.trim().parse().ok())
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|timeout| !timeout.is_zero())
+        .map(|timeout| timeout.saturating_sub(SCRAPE_TIMEOUT_OFFSET.min(timeout / 4)));
+    let lambda = lambda.map(|left| left.saturating_sub(LAMBDA_MARGIN));
+    let gateway = behind_gateway.then_some(GATEWAY_LIMIT);
+    [prometheus, lambda, gateway].into_iter().flatten().min().unwrap_or(DEFAULT_LIMIT)
+}
+
+fn lambda_time_left(request: &Request) -> Option<Duration> {
+    let context = request.lambda_context_ref()?;
+    Some(context.deadline().duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// Function URLs come as HTTP API events too, but have no limit beyond Lambda's.
+fn is_behind_gateway(request: &Request) -> bool {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(_)) => true,
+        Some(RequestContext::ApiGatewayV2(context)) => {
+            !context.domain_name.as_deref().is_some_and(|name| name.contains(".lambda-url."))
+        }
+        _ => false,
+    }
+}
+
+/// A REST API hands base64 on as it is unless `binaryMediaTypes` are configured, which cannot be seen from here.
+fn decodes_base64(request: &Request) -> bool {
+    !matches!(request.request_context_ref(), Some(RequestContext::ApiGatewayV1(_)))
+}
+
+/// RFC 9110, section 12.5.3.
+fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
+    let weight = |coding: &str| {
+        accept_encoding?.split(',').find_map(|item| {
+            let mut parts = item.split(';').map(str::trim);
+            parts.next().filter(|name| name.eq_ignore_ascii_case(coding))?;
+            let q = parts.find_map(|parameter| parameter.strip_prefix("q="));
+            Some(q.map_or(1.0, |q| q.trim().parse::<f32>().unwrap_or(0.0)))
+        })
+    };
+    weight("gzip").or_else(|| weight("*")).is_some_and(|q| q > 0.0)
+}
+
+fn compressed(text: &str) -> Option<Vec<u8>> {
+    if text.len() < GZIP_FLOOR_BYTES {
+        return None;
+    }
+    // Level 1 already takes nine tenths off an exposition; more costs time of every scrape.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).ok()?;
+    encoder.finish().ok()
+}
+
+fn text(status: StatusCode, body: &str) -> Response<Body> {
+    let mut response = Response::new(Body::Text(body.to_owned()));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(LAMBDA_ENCODING, HeaderValue::from_static("text"));
+    response
+}
+
+fn html(body: &str) -> Response<Body> {
+    let mut response = text(StatusCode::OK, body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    response
+}
+
+fn landing_page(request: &Request) -> String {
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <title>pg-lambda-exporter</title></head>\n<body>\n<h1>pg-lambda-exporter {version}</h1>\n\
+         <p>PostgreSQL metrics for Prometheus, from the SQL in queries.yml.</p>\n\
+         <ul><li><a href=\"{base}/metrics\">metrics</a></li><li><a href=\"{base}/healthz\">health</a></li></ul>\n\
+         </body>\n</html>\n",
+        version = env!("CARGO_PKG_VERSION"),
+        base = base_path(request),
+    )
+}
+
+/// The path of the landing page as the client sees it, under which the other routes lie.
+fn base_path(request: &Request) -> &str {
+    let path = match request.request_context_ref() {
+        // Of a REST API only this one has the stage.
+        Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
+        _ => None,
+    };
+    let path = path.unwrap_or_else(|| request.raw_http_path()).trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if path.chars().all(plain) { path } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_of_the_limits_counts() {
+        let seconds = Duration::from_secs_f64;
+        let cases = [
+            (None, None, false, DEFAULT_LIMIT),
+            (Some("10"), None, true, seconds(9.5)),
+            (Some("10.000000"), Some(seconds(3.0)), true, seconds(2.5)),
+            (Some("1"), Some(seconds(30.0)), true, seconds(0.75)),
+            (Some("120"), Some(seconds(900.0)), true, GATEWAY_LIMIT),
+            (Some("120"), Some(seconds(900.0)), false, seconds(119.5)),
+            (None, Some(seconds(0.1)), true, Duration::ZERO),
+            (Some("soon"), Some(seconds(5.0)), true, seconds(4.5)),
+            (Some("-1"), None, true, GATEWAY_LIMIT),
+            (Some("0"), None, true, GATEWAY_LIMIT),
+            (Some("NaN"), None, true, GATEWAY_LIMIT),
+            (Some("1e300"), None, true, GATEWAY_LIMIT),
+        ];
+        for (prometheus, lambda, behind_gateway, expected) in cases {
+            assert_eq!(time_limit(prometheus, lambda, behind_gateway), expected, "{prometheus:?} {lambda:?}");
+        }
+    }
+
+    #[test]
+    fn gzip_is_accepted_by_weight() {
+        let cases = [
+            (None, false),
+            (Some(""), false),
+            (Some("gzip"), true),
+            (Some("deflate, GZIP;q=0.5"), true),
+            (Some("gzip;q=0, *"), false),
+            (Some("br;q=1, *;q=0.1"), true),
+            (Some("*;q=0"), false),
+            (Some("gzip; q=x"), false),
+            (Some("xgzip"), false),
+        ];
+        for (accept_encoding, expected) in cases {
+            assert_eq!(accepts_gzip(accept_encoding), expected, "{accept_encoding:?}");
+        }
+    }
+}

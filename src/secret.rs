@@ -1,0 +1,99 @@
+//! Secrets from AWS Secrets Manager, within a time that fits a scrape. It knows the service and how it fails,
+//! and nothing of what a secret's text means; it keeps nothing.
+
+mod error;
+
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, SdkConfig};
+use aws_sdk_secretsmanager::Client;
+use aws_sdk_secretsmanager::config::SharedHttpClient;
+use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::{Builder, tls};
+use secrecy::SecretString;
+use tokio::time::timeout;
+
+pub use error::{Failure, SecretError};
+
+/// A service in the same region accepts a connection in milliseconds or not at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The SDK waits up to 1 s before its first retry and up to 20 s later; a scrape has about 10 s for all.
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// A client of Secrets Manager.
+#[derive(Debug, Clone)]
+pub struct SecretsManager {
+    client: Client,
+    has_region: bool,
+}
+
+impl SecretsManager {
+    /// Region, credentials, endpoint and retries as the SDK finds them in the environment and in profiles,
+    /// except that the region is not asked of EC2's metadata service. Uses no network: credentials are
+    /// sought by the first fetch.
+    pub async fn from_env() -> Self {
+        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new());
+        let loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
+        Self::new(&loader.http_client(http_client()).load().await)
+    }
+
+    /// Region, credentials, endpoint and the number of retries of `config`, and its HTTP client if it has
+    /// one. The timeouts and the pauses between retries are the exporter's own.
+    pub fn new(config: &SdkConfig) -> Self {
+        let retries = config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+            .build();
+        let own = aws_sdk_secretsmanager::config::Builder::from(config)
+            .http_client(config.http_client().unwrap_or_else(http_client))
+            .timeout_config(timeouts)
+            .retry_config(retries.with_initial_backoff(FIRST_BACKOFF).with_max_backoff(LONGEST_BACKOFF))
+            .build();
+        Self { client: Client::from_conf(own), has_region: config.region().is_some() }
+    }
+
+    /// The current text of the secret with this name or ARN, whether it is stored as a string or as bytes.
+    /// Returns within `limit`, retries included.
+    ///
+    /// # Errors
+    /// [`SecretError::failure`] tells what went wrong.
+    pub async fn fetch(&self, id: &str, limit: Duration) -> Result<SecretString, SecretError> {
+        if !self.has_region {
+            return Err(SecretError::new(id, Failure::NoRegion));
+        }
+        let request = self.client.get_secret_value().secret_id(id);
+        match timeout(limit, request.send()).await {
+            Ok(Ok(output)) => text(output).map_err(|failure| SecretError::new(id, failure)),
+            Ok(Err(error)) => Err(SecretError::of_sdk(id, &error)),
+            Err(_) => Err(SecretError::new(id, Failure::TimedOut)),
+        }
+    }
+}
+
+fn http_client() -> SharedHttpClient {
+    // Fetches are rare, and a process that was frozen in between would find a kept connection dead only by
+    // waiting for an answer on it.
+    let builder = Builder::new().pool_max_idle_per_host(0);
+    builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
+}
+
+fn text(output: GetSecretValueOutput) -> Result<SecretString, Failure> {
+    let text = match (output.secret_string, output.secret_binary) {
+        (Some(text), _) => text,
+        (None, Some(bytes)) => {
+            String::from_utf8(bytes.into_inner()).map_err(|_| Failure::Unusable("its bytes are not UTF-8"))?
+        }
+        (None, None) => return Err(Failure::Unusable("the answer holds neither a string nor bytes")),
+    };
+    if text.is_empty() { Err(Failure::Unusable("it is empty")) } else { Ok(text.into()) }
+}

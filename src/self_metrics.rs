@@ -1,0 +1,237 @@
+//! What the exporter says of itself: one scrape's outcome as gauges, encoded by prometheus-client.
+//!
+//! They describe this scrape alone. A process lives as long as its execution environment and there may be several,
+//! so counters over a process's life would mean nothing.
+
+use std::fmt;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::sampling::Dropped;
+
+/// The outcome of one scrape.
+#[derive(Debug, Clone)]
+pub struct SelfMetrics {
+    /// Whether the database was there.
+    pub up: bool,
+    /// How long the scrape took, from the request to its last query.
+    pub duration: Duration,
+    /// Whether this is the first scrape of the execution environment.
+    pub cold_start: bool,
+    /// How long the connection has been open.
+    pub connection_age: Option<Duration>,
+    /// How long ago the credentials were fetched.
+    pub secret_age: Option<Duration>,
+    /// Every namespace, in the order of the files.
+    pub queries: Vec<QueryReport>,
+}
+
+/// What became of one namespace.
+#[derive(Debug, Clone)]
+pub struct QueryReport {
+    /// The namespace.
+    pub query: String,
+    /// `None` where it succeeded.
+    pub failure: Option<Failure>,
+    /// How long it ran, if it ran.
+    pub duration: Option<Duration>,
+    /// The rows that it returned, if it returned.
+    pub rows: Option<usize>,
+    /// The samples that its rows did not give.
+    pub dropped: Dropped,
+}
+
+/// Why a query has no samples, as the label `reason` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// It ran longer than it may.
+    Timeout,
+    /// The scrape's time was over.
+    Deadline,
+    /// The role may not read what it reads.
+    Permission,
+    /// The server does not understand it: syntax, or a name that does not exist there.
+    Syntax,
+    /// No connection, or it was lost.
+    Connection,
+    /// The namespace is wrong, or does not fit the columns of the result.
+    Config,
+    /// The result is larger than what is read.
+    Limit,
+    /// Any other error of the server.
+    Other,
+}
+
+impl Failure {
+    /// The value of the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Deadline => "deadline",
+            Self::Permission => "permission",
+            Self::Syntax => "syntax",
+            Self::Connection => "connection",
+            Self::Config => "config",
+            Self::Limit => "limit",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl SelfMetrics {
+    /// Whether the database or any query failed.
+    pub fn is_error(&self) -> bool {
+        !self.up || self.queries.iter().any(|query| query.failure.is_some())
+    }
+
+    /// The gauges as text that is both 0.0.4 and OpenMetrics, without `# EOF`.
+    pub fn encode(&self) -> String {
+        let mut registry = Registry::default();
+        registry.register_collector(Box::new(Gauges(self.clone())));
+        let mut text = String::new();
+        match encode_registry(&mut text, &registry) {
+            Ok(()) => text,
+            // A String takes every write, and the collector has no error of its own.
+            Err(fmt::Error) => String::new(),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Gauges(SelfMetrics);
+
+/// Labels and a value.
+type Sample<'a> = (Vec<(&'a str, &'a str)>, f64);
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_scrape(&mut encoder)?;
+        self.encode_environment(&mut encoder)?;
+        self.encode_queries(&mut encoder)
+    }
+}
+
+impl Gauges {
+    fn encode_scrape(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let scrape = &self.0;
+        gauge(encoder, "pg_up", "Whether PostgreSQL could be reached.", single(flag(scrape.up)))?;
+        gauge(
+            encoder,
+            "pg_exporter_last_scrape_duration_seconds",
+            "Duration of this scrape.",
+            single(scrape.duration.as_secs_f64()),
+        )?;
+        gauge(
+            encoder,
+            "pg_exporter_last_scrape_error",
+            "Whether PostgreSQL could not be reached or any query failed in this scrape.",
+            single(flag(scrape.is_error())),
+        )
+    }
+
+    fn encode_environment(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let scrape = &self.0;
+        gauge(
+            encoder,
+            "pg_exporter_cold_start",
+            "Whether this is the first scrape of its execution environment.",
+            single(flag(scrape.cold_start)),
+        )?;
+        gauge(
+            encoder,
+            "pg_exporter_connection_age_seconds",
+            "How long the database connection has been open.",
+            scrape.connection_age.map(|age| (vec![], age.as_secs_f64())),
+        )?;
+        gauge(
+            encoder,
+            "pg_exporter_secret_age_seconds",
+            "How long ago the credentials were fetched.",
+            scrape.secret_age.map(|age| (vec![], age.as_secs_f64())),
+        )?;
+        let revision = option_env!("PG_LAMBDA_EXPORTER_REVISION").unwrap_or("unknown");
+        gauge(
+            encoder,
+            "pg_exporter_build_info",
+            "A constant 1, labelled by the exporter's version and source revision.",
+            [(vec![("version", env!("CARGO_PKG_VERSION")), ("revision", revision)], 1.0)],
+        )
+    }
+
+    fn encode_queries(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        gauge(
+            encoder,
+            "pg_exporter_query_success",
+            "Whether the query gave its samples.",
+            self.per_query(|query| Some(flag(query.failure.is_none()))),
+        )?;
+        gauge(
+            encoder,
+            "pg_exporter_query_error",
+            "A constant 1 for each query that failed, labelled by the reason.",
+            self.0.queries.iter().filter_map(|query| {
+                Some((vec![("query", &*query.query), ("reason", query.failure?.as_str())], 1.0))
+            }),
+        )?;
+        gauge(
+            encoder,
+            "pg_exporter_query_duration_seconds",
+            "How long the query ran.",
+            self.per_query(|query| query.duration.map(|duration| duration.as_secs_f64())),
+        )?;
+        gauge(
+            encoder,
+            "pg_exporter_query_rows",
+            "How many rows the query returned.",
+            self.per_query(|query| query.rows.map(|rows| rows as f64)),
+        )?;
+        gauge(
+            encoder,
+            "pg_exporter_query_samples_dropped",
+            "How many samples the query's rows did not give, labelled by the reason.",
+            self.0.queries.iter().flat_map(|query| {
+                let counted = query.dropped.iter().filter(|&(_, count)| count > 0);
+                counted
+                    .map(|(reason, count)| (vec![("query", &*query.query), ("reason", reason)], count as f64))
+            }),
+        )
+    }
+
+    fn per_query(&self, value: fn(&QueryReport) -> Option<f64>) -> impl Iterator<Item = Sample<'_>> {
+        self.0.queries.iter().filter_map(move |query| Some((vec![("query", &*query.query)], value(query)?)))
+    }
+}
+
+fn single<'a>(value: f64) -> [Sample<'a>; 1] {
+    [(vec![], value)]
+}
+
+fn flag(value: bool) -> f64 {
+    f64::from(u8::from(value))
+}
+
+/// Encodes a family of gauges, nothing at all where there are no samples.
+fn gauge<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl IntoIterator<Item = Sample<'a>>,
+) -> fmt::Result {
+    let mut samples = samples.into_iter().peekable();
+    if samples.peek().is_none() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in samples {
+        match labels.is_empty() {
+            true => family.encode_gauge(&value)?,
+            false => family.encode_family(&labels)?.encode_gauge(&value)?,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! What the environment's variables ask for: read once, all problems at once. It knows the names of the
+//! variables; what the parts of a target look like is `target`'s business, and the SDK and the runtime read
+//! their own variables (`AWS_…`) themselves.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use crate::target::{self, Mistake, Part, Parts, Target};
+
+/// What the exporter was asked to do.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Where the database is and who connects.
+    pub source: Source,
+    /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
+    pub queries_file: Option<PathBuf>,
+    /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
+    pub task_root: Option<PathBuf>,
+    /// Who may scrape.
+    pub authorization: Authorization,
+}
+
+/// Where the database's address and the credentials come from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// A secret that is fetched when it is needed.
+    Secret {
+        /// Its name or ARN.
+        id: String,
+        /// What libpq's variables say, for the parts that the secret does not have.
+        defaults: Parts,
+    },
+    /// The environment says all of it, in `DATABASE_URL` and libpq's variables.
+    Environment(Target),
+}
+
+/// Who may scrape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authorization {
+    /// Nobody: nothing was said, so everything but `/healthz` is refused.
+    Locked,
+    /// Everybody: `AUTH=none` says that something in front of the function decides.
+    Open,
+}
+
+/// A variable whose value cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The variable to change.
+    pub variable: &'static str,
+    /// What is wrong: lowercase, without the value.
+    pub message: String,
+}
+
+/// libpq's variables that are read (PostgreSQL documentation, "Environment Variables").
+const LIBPQ: [(&str, Part); 7] = [
+    ("PGHOST", Part::Host),
+    ("PGPORT", Part::Port),
+    ("PGDATABASE", Part::Database),
+    ("PGUSER", Part::User),
+    ("PGPASSWORD", Part::Password),
+    ("PGSSLMODE", Part::SslMode),
+    ("PGSSLROOTCERT", Part::RootCertificates),
+];
+
+impl Settings {
+    /// Reads the variables through `lookup`. An empty value is as good as none.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let read = |variable| lookup(variable).filter(|value| !value.is_empty());
+        let mut problems = Vec::new();
+        let secret = read("DB_SECRET_ID");
+        let url = read("DATABASE_URL");
+        let defaults = libpq(read, &mut problems);
+        let source = match (secret, url, read("PGHOST")) {
+            (Some(_), Some(_), _) => {
+                Err(vec![Problem::new("DB_SECRET_ID", "DATABASE_URL is set too; set one of the two")])
+            }
+            (Some(id), None, _) => Ok(Source::Secret { id, defaults }),
+            (None, Some(url), _) => of_url(&url, &defaults).map(Source::Environment),
+            (None, None, Some(_)) => of_variables(defaults).map(Source::Environment),
+            (None, None, None) => Err(vec![Problem::new(
+                "DB_SECRET_ID",
+                "not set, and neither is DATABASE_URL or PGHOST; set one of them",
+            )]),
+        };
+        let queries_file = read("QUERIES_FILE").map(PathBuf::from);
+        let task_root = read("LAMBDA_TASK_ROOT").map(PathBuf::from);
+        let authorization = authorization(read("AUTH"), &mut problems);
+        match source {
+            Ok(source) if problems.is_empty() => {
+                return Ok(Self { source, queries_file, task_root, authorization });
+            }
+            Ok(_) => {}
+            // A variable that holds a mistake is not also reported as missing.
+            Err(further) => {
+                let known: Vec<_> = problems.iter().map(|problem| problem.variable).collect();
+                problems.extend(further.into_iter().filter(|problem| !known.contains(&problem.variable)));
+            }
+        }
+        Err(problems)
+    }
+}
+
+fn libpq(read: impl Fn(&'static str) -> Option<String>, problems: &mut Vec<Problem>) -> Parts {
+    let mut parts = Parts::default();
+    for (variable, part) in LIBPQ {
+        if let Err(mistake) = parts.set(part, &read(variable).unwrap_or_default()) {
+            problems.push(Problem::new(variable, &mistake.to_string()));
+        }
+    }
+    parts
+}
+
+fn of_url(url: &str, defaults: &Parts) -> Result<Target, Vec<Problem>> {
+    Target::from_url(url, defaults).map_err(|problems| {
+        problems.iter().map(|problem| Problem::new("DATABASE_URL", &problem.to_string())).collect()
+    })
+}
+
+fn of_variables(parts: Parts) -> Result<Target, Vec<Problem>> {
+    parts.complete().map_err(|problems| problems.iter().map(in_variable).collect())
+}
+
+fn in_variable(problem: &target::Problem) -> Problem {
+    let variable = LIBPQ.iter().find(|(_, part)| Some(*part) == problem.part);
+    let message = match problem.mistake {
+        Mistake::HostMissing | Mistake::UserMissing => "not set".to_owned(),
+        mistake => mistake.to_string(),
+    };
+    Problem { variable: variable.map_or("PGHOST", |(variable, _)| variable), message }
+}
+
+fn authorization(auth: Option<String>, problems: &mut Vec<Problem>) -> Authorization {
+    match auth.as_deref() {
+        None => Authorization::Locked,
+        Some("none") => Authorization::Open,
+        Some(_) => {
+            let message = "must be none, or not set; while it is not set, every scrape is refused";
+            problems.push(Problem::new("AUTH", message));
+            Authorization::Locked
+        }
+    }
+}
+
+impl Problem {
+    fn new(variable: &'static str, message: &str) -> Self {
+        Self { variable, message: message.to_owned() }
+    }
+}
+
+impl fmt::Display for Problem {
+    /// `PGPORT: must be a number from 1 to 65535`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.variable, self.message)
+    }
+}

@@ -1,0 +1,46 @@
+//! From the environment and the query files to an endpoint. A mistake in either is told in the log and answered by
+//! the endpoint: a function that ended instead would be started again and again, and answer 502.
+
+use crate::config::{Config, Severity};
+use crate::credentials::Credentials;
+use crate::http::Endpoint;
+use crate::query_files;
+use crate::scrape::Exporter;
+use crate::settings::{Authorization, Settings};
+
+/// Reads everything that the exporter is told, through `lookup` for the environment.
+pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
+    let settings = match Settings::from_env(lookup) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            for problem in problems {
+                tracing::error!(%problem, "the environment cannot be used");
+            }
+            return Endpoint::new(Authorization::Locked, None);
+        }
+    };
+    let config = match query_files::read(settings.queries_file.as_deref(), settings.task_root.as_deref()) {
+        Ok(files) => Config::parse(&files),
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "no query files");
+            Config::default()
+        }
+    };
+    log_problems(&config);
+    let exporter = match config.queries.is_empty() {
+        true => None,
+        false => Some(Exporter::new(config, Credentials::new(settings.source).await)),
+    };
+    Endpoint::new(settings.authorization, exporter)
+}
+
+fn log_problems(config: &Config) {
+    for problem in &config.problems {
+        match problem.severity {
+            Severity::Error => tracing::error!(%problem, "a mistake in the queries"),
+            Severity::Ignored | Severity::Warning => {
+                tracing::warn!(%problem, "something doubtful in the queries");
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The parts of a target: how the text of each is read wherever it stands, and what they default to.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+
+use super::{ChannelBinding, Host, Mistake, Problem, SslMode, Target, Tls};
+
+const DEFAULT_PORT: u16 = 5432;
+
+/// What one source says of a target. Each part may be missing.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    host: Option<Host>,
+    port: Option<u16>,
+    database: Option<String>,
+    user: Option<String>,
+    password: Option<SecretString>,
+    ssl_mode: Option<SslMode>,
+    roots: Option<Roots>,
+    channel_binding: Option<ChannelBinding>,
+}
+
+/// Names a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// A name, an address, or a path that begins with `/`: the folder of a Unix socket.
+    Host,
+    /// 1 to 65535.
+    Port,
+    /// The database's name.
+    Database,
+    /// The role's name.
+    User,
+    /// The role's password.
+    Password,
+    /// libpq's `sslmode`.
+    SslMode,
+    /// libpq's `sslrootcert`: a file's path, or `system` for the platform's authorities.
+    RootCertificates,
+    /// libpq's `channel_binding`.
+    ChannelBinding,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Roots {
+    Platform,
+    File(PathBuf),
+}
+
+/// What was read from a text, and what could not be.
+pub(super) struct Reading {
+    pub(super) parts: Parts,
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Parts {
+    /// Reads `text` as that part. Empty text leaves the part as it is, as with libpq.
+    ///
+    /// # Errors
+    /// The text is not one that the part can have; the part is left as it is.
+    pub fn set(&mut self, part: Part, text: &str) -> Result<(), Mistake> {
+        if text.is_empty() {
+            return Ok(());
+        }
+        if text.contains('\0') {
+            return Err(Mistake::Nul);
+        }
+        match part {
+            Part::Host => self.host = Some(parse_host(text)?),
+            Part::Port => self.port = Some(parse_port(text)?),
+            Part::Database => self.database = Some(text.to_owned()),
+            Part::User => self.user = Some(text.to_owned()),
+            Part::Password => self.password = Some(text.into()),
+            Part::SslMode => self.ssl_mode = Some(parse_ssl_mode(text)?),
+            Part::RootCertificates => self.roots = Some(parse_roots(text)),
+            Part::ChannelBinding => self.channel_binding = Some(parse_channel_binding(text)?),
+        }
+        Ok(())
+    }
+
+    /// A target from these parts alone.
+    ///
+    /// As with libpq the port is 5432 and the database has the user's name unless something else is said, and
+    /// on a Unix socket there is no TLS whatever is said. Without an `sslmode` the server is verified in full,
+    /// but for loopback, where nobody listens in and certificates are rare: there `prefer`.
+    ///
+    /// # Errors
+    /// The host or the user is missing, or `sslrootcert=system` stands beside a weaker mode than it allows.
+    pub fn complete(self) -> Result<Target, Vec<Problem>> {
+        let tls = self.tls();
+        match (self.host, self.user, tls) {
+            (Some(host), Some(user), Ok(tls)) => Ok(Target {
+                host,
+                port: self.port.unwrap_or(DEFAULT_PORT),
+                database: self.database.unwrap_or_else(|| user.clone()),
+                user,
+                password: self.password,
+                tls,
+            }),
+            (host, user, tls) => {
+                let host = host.is_none().then(|| Problem::of_part(Part::Host, "host", Mistake::HostMissing));
+                let user = user.is_none().then(|| Problem::of_part(Part::User, "user", Mistake::UserMissing));
+                Err(host.into_iter().chain(user).chain(tls.err()).collect())
+            }
+        }
+    }
+
+    fn tls(&self) -> Result<Tls, Problem> {
+        let mode = match (&self.host, &self.roots, self.ssl_mode) {
+            (Some(Host::Socket(_)), _, _) => SslMode::Disable,
+            (_, Some(Roots::Platform), None | Some(SslMode::VerifyFull)) => SslMode::VerifyFull,
+            (_, Some(Roots::Platform), Some(_)) => {
+                return Err(Problem::of_part(Part::SslMode, "sslmode", Mistake::WeakSslMode));
+            }
+            (_, _, Some(mode)) => mode,
+            (Some(Host::Tcp(host)), _, None) if is_loopback(host) => SslMode::Prefer,
+            (_, _, None) => SslMode::VerifyFull,
+        };
+        let root_certificates = match &self.roots {
+            Some(Roots::File(path)) => Some(path.clone()),
+            Some(Roots::Platform) | None => None,
+        };
+        let channel_binding = self.channel_binding.unwrap_or(ChannelBinding::Prefer);
+        Ok(Tls { mode, root_certificates, channel_binding })
+    }
+
+    fn or(self, other: &Self) -> Self {
+        Self {
+            host: self.host.or_else(|| other.host.clone()),
+            port: self.port.or(other.port),
+            database: self.database.or_else(|| other.database.clone()),
+            user: self.user.or_else(|| other.user.clone()),
+            password: self.password.or_else(|| other.password.clone()),
+            ssl_mode: self.ssl_mode.or(other.ssl_mode),
+            roots: self.roots.or_else(|| other.roots.clone()),
+            channel_binding: self.channel_binding.or(other.channel_binding),
+        }
+    }
+}
+
+impl Reading {
+    pub(super) fn new() -> Self {
+        Self { parts: Parts::default(), problems: Vec::new() }
+    }
+
+    pub(super) fn set(&mut self, part: Part, name: &'static str, text: &str) {
+        if let Err(mistake) = self.parts.set(part, text) {
+            self.problems.push(Problem::of_part(part, name, mistake));
+        }
+    }
+
+    /// A target, if all was read. A part with a mistake in it is not also reported as missing, nor is any
+    /// where the text as a whole could not be read.
+    pub(super) fn complete(self, defaults: &Parts) -> Result<Target, Vec<Problem>> {
+        let mut problems = self.problems;
+        if problems.iter().any(Problem::is_of_text) {
+            return Err(problems);
+        }
+        match self.parts.or(defaults).complete() {
+            Ok(target) if problems.is_empty() => return Ok(target),
+            Ok(_) => {}
+            Err(further) => {
+                let known: Vec<_> = problems.iter().map(|problem| problem.part).collect();
+                problems.extend(further.into_iter().filter(|problem| !known.contains(&problem.part)));
+            }
+        }
+        Err(problems)
+    }
+}
+
+fn parse_host(text: &str) -> Result<Host, Mistake> {
+    if text.contains(',') {
+        return Err(Mistake::SeveralHosts);
+    }
+    if text.starts_with('/') {
+        return Ok(Host::Socket(text.into()));
+    }
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || "@/?#[]".contains(c)) {
+        return Err(Mistake::Host);
+    }
+    // An IPv6 address may name its zone: fe80::1%eth0.
+    let address = text.split('%').next().unwrap_or(text);
+    if text.contains(':') && address.parse::<Ipv6Addr>().is_err() {
+        return Err(Mistake::HostWithPort);
+    }
+    Ok(Host::Tcp(text.to_owned()))
+}
+
+fn parse_port(text: &str) -> Result<u16, Mistake> {
+    match text.trim().parse() {
+        Ok(0) | Err(_) => Err(Mistake::Port),
+        Ok(port) => Ok(port),
+    }
+}
+
+fn parse_ssl_mode(text: &str) -> Result<SslMode, Mistake> {
+    match text {
+        "disable" => Ok(SslMode::Disable),
+        "allow" | "prefer" => Ok(SslMode::Prefer),
+        "require" => Ok(SslMode::Require),
+        "verify-ca" => Ok(SslMode::VerifyCa),
+        "verify-full" => Ok(SslMode::VerifyFull),
+        _ => Err(Mistake::SslMode),
+    }
+}
+
+fn parse_roots(text: &str) -> Roots {
+    if text == "system" { Roots::Platform } else { Roots::File(text.into()) }
+}
+
+fn parse_channel_binding(text: &str) -> Result<ChannelBinding, Mistake> {
+    match text {
+        "disable" => Ok(ChannelBinding::Disable),
+        "prefer" => Ok(ChannelBinding::Prefer),
+        "require" => Ok(ChannelBinding::Require),
+        _ => Err(Mistake::ChannelBinding),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.parse::<IpAddr>().map(|address| address.to_canonical());
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}

@@ -1,0 +1,398 @@
+//! PostgreSQL for the tests: one real server for the whole program, with a database for each test, and private
+//! servers for tests that stop one. Nothing survives the program, however it ends.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+
+use pg_lambda_exporter::target::{ChannelBinding, Host, SslMode, Target, Tls};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio_postgres::{NoTls, SimpleQueryMessage};
+
+/// A role with `pg_monitor` and nothing else, as the documentation recommends for the exporter.
+pub(crate) const ROLE: &str = "scraper";
+/// Its password: every character that a URL, JSON or a connection string gives a meaning.
+pub(crate) const PASSWORD: &str = "p ä'\"\\/@%:?#&=1";
+/// A role that `pg_hba.conf` rejects.
+pub(crate) const REJECTED_ROLE: &str = "rejected";
+
+/// A running server. Clones are the same server.
+#[derive(Clone)]
+pub(crate) struct Server(Arc<Running>);
+
+struct Running {
+    folder: PathBuf,
+    port: u16,
+    binaries: PathBuf,
+    authority: Issuer<'static, KeyPair>,
+    is_shared: bool,
+    watcher: Watcher,
+}
+
+/// A database of its own, removed when it is dropped, whoever is still connected.
+pub(crate) struct TestDatabase {
+    server: Server,
+    name: String,
+}
+
+/// Rows of text.
+pub(crate) type Rows = Vec<Vec<Option<String>>>;
+
+impl Server {
+    /// The server that all tests share. It is started on first use.
+    pub(crate) fn shared() -> Self {
+        static SHARED: OnceLock<Server> = OnceLock::new();
+        SHARED.get_or_init(|| Self::new(true)).clone()
+    }
+
+    /// A server that the test may stop, change, start and kill. It is removed with its last clone.
+    pub(crate) fn private() -> Self {
+        Self::new(false)
+    }
+
+    fn new(is_shared: bool) -> Self {
+        let binaries = binaries();
+        let folder = folder();
+        let mut authority = CertificateParams::new(vec![]).unwrap();
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // Not the name of what it issues: OpenSSL takes a certificate whose issuer is its subject for self-signed.
+        authority.distinguished_name.push(DnType::CommonName, "authority of the tests");
+        let key = KeyPair::generate().unwrap();
+        fs::write(folder.join("ca.crt"), authority.self_signed(&key).unwrap().pem()).unwrap();
+        let authority = Issuer::new(authority, key);
+
+        let stop =
+            format!("'{}/pg_ctl' stop -D '{}/data' -m immediate", binaries.display(), folder.display());
+        let watcher = Watcher::start(&folder, &stop);
+        let server =
+            Self(Arc::new(Running { folder, port: free_port(), binaries, authority, is_shared, watcher }));
+        server.create();
+        server.start();
+        server
+    }
+
+    fn create(&self) {
+        let data = self.0.folder.join("data");
+        let mut initdb = self.command("initdb");
+        initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        run(initdb.arg("--pgdata").arg(&data));
+        self.present_certificate_for(&["localhost", "127.0.0.1"]);
+        let access = format!(
+            "local all all trust\nhost all {REJECTED_ROLE} all reject\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        );
+        fs::write(data.join("pg_hba.conf"), access).unwrap();
+        self.set("listen_addresses = '127.0.0.1'");
+        self.set(&format!("port = {}", self.0.port));
+        self.set(&format!("unix_socket_directories = '{}'", self.0.folder.display()));
+        self.set("max_connections = 200");
+        self.set("password_encryption = 'scram-sha-256'");
+        self.set("fsync = off");
+        self.set("ssl = on");
+        self.start();
+        let password = PASSWORD.replace('\'', "''");
+        self.admin(&format!(
+            "CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'; GRANT pg_monitor TO {ROLE}; CREATE ROLE {REJECTED_ROLE} LOGIN"
+        ));
+        let library = "pg_stat_statements";
+        let available = format!("SELECT FROM pg_available_extensions WHERE name = '{library}'");
+        if !self.admin(&available).is_empty() {
+            self.set(&format!("shared_preload_libraries = '{library}'"));
+        }
+        self.stop();
+    }
+
+    /// Starts it and waits until it takes connections.
+    pub(crate) fn start(&self) {
+        let log = self.0.folder.join("log");
+        let mut start = self.pg_ctl("start");
+        let status =
+            start.arg("--log").arg(&log).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        assert!(status.success(), "starting PostgreSQL: {}", fs::read_to_string(&log).unwrap_or_default());
+    }
+
+    /// Shuts it down as an administrator would: sessions are ended, and there is time for a goodbye.
+    pub(crate) fn stop(&self) {
+        run(self.pg_ctl("stop").args(["--mode", "fast"]));
+    }
+
+    /// Ends its processes at once, as a crash would. The next start has to recover.
+    pub(crate) fn kill(&self) {
+        run(self.pg_ctl("stop").args(["--mode", "immediate"]));
+    }
+
+    /// Adds a line to `postgresql.conf`. It takes effect at the next start.
+    pub(crate) fn set(&self, line: &str) {
+        let file = self.0.folder.join("data/postgresql.conf");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::write(file, format!("{text}\n{line}\n")).unwrap();
+    }
+
+    /// Gives it a certificate for these names and addresses, issued by [`Server::authority`]. It takes effect at
+    /// the next start.
+    pub(crate) fn present_certificate_for(&self, names: &[&str]) {
+        let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        let key = KeyPair::generate().unwrap();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0.authority).unwrap();
+        let (certificate_file, key_file) = self.certificate();
+        fs::write(certificate_file, certificate.pem()).unwrap();
+        fs::write(&key_file, key.serialize_pem()).unwrap();
+        fs::set_permissions(&key_file, fs::Permissions::from_mode(0o600)).unwrap();
+        own_as(&self.0.folder, &key_file);
+    }
+
+    /// The PEM file of the authority that issued the server's certificate.
+    pub(crate) fn authority(&self) -> PathBuf {
+        self.0.folder.join("ca.crt")
+    }
+
+    /// The PEM files of its certificate and of its key.
+    pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
+        let data = self.0.folder.join("data");
+        (data.join("server.crt"), data.join("server.key"))
+    }
+
+    /// The folder of its Unix socket, on which every role is trusted.
+    pub(crate) fn socket_folder(&self) -> &Path {
+        &self.0.folder
+    }
+
+    /// Its port, and the number of its Unix socket.
+    pub(crate) fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// An empty database.
+    pub(crate) fn database(&self, name: &str) -> TestDatabase {
+        self.database_with(name, "")
+    }
+
+    /// An empty database, created with these options.
+    pub(crate) fn database_with(&self, name: &str, options: &str) -> TestDatabase {
+        self.admin(&format!("CREATE DATABASE {name} {options}"));
+        TestDatabase { server: self.clone(), name: name.to_owned() }
+    }
+
+    /// Runs SQL as the superuser in the database `postgres`.
+    pub(crate) fn admin(&self, sql: &str) -> Rows {
+        wait(self.query("postgres", sql))
+    }
+
+    async fn session(&self, database: &str) -> tokio_postgres::Client {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.0.folder).port(self.0.port).user("postgres").dbname(database);
+        let (client, connection) = config.connect(NoTls).await.unwrap();
+        tokio::spawn(connection);
+        client
+    }
+
+    async fn query(&self, database: &str, sql: &str) -> Rows {
+        let client = self.session(database).await;
+        let messages = client.simple_query(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
+        let rows = messages.iter().filter_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        rows.map(|row| (0..row.len()).map(|i| row.get(i).map(str::to_owned)).collect()).collect()
+    }
+
+    fn pg_ctl(&self, action: &str) -> Command {
+        let mut command = self.command("pg_ctl");
+        command.args([action, "--wait", "--pgdata"]).arg(self.0.folder.join("data"));
+        command
+    }
+
+    fn command(&self, program: &str) -> Command {
+        as_server(&self.0.folder, self.0.binaries.join(program))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.watcher.stop();
+    }
+}
+
+impl TestDatabase {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The server that it is on.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// How [`ROLE`] connects to it: over TCP, with its password, and with the server's name verified.
+    pub(crate) fn target(&self) -> Target {
+        Target {
+            host: Host::Tcp("localhost".into()),
+            port: self.server.port(),
+            database: self.name.clone(),
+            user: ROLE.into(),
+            password: Some(PASSWORD.into()),
+            tls: Tls {
+                mode: SslMode::VerifyFull,
+                root_certificates: Some(self.server.authority()),
+                channel_binding: ChannelBinding::Prefer,
+            },
+        }
+    }
+
+    /// The same as a URL.
+    pub(crate) fn url(&self) -> String {
+        let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+        format!(
+            "postgres://{ROLE}:{}@localhost:{}/{}?sslmode=verify-full&sslrootcert={}",
+            escape(PASSWORD),
+            self.server.port(),
+            self.name,
+            escape(self.server.authority().to_str().unwrap()),
+        )
+    }
+
+    /// Runs SQL as the superuser, and returns the rows of all its statements. It blocks the thread.
+    pub(crate) fn admin(&self, sql: &str) -> Rows {
+        wait(self.server.query(&self.name, sql))
+    }
+
+    /// A session of the superuser, for what has to stay open.
+    pub(crate) async fn session(&self) -> tokio_postgres::Client {
+        self.server.session(&self.name).await
+    }
+
+    /// The first cell of what [`TestDatabase::admin`] returns, which must be there.
+    pub(crate) fn admin_cell(&self, sql: &str) -> String {
+        self.admin(sql)[0][0].clone().unwrap()
+    }
+}
+
+impl Drop for TestDatabase {
+    fn drop(&mut self) {
+        // A private server may be down, and goes as a whole.
+        if self.server.0.is_shared && !std::thread::panicking() {
+            self.server.admin(&format!("DROP DATABASE {} WITH (FORCE)", self.name));
+        }
+    }
+}
+
+/// A shell that waits for this program to end, in whatever way, then runs a command and removes a folder. It
+/// notices by its standard input, a pipe whose other end the kernel closes with the program.
+pub(crate) struct Watcher(Child);
+
+impl Watcher {
+    /// `stop` is run by a shell, as the owner of `folder`.
+    pub(crate) fn start(folder: &Path, stop: &str) -> Self {
+        let script = format!("cat; {stop}; rm -rf '{}'", folder.display());
+        let mut shell = as_server(folder, "sh");
+        // Ctrl-C goes to a whole process group. This one must outlive it.
+        shell.args(["-c", &script]).process_group(0).current_dir("/");
+        Self(shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
+    }
+
+    /// Does now what the end of the program would do.
+    pub(crate) fn stop(&mut self) {
+        drop(self.0.stdin.take());
+        self.0.wait().unwrap();
+    }
+}
+
+/// A new temporary folder that belongs to the account that servers run as.
+pub(crate) fn folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("pg-lambda-exporter-").tempdir().unwrap().keep();
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+    if is_root(&folder) {
+        let id = |option| {
+            let output = Command::new("id").args([option, "postgres"]).output().unwrap();
+            let number = String::from_utf8(output.stdout).unwrap();
+            number
+                .trim()
+                .parse()
+                .expect("as root, the account `postgres` is needed: apt-get install postgresql-15")
+        };
+        chown(&folder, Some(id("-u")), Some(id("-g"))).unwrap();
+    }
+    folder
+}
+
+/// A command as the account that servers run as: PostgreSQL and PgBouncer refuse root.
+pub(crate) fn as_server(folder: &Path, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = if is_root(Path::new("/proc/self")) {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
+        command
+    } else {
+        Command::new(program)
+    };
+    // libpq looks for certificates in the home, which is here the home of another account.
+    command.current_dir(folder).env("HOME", folder).stdin(Stdio::null());
+    command
+}
+
+/// A TCP port that was free a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Gives `file` the owner of `model`, which only root can and must do.
+fn own_as(model: &Path, file: &Path) {
+    let model = fs::metadata(model).unwrap();
+    if fs::metadata(file).unwrap().uid() != model.uid() {
+        chown(file, Some(model.uid()), Some(model.gid())).unwrap();
+    }
+}
+
+fn is_root(own: &Path) -> bool {
+    fs::metadata(own).unwrap().uid() == 0
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Waits for a future, also where a runtime already waits for the caller.
+fn wait<T: Send>(future: impl Future<Output = T> + Send) -> T {
+    let block_on = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(future)
+    };
+    std::thread::scope(|scope| scope.spawn(block_on).join())
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// `PG_BIN`, or what the PATH has, or Debian's folders: 15 before the highest.
+fn binaries() -> PathBuf {
+    let is_complete =
+        |folder: &PathBuf| ["initdb", "pg_ctl", "postgres"].iter().all(|name| folder.join(name).exists());
+    if let Some(folder) = std::env::var_os("PG_BIN").map(PathBuf::from) {
+        assert!(is_complete(&folder), "PG_BIN={} has no initdb, pg_ctl and postgres", folder.display());
+        return folder;
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut debian: Vec<_> = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().collect();
+    debian.sort_by_key(|entry| {
+        let major = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()).unwrap_or(0);
+        std::cmp::Reverse(if major == 15 { u32::MAX } else { major })
+    });
+    let folder = std::env::split_paths(&path)
+        .chain(debian.into_iter().map(|entry| entry.path().join("bin")))
+        .find(is_complete)
+        .expect("these tests need PostgreSQL: `sudo apt-get install postgresql-15` or `make tools`, or set PG_BIN");
+    // The PATH may have links to some of the programs only.
+    fs::canonicalize(folder.join("initdb")).unwrap().parent().unwrap().to_owned()
+}
+
+#[test]
+fn the_url_of_a_database_is_one_that_libpq_reads() {
+    let database = Server::shared().database("url");
+    let mut psql = database.server.command("psql");
+    let output =
+        psql.arg(database.url()).args(["-AtXc", "SELECT user, current_database()"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{ROLE}|url\n"));
+}
