@@ -204,8 +204,10 @@ proptest! {
     }
 }
 
+type Comparable = (String, String, String, Vec<(String, String)>, u64);
+
 /// Names, types and samples, in no order; values by their bits.
-fn comparable(families: &[ReadFamily]) -> HashSet<(String, String, String, Vec<(String, String)>, u64)> {
+fn comparable(families: &[ReadFamily]) -> HashSet<Comparable> {
     let samples =
         families.iter().flat_map(|family| family.samples.iter().map(move |sample| (family, sample)));
     samples

@@ -30,15 +30,16 @@ impl PartialEq for ReadSample {
 
 /// Reads a whole 0.0.4 exposition.
 pub(crate) fn read_text(exposition: &str) -> Result<Vec<ReadFamily>, String> {
-    let mut families = read_families(exposition, "\\n")?;
+    let families = read_families(exposition, "\\n")?;
     let mut lines = exposition.split('\n');
     if lines.next_back() != Some("") || lines.any(|line| line == "# EOF") {
         return Err("ends as no 0.0.4 does".into());
     }
-    refuse_clashes(&mut families, |family, suffix| match (&*family.kind, suffix) {
-        ("counter" | "gauge" | "untyped", "") => true,
-        ("histogram", "_bucket" | "_sum" | "_count") => true,
-        _ => false,
+    refuse_clashes(&families, |family, suffix| {
+        matches!(
+            (&*family.kind, suffix),
+            ("counter" | "gauge" | "untyped", "") | ("histogram", "_bucket" | "_sum" | "_count")
+        )
     })?;
     Ok(families)
 }
@@ -46,12 +47,12 @@ pub(crate) fn read_text(exposition: &str) -> Result<Vec<ReadFamily>, String> {
 /// Reads a whole OpenMetrics exposition.
 pub(crate) fn read_openmetrics(exposition: &str) -> Result<Vec<ReadFamily>, String> {
     let body = exposition.strip_suffix("# EOF\n").ok_or("does not end in # EOF")?;
-    let mut families = read_families(body, "\\n\"")?;
-    refuse_clashes(&mut families, |family, suffix| match (&*family.kind, suffix) {
-        ("gauge" | "unknown", "") => true,
-        ("counter", "_total") => true,
-        ("histogram", "_bucket" | "_sum" | "_count") => true,
-        _ => false,
+    let families = read_families(body, "\\n\"")?;
+    refuse_clashes(&families, |family, suffix| {
+        matches!(
+            (&*family.kind, suffix),
+            ("gauge" | "unknown", "") | ("counter", "_total") | ("histogram", "_bucket" | "_sum" | "_count")
+        )
     })?;
     Ok(families)
 }
@@ -87,9 +88,9 @@ fn read_sample(line: &str) -> Option<ReadSample> {
     if let Some(mut inside) = rest.strip_prefix('{') {
         loop {
             let (label, after) = inside.split_once("=\"")?;
-            let end = end_of_quoted(after)?;
-            labels.push((label.into(), unescape(&after[..end], "\\n\"").ok()?));
-            inside = &after[end + 1..];
+            let (value, after) = after.split_at(end_of_quoted(after)?);
+            labels.push((label.into(), unescape(value, "\\n\"").ok()?));
+            inside = after.strip_prefix('"')?;
             match inside.strip_prefix(',') {
                 Some(next) => inside = next,
                 None => break,
@@ -138,7 +139,7 @@ fn unescape(text: &str, escapes: &str) -> Result<String, String> {
 
 /// Each family once, with samples of its own names only, and no series twice: an empty label is none.
 fn refuse_clashes(
-    families: &mut [ReadFamily],
+    families: &[ReadFamily],
     may_have: impl Fn(&ReadFamily, &str) -> bool,
 ) -> Result<(), String> {
     let mut names = HashSet::new();
