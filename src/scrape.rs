@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, Query};
 use crate::credentials::{Credentials, CredentialsError};
-use crate::database::{ConnectError, Connection, QueryError};
+use crate::database::{self, ConnectError, Connection, QueryError};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
 use crate::self_metrics::{Failure, QueryReport, SelfMetrics};
@@ -102,7 +102,8 @@ impl Exporter {
 impl State {
     async fn run(&mut self, config: &Config, credentials: &Credentials, deadline: Instant) -> Run {
         let mut run = Run::new(config);
-        let deadline = deadline.checked_sub(CANCEL_LIMIT).unwrap_or(deadline);
+        // The server's time for a query, the client's timer behind it, and a cancel: all of it before the deadline.
+        let deadline = deadline.checked_sub(database::GRACE + CANCEL_LIMIT).unwrap_or(deadline);
         self.drop_dead_connection(deadline).await;
         if self.connection(credentials, deadline).await.is_err() {
             return run.abandoned(Failure::Connection);
