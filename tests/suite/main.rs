@@ -4,6 +4,7 @@
 
 mod config;
 mod database;
+mod docs;
 mod events;
 mod golden;
 mod http;
