@@ -57,6 +57,11 @@ impl Credentials {
         }
     }
 
+    /// Whether the target is fetched, and so has an age.
+    pub fn is_fetched(&self) -> bool {
+        matches!(self, Self::Secret { .. })
+    }
+
     /// The target as it is now, within `limit`.
     ///
     /// # Errors

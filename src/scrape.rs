@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, Query};
 use crate::credentials::{Credentials, CredentialsError};
-use crate::database::{ConnectError, Connection, QueryError};
+use crate::database::{self, ConnectError, Connection, QueryError};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
 use crate::self_metrics::{Failure, QueryReport, SelfMetrics};
@@ -91,18 +91,19 @@ impl Exporter {
         let mut run = Run::new(&self.config);
         let Ok(mut state) = timeout_at(deadline, self.state.lock()).await else {
             tracing::error!("another scrape of this environment took all the time of this one");
-            return run.abandoned(Failure::Deadline).finish(begun, &self.config, &State::default());
+            return run.abandoned(Failure::Deadline).finish(begun, self, &State::default());
         };
         state.scrapes += 1;
         run = state.run(&self.config, &self.credentials, deadline).await;
-        run.finish(begun, &self.config, &state)
+        run.finish(begun, self, &state)
     }
 }
 
 impl State {
     async fn run(&mut self, config: &Config, credentials: &Credentials, deadline: Instant) -> Run {
         let mut run = Run::new(config);
-        let deadline = deadline.checked_sub(CANCEL_LIMIT).unwrap_or(deadline);
+        // The server's time for a query, the client's timer behind it, and a cancel: all of it before the deadline.
+        let deadline = deadline.checked_sub(database::GRACE + CANCEL_LIMIT).unwrap_or(deadline);
         self.drop_dead_connection(deadline).await;
         if self.connection(credentials, deadline).await.is_err() {
             return run.abandoned(Failure::Connection);
@@ -303,7 +304,7 @@ impl Run {
         self
     }
 
-    fn finish(self, begun: Instant, config: &Config, state: &State) -> Scrape {
+    fn finish(self, begun: Instant, exporter: &Exporter, state: &State) -> Scrape {
         let (families, mut queries): (Vec<_>, Vec<_>) =
             self.outcomes.into_iter().map(|outcome| (outcome.families, outcome.report)).unzip();
         let dropped = queries.iter().map(|report| report.dropped);
@@ -311,14 +312,15 @@ impl Run {
         for (report, dropped) in queries.iter_mut().zip(dropped) {
             report.dropped = dropped;
         }
-        let disabled = config.disabled.iter();
+        let disabled = exporter.config.disabled.iter();
         queries.extend(disabled.map(|namespace| Outcome::new(namespace, Some(Failure::Config)).report));
+        let secret = state.target.as_ref().filter(|_| exporter.credentials.is_fetched());
         let own = SelfMetrics {
             up: self.up,
             duration: begun.elapsed(),
             cold_start: state.scrapes == 1,
             connection_age: state.connection.as_ref().map(Connection::age),
-            secret_age: state.target.as_ref().map(|fetched| fetched.at.elapsed()),
+            secret_age: secret.map(|fetched| fetched.at.elapsed()),
             queries,
         };
         let scrape = Scrape { families, own };

@@ -39,7 +39,7 @@ impl Connection {
     /// - it is read-only. The first statement has run a query, after which the server refuses to make a
     ///   transaction read-write again, by `SET` or by `set_config`, and it refuses to end one within it
     ///   (`DO`, `CALL`). [`Sql`] refuses statements that end it from outside;
-    /// - each statement has `timeout`, to the millisecond, kept by the server: since PostgreSQL 11 the time
+    /// - each statement has `timeout`, to the millisecond, kept by the server: since PostgreSQL 13 the time
     ///   starts anew with each of them. What all of them take together, this client bounds;
     /// - numbers, dates and bytes are written in one way, whatever the server's or the role's settings;
     /// - nothing of this outlives the message, even if it fails: the next user of a pooled connection does not

@@ -98,8 +98,7 @@ impl<'a> Columns<'a> {
         let needed =
             std::iter::once(column.name.clone()).chain(reading::columns_beside(metric.reading, &column.name));
         self.missing.extend(needed.filter(|name| positions.first(name).is_none()));
-        let kind = reading::kind(metric.reading);
-        let family = self.family(&metric.family, kind, || metric.help.clone());
+        let family = self.family(&metric.family, metric.reading.kind(), || metric.help.clone());
         for &index in positions.all(&column.name) {
             let position = |name: &str| positions.first(name);
             if let Some(reading) = Reading::declared(metric.reading, &column.name, index, position) {

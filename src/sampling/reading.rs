@@ -3,7 +3,7 @@
 use super::dropped::{Dropped, Reason};
 use super::{histogram, number};
 use crate::config;
-use crate::metric::{Kind, Value};
+use crate::metric::Value;
 
 /// One cell for each column of the result.
 pub(super) type Row<'a> = [Option<&'a str>];
@@ -19,15 +19,6 @@ pub(super) enum Reading {
     Counter(usize),
     Untyped(usize),
     Histogram(histogram::Columns),
-}
-
-/// The type of the family that a declared column makes.
-pub(super) fn kind(declared: config::Reading) -> Kind {
-    match declared {
-        config::Reading::Gauge => Kind::Gauge,
-        config::Reading::Counter => Kind::Counter,
-        config::Reading::HistogramArrays => Kind::Histogram,
-    }
 }
 
 /// The columns that a declared column needs beside it.

@@ -1,1 +1,123 @@
+//! From `queries.yml` and the tables of its queries to both formats, as files: each folder of `tests/golden/` is a
+//! case. `UPDATE_GOLDEN=1 cargo test` rewrites what is expected; the difference is then reviewed as any other.
+//!
+//! - `queries.yml`: the declaration
+//! - `NAMESPACE.tsv`: the result of its query, as `COPY (…) TO STDOUT WITH (HEADER)` writes it
+//! - `text.prom`, `openmetrics.prom`: the expected expositions
+//! - `dropped.txt`: the expected counts, missing columns and notes
 
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use pg_lambda_exporter::config::{Config, Severity};
+use pg_lambda_exporter::exposition::{Format, encode, end};
+use pg_lambda_exporter::sampling::{Dropped, merge, sample};
+use pg_lambda_exporter::table::Table;
+
+#[test]
+fn expositions_are_as_expected() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let mut cases: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(!cases.is_empty());
+    let differences: Vec<String> = cases.iter().flat_map(|case| differences(case)).collect();
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+}
+
+fn differences(case: &Path) -> Vec<String> {
+    let is_update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut differences = Vec::new();
+    for (name, actual) in outputs(case) {
+        let path = case.join(name);
+        if is_update {
+            fs::write(&path, &actual).unwrap();
+        }
+        let expected = fs::read_to_string(&path).unwrap_or_default();
+        if expected != actual {
+            differences.push(difference(&path, &expected, &actual));
+        }
+    }
+    differences
+}
+
+/// The first line that differs.
+fn difference(path: &Path, expected: &str, actual: &str) -> String {
+    let lines = expected.lines().map(Some).chain([None]).zip(actual.lines().map(Some).chain([None]));
+    let (number, (expected, actual)) = lines.enumerate().find(|(_, (a, b))| a != b).unwrap_or_default();
+    let (number, path) = (number + 1, path.display());
+    format!("{path}:{number}:\n  expected {expected:?}\n    actual {actual:?}")
+}
+
+fn outputs(case: &Path) -> [(&'static str, String); 3] {
+    let text = fs::read_to_string(case.join("queries.yml")).unwrap();
+    let config = Config::parse(&[("queries.yml".into(), text)]);
+    let errors: Vec<_> =
+        config.problems.iter().filter(|problem| problem.severity == Severity::Error).collect();
+    assert!(errors.is_empty(), "{}: {errors:?}", case.display());
+
+    let mut results = Vec::new();
+    let mut remarks = Vec::new();
+    for query in &config.queries {
+        let table = read_table(&case.join(format!("{}.tsv", query.namespace)));
+        match sample(query, &table) {
+            Ok(sampled) => {
+                results.push((sampled.families, sampled.dropped));
+                remarks.push((sampled.missing, sampled.notes));
+            }
+            Err(error) => {
+                results.push((Vec::new(), Dropped::default()));
+                remarks.push((Vec::new(), vec![format!("error: {error}")]));
+            }
+        }
+    }
+    let (families, dropped) = merge(results);
+
+    let mut report = String::new();
+    for ((query, (missing, notes)), dropped) in config.queries.iter().zip(remarks).zip(dropped) {
+        let counts: Vec<_> = dropped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+        writeln!(report, "{}: {}", query.namespace, counts.join(", ")).unwrap();
+        missing.iter().for_each(|column| writeln!(report, "  missing: {column}").unwrap());
+        notes.iter().for_each(|note| writeln!(report, "  {note}").unwrap());
+    }
+    let exposition = |format| encode(&families, format) + end(format);
+    [
+        ("text.prom", exposition(Format::Text)),
+        ("openmetrics.prom", exposition(Format::OpenMetrics)),
+        ("dropped.txt", report),
+    ]
+}
+
+/// The text form of `COPY` (PostgreSQL documentation, "COPY", "File Formats").
+fn read_table(path: &Path) -> Table {
+    let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let mut lines = text.lines().map(|line| line.split('\t').map(read_cell));
+    let header = lines.next().unwrap().map(|name| name.unwrap()).collect();
+    let mut table = Table::new(header);
+    for line in lines {
+        let cells: Vec<Option<String>> = line.collect();
+        assert_eq!(cells.len(), table.columns().len(), "{}: {cells:?}", path.display());
+        table.push_row(cells.iter().map(Option::as_deref));
+    }
+    table
+}
+
+fn read_cell(text: &str) -> Option<String> {
+    if text == "\\N" {
+        return None;
+    }
+    let mut cell = String::new();
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        cell.push(match c {
+            '\\' => match chars.next().unwrap() {
+                'n' => '\n',
+                't' => '\t',
+                'r' => '\r',
+                other => other,
+            },
+            other => other,
+        });
+    }
+    Some(cell)
+}

@@ -17,10 +17,10 @@ const CONNECTIONS: &str = "pg_stat_activity
     WHERE application_name LIKE 'pg-lambda-exporter/%' AND datname = current_database()";
 
 /// A file of queries that lives as long as the test.
-struct Queries(tempfile::NamedTempFile);
+pub(crate) struct Queries(tempfile::NamedTempFile);
 
 impl Queries {
-    fn new(text: &str) -> Self {
+    pub(crate) fn new(text: &str) -> Self {
         let file = tempfile::Builder::new().suffix(".yml").tempfile().unwrap();
         std::fs::write(file.path(), text).unwrap();
         Self(file)
@@ -40,6 +40,13 @@ async fn function(queries: &Queries, database: &TestDatabase) -> Lambda {
     let lambda = Lambda::start(environment(queries, database.url())).await;
     lambda.initialised().await;
     lambda
+}
+
+/// What the function answers, in 0.0.4, to one scrape of these queries.
+pub(crate) async fn scrape_of(queries: &Queries, database: &TestDatabase) -> String {
+    let lambda = function(queries, database).await;
+    let event = Event::recorded(Kind::HttpApi).header("accept", None);
+    lambda.invoke(event.json(), AMPLE).await.text()
 }
 
 async fn scrape(lambda: &Lambda) -> Samples {

@@ -4,6 +4,7 @@
 
 mod config;
 mod database;
+mod docs;
 mod events;
 mod golden;
 mod http;
@@ -11,8 +12,11 @@ mod lambda;
 mod layers;
 mod pgbouncer;
 mod postgres;
+mod properties;
+mod reading;
 mod runtime_api;
 mod samples;
+mod sampling;
 mod secrets;
 mod secrets_manager;
 mod sql;

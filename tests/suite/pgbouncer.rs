@@ -37,7 +37,9 @@ impl Pgbouncer {
         );
         let settings_file = folder.join("pgbouncer.ini");
         fs::write(&settings_file, settings).unwrap();
-        let watcher = Watcher::start(&folder, &format!("kill -9 \"$(cat '{}')\"", pid_file.display()));
+        let mut stop = Command::new("sh");
+        stop.args(["-c", r#"kill -9 "$(cat "$0")""#]).arg(&pid_file);
+        let watcher = Watcher::start(&folder, &stop);
 
         let mut command = as_server(&folder, program());
         command.arg("-d").arg(&settings_file).stdout(Stdio::null()).stderr(Stdio::null());

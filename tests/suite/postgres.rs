@@ -65,8 +65,8 @@ impl Server {
         fs::write(folder.join("ca.crt"), authority.self_signed(&key).unwrap().pem()).unwrap();
         let authority = Issuer::new(authority, key);
 
-        let stop =
-            format!("'{}/pg_ctl' stop -D '{}/data' -m immediate", binaries.display(), folder.display());
+        let mut stop = as_server(&folder, binaries.join("pg_ctl"));
+        stop.args(["stop", "--mode", "immediate", "--pgdata"]).arg(folder.join("data"));
         let watcher = Watcher::start(&folder, &stop);
         let server =
             Self(Arc::new(Running { folder, port: free_port(), binaries, authority, is_shared, watcher }));
@@ -285,12 +285,16 @@ impl Drop for TestDatabase {
 pub(crate) struct Watcher(Child);
 
 impl Watcher {
-    /// `stop` is run by a shell, as the owner of `folder`.
-    pub(crate) fn start(folder: &Path, stop: &str) -> Self {
-        let script = format!("cat; {stop}; rm -rf '{}'", folder.display());
-        let mut shell = as_server(folder, "sh");
+    /// Of `stop`, the program and its arguments count.
+    pub(crate) fn start(folder: &Path, stop: &Command) -> Self {
+        let mut shell = Command::new("sh");
+        shell
+            .args(["-c", r#"cat; "$@"; rm -rf "$0""#])
+            .arg(folder)
+            .arg(stop.get_program())
+            .args(stop.get_args());
         // Ctrl-C goes to a whole process group. This one must outlive it.
-        shell.args(["-c", &script]).process_group(0).current_dir("/");
+        shell.process_group(0).current_dir("/");
         Self(shell.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 
@@ -305,7 +309,7 @@ impl Watcher {
 pub(crate) fn folder() -> PathBuf {
     let folder = tempfile::Builder::new().prefix("pg-lambda-exporter-").tempdir().unwrap().keep();
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
-    if is_root(&folder) {
+    if is_root() {
         let id = |option| {
             let output = Command::new("id").args([option, "postgres"]).output().unwrap();
             let number = String::from_utf8(output.stdout).unwrap();
@@ -321,7 +325,7 @@ pub(crate) fn folder() -> PathBuf {
 
 /// A command as the account that servers run as: PostgreSQL and PgBouncer refuse root.
 pub(crate) fn as_server(folder: &Path, program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = if is_root(Path::new("/proc/self")) {
+    let mut command = if is_root() {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]).arg(program);
         command
@@ -346,8 +350,8 @@ fn own_as(model: &Path, file: &Path) {
     }
 }
 
-fn is_root(own: &Path) -> bool {
-    fs::metadata(own).unwrap().uid() == 0
+fn is_root() -> bool {
+    tempfile::tempfile().unwrap().metadata().unwrap().uid() == 0
 }
 
 fn run(command: &mut Command) {

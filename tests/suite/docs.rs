@@ -1,0 +1,131 @@
+//! README.md and docs/: every snippet is run or parsed by what it is meant for, and every link leads somewhere.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use pg_lambda_exporter::config::Config;
+
+use crate::lambda::{Queries, scrape_of};
+use crate::postgres::Server;
+
+/// A fenced block: where it stands, its language and its text.
+struct Snippet {
+    place: String,
+    language: String,
+    text: String,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut all: Vec<_> = docs.filter(|path| path.extension().is_some_and(|end| end == "md")).collect();
+    all.extend(["README.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)));
+    all
+}
+
+fn snippets() -> Vec<Snippet> {
+    let mut found = vec![];
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        for (index, part) in text.split("\n```").enumerate().filter(|(index, _)| index % 2 == 1) {
+            let (language, text) = part.split_once('\n').unwrap();
+            let place = format!("{}, snippet {}", path.display(), index / 2 + 1);
+            found.push(Snippet { place, language: language.to_owned(), text: text.to_owned() });
+        }
+    }
+    assert!(found.len() > 10, "the documents have snippets");
+    found
+}
+
+fn of(language: &str) -> Vec<Snippet> {
+    let mut found = snippets();
+    found.retain(|snippet| snippet.language == language);
+    assert!(!found.is_empty(), "{language}");
+    found
+}
+
+#[test]
+fn every_snippet_has_a_language_that_is_checked() {
+    // Pictures have none. Those of docs/configuration.md (json, url) are parsed with the tests of secrets.
+    for snippet in snippets() {
+        let known = ["", "yaml", "sh", "sql", "prometheus", "json", "url"].contains(&&*snippet.language);
+        assert!(known, "{}: {:?}", snippet.place, snippet.language);
+    }
+}
+
+#[test]
+fn queries_are_without_a_problem_and_prometheus_takes_its_configuration() {
+    for Snippet { place, text, .. } in of("yaml") {
+        if text.contains("scrape_configs:") {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(file.path(), &text).unwrap();
+            let mut promtool = Command::new("promtool");
+            let output = promtool.args(["check", "config"]).arg(file.path()).stdin(Stdio::null()).output();
+            let output = output.expect("these tests need promtool: `sudo apt-get install prometheus`");
+            assert!(output.status.success(), "{place}: {}", String::from_utf8_lossy(&output.stderr));
+        } else {
+            let config = Config::parse(&[(place.clone(), text)]);
+            assert_eq!(config.problems, [], "{place}");
+            assert!(!config.queries.is_empty(), "{place}");
+        }
+    }
+}
+
+#[test]
+fn commands_are_targets_of_the_makefile() {
+    let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    for Snippet { place, text, .. } in of("sh") {
+        for line in text.lines() {
+            let line = line.split(" # ").next().unwrap();
+            let Some(target) = line.strip_prefix("make ").and_then(|rest| rest.split_whitespace().next())
+            else {
+                panic!("{place}: nothing runs {line:?}");
+            };
+            let is_target = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
+            assert!(is_target, "{place}: {target}");
+        }
+    }
+}
+
+#[test]
+fn sql_runs() {
+    let database = Server::shared().database("documented");
+    for Snippet { text, .. } in of("sql") {
+        database.admin(&format!("BEGIN; {text}; ROLLBACK"));
+    }
+}
+
+#[tokio::test]
+async fn the_exposition_of_the_readme_is_what_its_query_gives() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let after = |fence: &str| readme.split(fence).nth(1).unwrap().split("```").next().unwrap().to_owned();
+    let database = Server::shared().database("readme");
+    let _in_transaction = database.session().await;
+    _in_transaction.batch_execute("BEGIN").await.unwrap();
+    let _idle = database.session().await;
+    _idle.batch_execute("").await.unwrap();
+    let answer = scrape_of(&Queries::new(&after("```yaml\n")), &database).await;
+    for line in after("```prometheus\n").lines() {
+        // Values move; a series, HELP and TYPE do not.
+        let fixed = if line.starts_with('#') { line } else { line.rsplit_once(' ').unwrap().0 };
+        assert!(answer.lines().any(|actual| actual.starts_with(fixed)), "{fixed} in {answer}");
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for path in documents() {
+        let text = fs::read_to_string(&path).unwrap();
+        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let file = link.split('#').next().unwrap();
+            if !link.starts_with("http") && !file.is_empty() {
+                let target = path.parent().unwrap().join(file);
+                assert!(target.exists(), "{}: {link}", path.display());
+            }
+        }
+    }
+}
