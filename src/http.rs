@@ -173,9 +173,10 @@ fn time_limit(scrape_timeout: Option<&str>, lambda: Option<Duration>, behind_gat
     [prometheus, lambda, gateway].into_iter().flatten().min().unwrap_or(DEFAULT_LIMIT)
 }
 
+/// Absent where the deadline has passed: cargo-lambda's emulator sends one of 1970.
 fn lambda_time_left(request: &Request) -> Option<Duration> {
     let context = request.lambda_context_ref()?;
-    Some(context.deadline().duration_since(SystemTime::now()).unwrap_or_default())
+    context.deadline().duration_since(SystemTime::now()).ok()
 }
 
 /// Function URLs come as HTTP API events too, but have no limit beyond Lambda's.
