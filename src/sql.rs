@@ -236,7 +236,7 @@ fn judge_set(is: &impl Fn(usize, &str) -> bool, head: &[Token<'_>]) -> Verdict {
         Verdict::Refuse("SET TRANSACTION", Refusal::Transaction)
     } else if keyword(what, "SESSION") {
         Verdict::Refuse("SET SESSION", Refusal::Session)
-    } else if local || keyword(1, "CONSTRAINTS") || !begins_setting(head) {
+    } else if local || keyword(1, "CONSTRAINTS") || !begins_setting(is, head) {
         // SET CONSTRAINTS ends with the transaction by itself, and does not take LOCAL.
         Verdict::Send
     } else {
@@ -245,9 +245,9 @@ fn judge_set(is: &impl Fn(usize, &str) -> bool, head: &[Token<'_>]) -> Verdict {
 }
 
 /// Whether a name and something else follow. The server refuses what is no `SET` at all.
-fn begins_setting(head: &[Token<'_>]) -> bool {
+fn begins_setting(is: &impl Fn(usize, &str) -> bool, head: &[Token<'_>]) -> bool {
     let name = head.get(1).is_some_and(|token| token.kind == Kind::Word || token.text.starts_with('"'));
-    name && head.len() > 2
+    name && head.len() > 2 && !is(1, "TO") && !is(1, "FROM")
 }
 
 fn line_of(text: &str, position: usize) -> usize {

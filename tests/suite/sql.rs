@@ -86,6 +86,7 @@ fn everything_else_is_sent_as_it_is() {
         "WITH x AS (SELECT 1) SELECT * FROM x",
         "EXPLAIN ANALYZE SELECT 1",
         "SHOW all",
+        "SET TO x; SET FROM x; SET = x; SET 'x' = 1; SET",
     ] {
         assert_eq!(outcome(text).as_deref(), Ok(text));
         assert!(!Sql::parse(text).unwrap().is_localized(), "{text}");
