@@ -36,6 +36,13 @@ pub(super) fn complain(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+/// A name as it may be shown: control characters, which would move the cursor of a terminal, as escapes.
+pub(super) fn printable(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
 /// Rows of cells under each other, each column as wide as its widest cell by its number of characters.
 pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let width = |text: &String| text.chars().count();
@@ -65,5 +72,6 @@ mod tests {
         let rows = [row(&["größe", "x", "1"]), row(&["a", "long"]), row(&["", "", "2"])];
         assert_eq!(aligned(&rows), "  größe  x     1\n  a      long\n               2\n");
         assert_eq!(aligned(&[]), "");
+        assert_eq!(printable("ä\n\u{1b}[31m?"), "ä\\n\\u{1b}[31m?");
     }
 }

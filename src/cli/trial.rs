@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::columns;
-use super::output::{aligned, counted};
+use super::output::{aligned, counted, printable};
 use crate::config::Query;
 use crate::credentials::Credentials;
 use crate::database::{Connection, ResultColumn};
@@ -91,7 +91,7 @@ fn tell_across(
         if lost > 0 {
             let samples = counted(lost, "sample", "samples");
             let note = format!("{samples} dropped, since an earlier query has such series or such a name");
-            tell(&format!("{}\n  warning: {note}\n\n", trial.query))?;
+            tell(&format!("{}\n  warning: {note}\n\n", printable(&trial.query)))?;
             trial.dropped = dropped;
             trial.series = trial.series.saturating_sub(lost);
             trial.notes.push(note);
@@ -180,10 +180,10 @@ impl Trial {
 impl fmt::Display for Trial {
     /// The namespace, its columns as a table, what came of it, and what to look at.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", self.query)?;
+        writeln!(f, "{}", printable(&self.query))?;
         let row = |column: &Column| {
             let type_name = column.type_name.clone().unwrap_or_else(|| "-".to_owned());
-            vec![column.name.clone(), type_name, column.fate.clone()]
+            [&column.name, &type_name, &column.fate].map(|cell| printable(cell)).to_vec()
         };
         f.write_str(&aligned(&self.columns.iter().map(row).collect::<Vec<_>>()))?;
         let milliseconds = self.duration.as_secs_f64() * 1000.0;
