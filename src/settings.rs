@@ -12,12 +12,19 @@ use crate::target::{self, Mistake, Part, Parts, Target};
 pub struct Settings {
     /// Where the database is and who connects.
     pub source: Source,
-    /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
-    pub queries_file: Option<PathBuf>,
-    /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
-    pub task_root: Option<PathBuf>,
+    /// Where the queries are.
+    pub queries: Queries,
     /// Who may scrape.
     pub authorization: Authorization,
+}
+
+/// Where the queries are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queries {
+    /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
+    pub file: Option<PathBuf>,
+    /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
+    pub task_root: Option<PathBuf>,
 }
 
 /// Where the database's address and the credentials come from.
@@ -69,30 +76,43 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let read = |variable| lookup(variable).filter(|value| !value.is_empty());
+        let mut problems = Vec::new();
+        let source = Source::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
+        let queries = Queries::from_env(&lookup);
+        let authorization = authorization(present(&lookup)("AUTH"), &mut problems);
+        match source {
+            Some(source) if problems.is_empty() => Ok(Self { source, queries, authorization }),
+            _ => Err(problems),
+        }
+    }
+}
+
+impl Source {
+    /// Reads `DB_SECRET_ID`, `DATABASE_URL` and libpq's variables through `lookup`. An empty value is as good as
+    /// none.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let read = present(lookup);
         let mut problems = Vec::new();
         let secret = read("DB_SECRET_ID");
         let url = read("DATABASE_URL");
-        let defaults = libpq(read, &mut problems);
+        let defaults = libpq(&read, &mut problems);
         let source = match (secret, url, read("PGHOST")) {
             (Some(_), Some(_), _) => {
                 Err(vec![Problem::new("DB_SECRET_ID", "DATABASE_URL is set too; set one of the two")])
             }
-            (Some(id), None, _) => Ok(Source::Secret { id, defaults }),
-            (None, Some(url), _) => of_url(&url, &defaults).map(Source::Environment),
-            (None, None, Some(_)) => of_variables(defaults).map(Source::Environment),
+            (Some(id), None, _) => Ok(Self::Secret { id, defaults }),
+            (None, Some(url), _) => of_url(&url, &defaults).map(Self::Environment),
+            (None, None, Some(_)) => of_variables(defaults).map(Self::Environment),
             (None, None, None) => Err(vec![Problem::new(
                 "DB_SECRET_ID",
                 "not set, and neither is DATABASE_URL or PGHOST; set one of them",
             )]),
         };
-        let queries_file = read("QUERIES_FILE").map(PathBuf::from);
-        let task_root = read("LAMBDA_TASK_ROOT").map(PathBuf::from);
-        let authorization = authorization(read("AUTH"), &mut problems);
         match source {
-            Ok(source) if problems.is_empty() => {
-                return Ok(Self { source, queries_file, task_root, authorization });
-            }
+            Ok(source) if problems.is_empty() => return Ok(source),
             Ok(_) => {}
             // A variable that holds a mistake is not also reported as missing.
             Err(further) => {
@@ -102,6 +122,22 @@ impl Settings {
         }
         Err(problems)
     }
+}
+
+impl Queries {
+    /// Reads the variables through `lookup`. An empty value is as good as none.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let read = present(lookup);
+        Self {
+            file: read("QUERIES_FILE").map(PathBuf::from),
+            task_root: read("LAMBDA_TASK_ROOT").map(PathBuf::from),
+        }
+    }
+}
+
+/// An empty variable is as good as none.
+fn present(lookup: impl Fn(&str) -> Option<String>) -> impl Fn(&'static str) -> Option<String> {
+    move |variable| lookup(variable).filter(|value| !value.is_empty())
 }
 
 fn libpq(read: impl Fn(&'static str) -> Option<String>, problems: &mut Vec<Problem>) -> Parts {

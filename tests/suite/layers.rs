@@ -29,6 +29,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The edge.
     ("http", &["exposition", "scrape", "settings"]),
     ("startup", &["config", "credentials", "http", "query_files", "scrape", "settings"]),
+    (
+        "cli",
+        &[
+            "config",
+            "credentials",
+            "database",
+            "exposition",
+            "metric",
+            "query_files",
+            "sampling",
+            "scrape",
+            "settings",
+            "sql",
+            "startup",
+            "table",
+        ],
+    ),
 ];
 
 /// The core neither touches the world nor asks it for the time.

@@ -232,11 +232,11 @@ fn files_and_authorization_are_what_the_variables_say() {
     let said = settings(&[base, ("AUTH", "none"), ("QUERIES_FILE", "/q"), ("LAMBDA_TASK_ROOT", "/var/task")]);
     let said = said.unwrap();
     assert_eq!(said.authorization, Authorization::Open);
-    assert_eq!(said.queries_file, Some("/q".into()));
-    assert_eq!(said.task_root, Some("/var/task".into()));
+    assert_eq!(said.queries.file, Some("/q".into()));
+    assert_eq!(said.queries.task_root, Some("/var/task".into()));
     let unsaid = settings(&[base, ("AUTH", ""), ("QUERIES_FILE", "")]).unwrap();
     assert_eq!(unsaid.authorization, Authorization::Locked);
-    assert_eq!((unsaid.queries_file, unsaid.task_root), (None, None));
+    assert_eq!((unsaid.queries.file, unsaid.queries.task_root), (None, None));
 }
 
 #[test]
