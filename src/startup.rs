@@ -1,7 +1,7 @@
 //! From the environment and the query files to an endpoint. A mistake in either is told in the log and answered by
 //! the endpoint: a function that ended instead would be started again and again, and answer 502.
 
-use crate::config::{Config, Severity};
+use crate::config::{Config, Naming, Severity};
 use crate::credentials::Credentials;
 use crate::http::Endpoint;
 use crate::query_files;
@@ -20,7 +20,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
         }
     };
     let config = match query_files::read(settings.queries_file.as_deref(), settings.task_root.as_deref()) {
-        Ok(files) => Config::parse(&files),
+        Ok(files) => Config::parse(&files, &Naming::default()),
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "no query files");
             Config::default()
