@@ -2,6 +2,9 @@
 
 #![cfg(test)] // so that Clippy takes the functions beside the tests for tests too
 
+mod cache;
+mod collect;
+mod conditions;
 mod config;
 mod database;
 mod docs;
@@ -10,6 +13,7 @@ mod golden;
 mod http;
 mod lambda;
 mod layers;
+mod limits;
 mod pgbouncer;
 mod postgres;
 mod properties;
