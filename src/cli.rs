@@ -18,7 +18,7 @@ use anyhow::{Context, Result, anyhow};
 use lambda_http::tracing::subscriber;
 use subscriber::filter::LevelFilter;
 
-use crate::settings::Source;
+use crate::settings::{Problem, Queries, Source};
 use arguments::Command;
 use output::Output;
 
@@ -68,10 +68,17 @@ fn log_to_standard_error(lookup: impl Fn(&str) -> Option<String>) {
 
 /// The database that the environment names.
 fn source(lookup: impl Fn(&str) -> Option<String>) -> Result<Source> {
-    Source::from_env(lookup).map_err(|problems| {
-        let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-        anyhow!("the environment cannot be used: {}", problems.join("; "))
-    })
+    Source::from_env(lookup).map_err(|problems| unusable(&problems))
+}
+
+/// Where the environment says that the queries are.
+fn queries(lookup: impl Fn(&str) -> Option<String>) -> Result<Queries> {
+    Queries::from_env(lookup).map_err(|problems| unusable(&problems))
+}
+
+fn unusable(problems: &[Problem]) -> anyhow::Error {
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    anyhow!("the environment cannot be used: {}", problems.join("; "))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {

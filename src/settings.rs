@@ -5,6 +5,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::config::Naming;
+use crate::metric::{LabelName, MetricName};
 use crate::target::{self, Mistake, Part, Parts, Target};
 
 /// What the exporter was asked to do.
@@ -12,19 +14,21 @@ use crate::target::{self, Mistake, Part, Parts, Target};
 pub struct Settings {
     /// Where the database is and who connects.
     pub source: Source,
-    /// Where the queries are.
+    /// Where the queries are, and what completes them.
     pub queries: Queries,
     /// Who may scrape.
     pub authorization: Authorization,
 }
 
-/// Where the queries are.
+/// Where the queries are, and what completes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queries {
     /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
     pub file: Option<PathBuf>,
     /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
     pub task_root: Option<PathBuf>,
+    /// `METRIC_PREFIX` and `EXTRA_LABELS`: what completes the names in all of them.
+    pub naming: Naming,
 }
 
 /// Where the database's address and the credentials come from.
@@ -78,10 +82,10 @@ impl Settings {
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let source = Source::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
-        let queries = Queries::from_env(&lookup);
+        let queries = Queries::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
         let authorization = Authorization::from_env(&lookup).map_err(|found| problems.push(found)).ok();
-        match (source, authorization) {
-            (Some(source), Some(authorization)) => Ok(Self { source, queries, authorization }),
+        match (source, queries, authorization) {
+            (Some(source), Some(queries), Some(authorization)) => Ok(Self { source, queries, authorization }),
             _ => Err(problems),
         }
     }
@@ -96,7 +100,10 @@ impl Authorization {
         match present(lookup)("AUTH").as_deref() {
             None => Ok(Self::Locked),
             Some("none") => Ok(Self::Open),
-            Some(_) => Err(Problem::new("AUTH", "must be none, or not set; while it is not set, every scrape is refused")),
+            Some(_) => Err(Problem::new(
+                "AUTH",
+                "must be none, or not set; while it is not set, every scrape is refused",
+            )),
         }
     }
 }
@@ -140,13 +147,46 @@ impl Source {
 
 impl Queries {
     /// Reads the variables through `lookup`. An empty value is as good as none.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let read = present(lookup);
-        Self {
+        let mut problems = Vec::new();
+        let prefix = read("METRIC_PREFIX").unwrap_or_default();
+        if !prefix.is_empty()
+            && let Err(invalid) = MetricName::new(&prefix)
+        {
+            problems.push(Problem::new("METRIC_PREFIX", &format!("metric names cannot begin so: {invalid}")));
+        }
+        let labels = read("EXTRA_LABELS").unwrap_or_default();
+        let labels = extra_labels(&labels).map_err(|problem| problems.push(problem)).unwrap_or_default();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        Ok(Self {
             file: read("QUERIES_FILE").map(PathBuf::from),
             task_root: read("LAMBDA_TASK_ROOT").map(PathBuf::from),
-        }
+            naming: Naming { prefix, labels },
+        })
     }
+}
+
+/// `server=db1,env=prod`, as postgres_exporter's `--constantLabels`.
+fn extra_labels(text: &str) -> Result<Vec<(LabelName, String)>, Problem> {
+    let mut labels: Vec<(LabelName, String)> = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let problem = |message: &str| Problem::new("EXTRA_LABELS", message);
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| problem("must be pairs such as server=db1,env=prod"))?;
+        let name =
+            LabelName::new(name.trim()).map_err(|invalid| problem(&format!("no label name: {invalid}")))?;
+        if labels.iter().any(|(known, _)| *known == name) {
+            return Err(problem(&format!("label {name} stands twice")));
+        }
+        labels.push((name, value.trim().to_owned()));
+    }
+    Ok(labels)
 }
 
 /// An empty variable is as good as none.

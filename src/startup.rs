@@ -41,7 +41,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
 /// There are no files, or one cannot be read. What is wrong in them is in the [`Config`].
 pub fn config(queries: &Queries) -> Result<Config> {
     let files = query_files::read(queries.file.as_deref(), queries.task_root.as_deref())?;
-    Ok(Config::parse(&files))
+    Ok(Config::parse(&files, &queries.naming))
 }
 
 /// Says in the log what is wrong with the query files.

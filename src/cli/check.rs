@@ -9,7 +9,6 @@ use super::arguments::{Check, Format};
 use super::output::{Output, counted};
 use super::trial::{self, Trial};
 use crate::config::{Config, Problem, Severity};
-use crate::settings::Queries;
 use crate::{query_files, startup};
 
 /// Whether nothing is wrong.
@@ -46,14 +45,15 @@ pub(super) fn run(
 }
 
 fn config(paths: &[impl AsRef<Path>], lookup: impl Fn(&str) -> Option<String>) -> Result<Config> {
+    let queries = super::queries(lookup)?;
     if paths.is_empty() {
-        return startup::config(&Queries::from_env(lookup));
+        return startup::config(&queries);
     }
     let mut files = Vec::new();
     for path in paths {
         files.extend(query_files::read(Some(path.as_ref()), None)?);
     }
-    Ok(Config::parse(&files))
+    Ok(Config::parse(&files, &queries.naming))
 }
 
 /// What keeps a file from being as its author means it: what is not understood is among it.

@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sampling", &["metric", "table", "config"]),
     ("exposition", &["metric"]),
     // The shell: what touches the world.
-    ("settings", &["target"]),
+    ("settings", &["config", "metric", "target"]),
     ("query_files", &[]),
     ("secret", &[]),
     ("credentials", &["secret", "settings", "target"]),
@@ -24,10 +24,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("self_metrics", &["sampling"]),
     (
         "scrape",
-        &["config", "credentials", "database", "metric", "sampling", "self_metrics", "table", "target"],
+        &[
+            "config",
+            "credentials",
+            "database",
+            "metric",
+            "sampling",
+            "self_metrics",
+            "sql",
+            "table",
+            "target",
+        ],
     ),
     // The edge.
-    ("http", &["exposition", "scrape", "settings"]),
+    ("http", &["exposition", "metric", "scrape", "settings"]),
     ("startup", &["config", "credentials", "http", "query_files", "scrape", "settings"]),
     (
         "cli",
