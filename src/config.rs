@@ -5,6 +5,7 @@ mod names;
 mod namespace;
 mod node;
 mod report;
+mod servers;
 
 use std::fmt;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use names::Names;
 use namespace::Outcome;
 use node::Node;
 use report::{At, Standing, standings};
+
+pub use servers::{DatabasePattern, InvalidRange, VersionRange};
 
 /// What a set of query files says.
 #[derive(Debug, Clone, Default)]
@@ -34,7 +37,8 @@ impl Config {
     ///
     /// A file may hold several documents. A namespace that is defined again, there or in another file, is what
     /// its last definition says, at the place of that one; the earlier ones are not looked at.
-    pub fn parse(files: &[(String, String)]) -> Self {
+    pub fn parse(files: &[(String, String)], naming: &Naming) -> Self {
+        let _ = naming;
         let files: Vec<_> =
             files.iter().map(|(name, text)| (name.as_str(), definitions(name, text))).collect();
         let namespaces = files.iter().flat_map(|(_, found)| &found.namespaces);
@@ -47,16 +51,18 @@ impl Config {
                 let mut problems = Vec::new();
                 let outcome = match standing {
                     Standing::Replaced => continue,
-                    Standing::Only => namespace::read(namespace, node, file, &mut names, &mut problems),
+                    Standing::Only => {
+                        namespace::read((namespace, node), file, naming, &mut names, &mut problems)
+                    }
                     Standing::Replacing => {
                         let mut at = At::new(file, String::new(), &mut config.problems);
                         at.key(namespace)
                             .warning("defined more than once", "this definition, the last one, counts");
-                        namespace::read(namespace, node, file, &mut names, &mut problems)
+                        namespace::read((namespace, node), file, naming, &mut names, &mut problems)
                     }
                 };
                 match outcome {
-                    Outcome::Runs(query) => config.queries.push(query),
+                    Outcome::Runs(query) => config.queries.push(*query),
                     Outcome::Disabled => config.disabled.push(namespace.clone()),
                     Outcome::Off => {}
                 }
@@ -65,6 +71,15 @@ impl Config {
         }
         config
     }
+}
+
+/// What completes the names and labels of every query's metrics.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Naming {
+    /// What every metric's name begins with, before the query's own prefix.
+    pub prefix: String,
+    /// Constant labels. A label of the same name that a query has itself, wins.
+    pub labels: Vec<(LabelName, String)>,
 }
 
 /// What one file defines, in its order and with repetitions.
@@ -109,6 +124,27 @@ pub struct Query {
     pub labels: Vec<(LabelName, String)>,
     /// The longest that the query may run, if the file says so.
     pub timeout: Option<Duration>,
+    /// How long a good result may be served again.
+    pub cache: Option<Duration>,
+    /// Run first: the query runs where its first cell is true.
+    pub predicate: Option<Sql>,
+    /// The servers that the query is for; all where there is none.
+    pub server_versions: Option<VersionRange>,
+    /// Only for a server that is not in recovery.
+    pub primary_only: bool,
+    /// The databases that the query is for; all where there are none.
+    pub databases: Vec<DatabasePattern>,
+    /// What Amazon Aurora is asked instead.
+    pub aurora: Option<AuroraQuery>,
+}
+
+/// What becomes of a query on Amazon Aurora.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuroraQuery {
+    /// It is skipped.
+    Skip,
+    /// This is sent instead.
+    Instead(Sql),
 }
 
 /// A column of a result and what becomes of it.
@@ -127,6 +163,8 @@ pub enum Usage {
     Label(LabelName),
     /// A metric of its own.
     Metric(MetricColumn),
+    /// The time of every sample of the row.
+    Timestamp,
     /// Nothing.
     Discard,
 }
@@ -140,10 +178,14 @@ pub struct MetricColumn {
     pub help: String,
     /// How the column's text is read, and so the family's type.
     pub reading: Reading,
+    /// The value where the column is NULL.
+    pub default: Option<f64>,
+    /// What a value is multiplied with.
+    pub scale: Option<f64>,
 }
 
 /// How the text of a metric's column is read.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Reading {
     /// A number that goes up and down.
     Gauge,
@@ -151,15 +193,46 @@ pub enum Reading {
     Counter,
     /// Upper bounds here, and the columns `C_bucket`, `C_sum` and `C_count` beside it.
     HistogramArrays,
+    /// Each row is one observation.
+    HistogramObservations {
+        /// Upper bounds, rising and finite.
+        buckets: Vec<f64>,
+    },
+    /// Quantiles here, and the columns `C_quantile`, `C_sum` and `C_count` beside it.
+    SummaryArrays,
+    /// Each row is one observation.
+    SummaryObservations {
+        /// From 0 to 1, rising.
+        quantiles: Vec<f64>,
+    },
+    /// The text becomes a label; the value is always 1.
+    Info {
+        /// The label.
+        label: LabelName,
+    },
+    /// One of several states.
+    StateSet {
+        /// Every state.
+        states: Vec<String>,
+        /// The label that names the state of a sample.
+        label: LabelName,
+    },
+    /// A text for a number.
+    Mapped(Vec<(String, f64)>),
+    /// A length of time, in milliseconds.
+    Duration,
 }
 
 impl Reading {
     /// The type of the family.
-    pub fn kind(self) -> Kind {
+    pub fn kind(&self) -> Kind {
         match self {
-            Self::Gauge => Kind::Gauge,
+            Self::Gauge | Self::Mapped(_) | Self::Duration => Kind::Gauge,
             Self::Counter => Kind::Counter,
-            Self::HistogramArrays => Kind::Histogram,
+            Self::HistogramArrays | Self::HistogramObservations { .. } => Kind::Histogram,
+            Self::SummaryArrays | Self::SummaryObservations { .. } => Kind::Summary,
+            Self::Info { .. } => Kind::Info,
+            Self::StateSet { .. } => Kind::StateSet,
         }
     }
 }

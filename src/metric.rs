@@ -47,7 +47,16 @@ impl MetricName {
     /// The name without `_total`, which OpenMetrics demands at the end of a counter's sample and refuses at the
     /// end of its family's name.
     pub fn without_total(&self) -> Option<&str> {
-        self.0.strip_suffix("_total").filter(|base| !base.is_empty())
+        self.without("_total")
+    }
+
+    /// The name without `_info`, which OpenMetrics demands of an info metric as it demands `_total` of a counter.
+    pub fn without_info(&self) -> Option<&str> {
+        self.without("_info")
+    }
+
+    fn without(&self, suffix: &str) -> Option<&str> {
+        self.0.strip_suffix(suffix).filter(|base| !base.is_empty())
     }
 }
 
@@ -178,6 +187,12 @@ pub enum Kind {
     Gauge,
     /// Observations counted in buckets.
     Histogram,
+    /// Quantiles of observations.
+    Summary,
+    /// Facts that are told by labels: a gauge that is always 1 in 0.0.4.
+    Info,
+    /// Which of several states holds: a gauge for each state in 0.0.4.
+    StateSet,
     /// Nothing is known of it: `untyped` in 0.0.4, `unknown` in OpenMetrics.
     Untyped,
 }
@@ -187,10 +202,14 @@ impl Kind {
     /// and those that OpenMetrics lets it generate (1.0, "MetricFamily", "Suffixes"). Two families that share one
     /// of them are refused by OpenMetrics parsers.
     pub fn claimed_names(self, name: &MetricName) -> Vec<String> {
-        let (base, suffixes): (&str, &[&str]) = match (self, name.without_total()) {
-            (Self::Counter, Some(base)) => (base, &["", "_total", "_created"]),
-            (Self::Histogram, _) => (name.as_str(), &["", "_bucket", "_count", "_sum", "_created"]),
-            (Self::Counter | Self::Gauge | Self::Untyped, _) => (name.as_str(), &[""]),
+        let (base, suffixes): (&str, &[&str]) = match (self, name.without_total(), name.without_info()) {
+            (Self::Counter, Some(base), _) => (base, &["", "_total", "_created"]),
+            (Self::Info, _, Some(base)) => (base, &["", "_info"]),
+            (Self::Histogram, ..) => (name.as_str(), &["", "_bucket", "_count", "_sum", "_created"]),
+            (Self::Summary, ..) => (name.as_str(), &["", "_count", "_sum", "_created"]),
+            (Self::Counter | Self::Gauge | Self::Info | Self::StateSet | Self::Untyped, ..) => {
+                (name.as_str(), &[""])
+            }
         };
         suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
     }
@@ -221,15 +240,24 @@ pub struct Metric {
     pub labels: Labels,
     /// What was measured.
     pub value: Value,
+    /// When, in seconds since 1970; without it, the scrape's time counts.
+    pub timestamp_seconds: Option<f64>,
 }
 
-/// What a metric measured.
+/// What a metric measured. What is larger than a number is boxed, so that the many metrics that are numbers stay
+/// small.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
     /// Of a counter, a gauge or an untyped metric.
     Number(f64),
-    /// Of a histogram; boxed, so that the many metrics that are numbers stay small.
+    /// Of a histogram.
     Histogram(Box<Histogram>),
+    /// Of a summary.
+    Summary(Box<Summary>),
+    /// Of an info metric: its labels say it all.
+    Info,
+    /// Of a state set.
+    StateSet(Box<StateSet>),
 }
 
 /// A cumulative histogram.
@@ -250,6 +278,37 @@ pub struct Bucket {
     pub upper_bound: f64,
     /// Of this bucket and all below it.
     pub cumulative_count: f64,
+}
+
+/// Quantiles of observations; each part may be unknown.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Summary {
+    /// With rising quantiles.
+    pub quantiles: Vec<Quantile>,
+    /// The sum of the observations.
+    pub sum: Option<f64>,
+    /// How many observations there are.
+    pub count: Option<f64>,
+}
+
+/// The value that a part of the observations does not exceed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Quantile {
+    /// The part: from 0 to 1.
+    pub quantile: f64,
+    /// The value.
+    pub value: f64,
+}
+
+/// Which of several states holds.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StateSet {
+    /// The label that names the state of a sample.
+    pub label: LabelName,
+    /// Every state, in the order in which they are exposed.
+    pub states: Arc<[String]>,
+    /// The index of the one that holds, if it is one of them.
+    pub current: Option<usize>,
 }
 
 #[cfg(test)]
@@ -279,6 +338,9 @@ mod tests {
         assert_eq!(claims(Kind::Counter, "x"), ["x"]);
         assert_eq!(claims(Kind::Counter, "x_total"), ["x", "x_total", "x_created"]);
         assert_eq!(claims(Kind::Counter, "_total"), ["_total"]);
+        assert_eq!(claims(Kind::Summary, "x"), ["x", "x_count", "x_sum", "x_created"]);
+        assert_eq!(claims(Kind::Info, "x_info"), ["x", "x_info"]);
+        assert_eq!(claims(Kind::StateSet, "x"), ["x"]);
         assert_eq!(claims(Kind::Histogram, "x"), ["x", "x_bucket", "x_count", "x_sum", "x_created"]);
     }
 

@@ -70,7 +70,7 @@ pub fn sample(query: &Query, table: &Table) -> Result<Sampled, MissingLabel> {
                 Fate::Drop(reason) => Err(*reason),
                 Fate::Sample { family, reading } => reading.of(&row).and_then(|(value, dropped_parts)| {
                     let open = families.get_mut(*family).ok_or(Reason::Invalid)?;
-                    open.push(label_set, Metric { labels: labels.clone(), value })?;
+                    open.push(label_set, Metric { labels: labels.clone(), value, timestamp_seconds: None })?;
                     column.dropped += dropped_parts;
                     Ok(())
                 }),

@@ -9,6 +9,7 @@ pub(super) fn fate(query: &Query, column: &str) -> String {
         return match &declared.usage {
             Usage::Label(name) => format!("label {}", name.as_str()),
             Usage::Metric(metric) => format!("{} {}", kind(metric.reading.kind()), metric.family.as_str()),
+            Usage::Timestamp => "time of the row's samples".to_owned(),
             Usage::Discard => "discarded".to_owned(),
         };
     }
@@ -27,7 +28,8 @@ pub(super) fn fate(query: &Query, column: &str) -> String {
 fn is_part(metric: &MetricColumn, whole: &str, column: &str) -> bool {
     let suffixes: &[&str] = match metric.reading {
         Reading::HistogramArrays => &["_bucket", "_sum", "_count"],
-        Reading::Gauge | Reading::Counter => &[],
+        Reading::SummaryArrays => &["_quantile", "_sum", "_count"],
+        _ => &[],
     };
     column.strip_prefix(whole).is_some_and(|suffix| suffixes.contains(&suffix))
 }
@@ -37,6 +39,9 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
         Kind::Histogram => "histogram",
+        Kind::Summary => "summary",
+        Kind::Info => "info",
+        Kind::StateSet => "stateset",
         Kind::Untyped => "untyped",
     }
 }

@@ -27,7 +27,7 @@ pub(super) fn run(
     output: &mut Output,
 ) -> Result<bool> {
     let source = super::source(&lookup)?;
-    let mut config = startup::config(&Queries::from_env(lookup))?;
+    let mut config = startup::config(&Queries::from_env(lookup), &[])?;
     startup::log_problems(&config);
     ensure!(!config.queries.is_empty(), "no query can run; `pg-lambda-exporter check` says why");
     select(&mut config, &command.collect)?;

@@ -20,8 +20,8 @@ struct Owner {
 /// Two families that cannot stand together.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Clash {
-    #[error("the name {0} is kept for the exporter's own metrics")]
-    Exporter(String),
+    #[error("the name {0}, or one that is made of it, is kept for the exporter's own metrics")]
+    Exporter(MetricName),
     #[error("metric {family} is a {here} here and a {there} in {namespace}")]
     Kind { family: MetricName, here: &'static str, there: &'static str, namespace: String },
     #[error("metrics {here} and {there} (in {namespace}) both need the name {name}")]
@@ -31,12 +31,12 @@ pub(super) enum Clash {
 impl Names {
     /// Whether `family` can stand beside those that are here. The same family with the same type can: its
     /// metrics then come from several queries.
-    pub(super) fn check(&self, family: &MetricName, reading: Reading) -> Result<(), Clash> {
+    pub(super) fn check(&self, family: &MetricName, reading: &Reading) -> Result<(), Clash> {
         let kind = reading.kind();
-        for name in claims(family, kind) {
-            if name == "pg_up" || name.starts_with("pg_exporter_") {
-                return Err(Clash::Exporter(name));
-            }
+        if kind.claims_own_name(family) {
+            return Err(Clash::Exporter(family.clone()));
+        }
+        for name in kind.claimed_names(family) {
             let Some(owner) = self.0.get(&name) else { continue };
             let namespace = owner.namespace.clone();
             if owner.family != *family {
@@ -52,9 +52,9 @@ impl Names {
     }
 
     /// Takes the names of `family` that are still free.
-    pub(super) fn take(&mut self, family: &MetricName, reading: Reading, namespace: &str) {
+    pub(super) fn take(&mut self, family: &MetricName, reading: &Reading, namespace: &str) {
         let kind = reading.kind();
-        for name in claims(family, kind) {
+        for name in kind.claimed_names(family) {
             let owner = Owner { family: family.clone(), kind, namespace: namespace.to_owned() };
             self.0.entry(name).or_insert(owner);
         }
@@ -68,22 +68,14 @@ impl Names {
     }
 }
 
-/// The names that no other family may have (OpenMetrics 1.0, "Suffixes"). A counter is there a family without
-/// its `_total`; one whose name lacks it is exposed as `unknown`, which has no suffixes.
-fn claims(family: &MetricName, kind: Kind) -> Vec<String> {
-    let (base, suffixes): (&str, &[&str]) = match (kind, family.as_str().strip_suffix("_total")) {
-        (Kind::Counter, Some(base)) => (base, &["", "_total", "_created"]),
-        (Kind::Histogram, _) => (family.as_str(), &["", "_bucket", "_sum", "_count", "_created"]),
-        (Kind::Counter | Kind::Gauge | Kind::Untyped, _) => (family.as_str(), &[""]),
-    };
-    suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
-}
-
 fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",
         Kind::Histogram => "histogram",
+        Kind::Summary => "summary",
+        Kind::Info => "info",
+        Kind::StateSet => "stateset",
         Kind::Untyped => "untyped metric",
     }
 }
@@ -92,10 +84,10 @@ fn word(kind: Kind) -> &'static str {
 mod tests {
     use super::*;
 
-    fn clash(first: (&str, Reading), second: (&str, Reading)) -> Option<String> {
+    fn clash(first: &(&str, Reading), second: &(&str, Reading)) -> Option<String> {
         let mut names = Names::default();
-        names.take(&MetricName::new(first.0).unwrap(), first.1, "pg_a");
-        names.check(&MetricName::new(second.0).unwrap(), second.1).err().map(|clash| clash.to_string())
+        names.take(&MetricName::new(first.0).unwrap(), &first.1, "pg_a");
+        names.check(&MetricName::new(second.0).unwrap(), &second.1).err().map(|clash| clash.to_string())
     }
 
     #[test]
@@ -119,14 +111,18 @@ mod tests {
             (("x_total", Counter), ("x", Gauge), Some("x and x_total (in pg_a) both need the name x")),
             (("x_created", Gauge), ("x_total", Counter), Some("both need the name x_created")),
             (("x_total", Counter), ("x", Histogram), Some("both need the name x")),
-            (("y", Gauge), ("pg_up", Gauge), Some("the name pg_up is kept")),
-            (("y", Gauge), ("pg_up_total", Counter), Some("the name pg_up is kept")),
-            (("y", Gauge), ("pg_exporter_x", Gauge), Some("the name pg_exporter_x is kept")),
-            (("y", Gauge), ("pg_exporter", Histogram), Some("the name pg_exporter_bucket is kept")),
+            (("y", Gauge), ("pg_up", Gauge), Some("the name pg_up,")),
+            (("y", Gauge), ("pg_up_total", Counter), Some("the name pg_up_total,")),
+            (("y", Gauge), ("pg_exporter_x", Gauge), Some("the name pg_exporter_x,")),
+            (
+                ("y", Gauge),
+                ("pg_exporter", Histogram),
+                Some("the name pg_exporter, or one that is made of it, is kept"),
+            ),
             (("y", Gauge), ("pg_exporter", Gauge), None),
         ];
         for (first, second, expected) in table {
-            let found = clash(first, second);
+            let found = clash(&first, &second);
             match expected {
                 None => assert_eq!(found, None, "{first:?} {second:?}"),
                 Some(part) => {

@@ -1,6 +1,7 @@
 //! One namespace: its keys, and what they come to together.
 
 mod column;
+mod conditions;
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -8,14 +9,16 @@ use std::time::Duration;
 use super::names::Names;
 use super::node::Node;
 use super::report::{At, Key, read_keys};
-use super::{Column, Problem, Query, Reading, Severity, Usage};
+use super::{
+    AuroraQuery, Column, DatabasePattern, Naming, Problem, Query, Reading, Severity, Usage, VersionRange,
+};
 use crate::metric::{LabelName, MetricName};
 use crate::sql::Sql;
 use column::Draft as ColumnDraft;
 
 /// What becomes of a namespace.
 pub(super) enum Outcome {
-    Runs(Query),
+    Runs(Box<Query>),
     /// Its query is empty.
     Off,
     /// The problems say why.
@@ -29,8 +32,22 @@ const KEYS: &[Key<Draft>] = &[
     Key { name: "name", read: read_name },
     Key { name: "labels", read: read_labels },
     Key { name: "timeout", read: |draft, node, at| draft.timeout = read_timeout(node, at) },
-    // To postgres_exporter it means its first database, of which there is one here.
-    Key { name: "master", read: |_, _, _| {} },
+    Key { name: "cache_seconds", read: |draft, node, at| draft.cache = conditions::cache(node, at) },
+    Key {
+        name: "predicate_query",
+        read: |draft, node, at| draft.predicate = conditions::predicate(node, at),
+    },
+    Key {
+        name: "runonserver",
+        read: |draft, node, at| draft.server_versions = conditions::server_versions(node, at),
+    },
+    Key { name: "primary", read: |draft, node, at| draft.primary_only = conditions::is_true(node, at) },
+    Key {
+        name: "target_databases",
+        read: |draft, node, at| draft.databases = conditions::databases(node, at),
+    },
+    Key { name: "query_aurora", read: |draft, node, at| draft.aurora = conditions::aurora(node, at) },
+    Key { name: "master", read: |_, node, at| conditions::master(node, at) },
 ];
 
 /// A namespace as its keys have it.
@@ -41,6 +58,12 @@ struct Draft {
     name: Option<String>,
     labels: Vec<(LabelName, String)>,
     timeout: Option<Duration>,
+    cache: Option<Duration>,
+    predicate: Option<Sql>,
+    server_versions: Option<VersionRange>,
+    primary_only: bool,
+    databases: Vec<DatabasePattern>,
+    aurora: Option<AuroraQuery>,
 }
 
 #[derive(Default)]
@@ -53,9 +76,9 @@ enum QueryText {
 
 /// Reads the definition of `namespace`. A query that runs takes its names.
 pub(super) fn read(
-    namespace: &str,
-    node: &Node,
+    (namespace, node): (&str, &Node),
     file: &str,
+    naming: &Naming,
     names: &mut Names,
     problems: &mut Vec<Problem>,
 ) -> Outcome {
@@ -72,38 +95,51 @@ pub(super) fn read(
         at.error("the query is missing", "add `query`, or leave it empty to switch the namespace off");
     }
     check_prefix(namespace, draft.name.as_deref(), &mut at);
-    let prefix = draft.name.unwrap_or_else(|| namespace.to_owned());
+    let prefix = format!("{}{}", naming.prefix, draft.name.as_deref().unwrap_or(namespace));
     let columns = column::resolve(&draft.columns, &prefix, &mut at);
+    add_extra_labels(&mut draft.labels, naming, &columns);
     check_labels(&draft.labels, &columns, &mut at);
+    warn_of_cached_counters(draft.cache, &columns, &mut at);
     let taken = check_names(namespace, &columns, names, &mut at);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
     match draft.query {
         QueryText::Sound(sql) if !failed => {
             names.take_all(taken);
-            Outcome::Runs(Query {
+            Outcome::Runs(Box::new(Query {
                 namespace: namespace.to_owned(),
                 sql,
                 prefix,
                 columns: columns.into_iter().map(|(_, column)| column).collect(),
                 labels: draft.labels,
                 timeout: draft.timeout,
-            })
+                cache: draft.cache,
+                predicate: draft.predicate,
+                server_versions: draft.server_versions,
+                primary_only: draft.primary_only,
+                databases: draft.databases,
+                aurora: draft.aurora,
+            }))
         }
         _ => Outcome::Disabled,
     }
 }
 
 fn read_query(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
-    draft.query = QueryText::Refused;
-    let Some(text) = at.text(node) else { return };
-    match Sql::parse(text) {
+    draft.query = read_sql(node, at).map_or(QueryText::Refused, QueryText::Sound);
+}
+
+fn read_sql(node: &Node, at: &mut At<'_>) -> Option<Sql> {
+    match Sql::parse(at.text(node)?) {
         Ok(sql) => {
             if sql.is_localized() {
                 at.warning("a plain SET is sent as SET LOCAL", "write SET LOCAL");
             }
-            draft.query = QueryText::Sound(sql);
+            Some(sql)
         }
-        Err(problem) => at.error(problem.to_string(), problem.hint()),
+        Err(problem) => {
+            at.error(problem.to_string(), problem.hint());
+            None
+        }
     }
 }
 
@@ -148,11 +184,30 @@ fn check_prefix(namespace: &str, name: Option<&str>, at: &mut At<'_>) {
     }
 }
 
+/// What the query says of itself counts more than what is said of all.
+fn add_extra_labels(own: &mut Vec<(LabelName, String)>, naming: &Naming, columns: &[(String, Column)]) {
+    let extra = naming.labels.iter().filter(|(name, _)| {
+        let is_column = columns.iter().any(|(_, column)| column.usage == Usage::Label(name.clone()));
+        !is_column && !own.iter().any(|(own, _)| own == name)
+    });
+    let extra: Vec<_> = extra.cloned().collect();
+    own.extend(extra);
+}
+
+/// Each execution environment has its own cache, so one that is older steps back.
+fn warn_of_cached_counters(cache: Option<Duration>, columns: &[(String, Column)], at: &mut At<'_>) {
+    let is_counter = |column: &Column| matches!(&column.usage, Usage::Metric(metric) if metric.reading == Reading::Counter);
+    if cache.is_some() && columns.iter().any(|(_, column)| is_counter(column)) {
+        at.key("cache_seconds").warning(
+            "a cached COUNTER can step back where several execution environments answer in turn",
+            "reserve a concurrency of 1, or do not cache it",
+        );
+    }
+}
+
 /// Each label once, and none that a type of metric has for itself.
 fn check_labels(constant: &[(LabelName, String)], columns: &[(String, Column)], at: &mut At<'_>) {
-    let histogram = columns.iter().any(|(_, column)| {
-        matches!(&column.usage, Usage::Metric(metric) if metric.reading == Reading::HistogramArrays)
-    });
+    let own: Vec<_> = columns.iter().filter_map(|(_, column)| own_label(column)).collect();
     let constant = constant.iter().map(|(name, _)| (format!("{}.labels.{name}", at.place()), name));
     let from_columns = columns.iter().filter_map(|(place, column)| match &column.usage {
         Usage::Label(name) => Some((place.clone(), name)),
@@ -162,11 +217,23 @@ fn check_labels(constant: &[(LabelName, String)], columns: &[(String, Column)], 
     for (place, name) in constant.chain(from_columns).collect::<Vec<_>>() {
         let mut at = at.elsewhere(&place);
         if !seen.insert(name) {
-            at.error(format!("label {name} stands twice"), RENAME);
+            at.error(format!("label {name} stands twice"), "give one of them another `name`");
         }
-        if histogram && name.as_str() == "le" {
-            at.error("a histogram has the label le for itself", RENAME);
+        if let Some((_, what)) = own.iter().find(|(own, _)| *own == name.as_str()) {
+            at.error(format!("{what} has the label {name} for itself"), "give this one another `name`");
         }
+    }
+}
+
+/// The label that a column's metric has beside those of its row, and what such a metric is called.
+fn own_label(column: &Column) -> Option<(&str, &'static str)> {
+    let Usage::Metric(metric) = &column.usage else { return None };
+    match &metric.reading {
+        Reading::HistogramArrays | Reading::HistogramObservations { .. } => Some(("le", "a histogram")),
+        Reading::SummaryArrays | Reading::SummaryObservations { .. } => Some(("quantile", "a summary")),
+        Reading::Info { label } => Some((label.as_str(), "an info metric")),
+        Reading::StateSet { label, .. } => Some((label.as_str(), "a state set")),
+        Reading::Gauge | Reading::Counter | Reading::Mapped(_) | Reading::Duration => None,
     }
 }
 
@@ -176,7 +243,7 @@ fn check_names(namespace: &str, columns: &[(String, Column)], names: &Names, at:
     let mut families = HashSet::new();
     for (place, column) in columns {
         let Usage::Metric(metric) = &column.usage else { continue };
-        let (family, reading) = (&metric.family, metric.reading);
+        let (family, reading) = (&metric.family, &metric.reading);
         let mut at = at.elsewhere(place);
         if !families.insert(family) {
             at.error(format!("metric {family} stands twice in this query"), RENAME);

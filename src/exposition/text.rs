@@ -39,6 +39,9 @@ impl Lines {
             match &metric.value {
                 Value::Number(number) => self.sample(family, "", &metric.labels, None, *number),
                 Value::Histogram(histogram) => self.histogram(family, &metric.labels, histogram),
+                Value::Info => self.sample(family, "", &metric.labels, None, 1.0),
+                // No query file can declare these yet.
+                Value::Summary(_) | Value::StateSet(_) => {}
             }
         }
     }
@@ -55,6 +58,8 @@ impl Lines {
             (Format::Text, Kind::Counter, _) => (name, "counter"),
             (_, Kind::Gauge, _) => (name, "gauge"),
             (_, Kind::Histogram, _) => (name, "histogram"),
+            (_, Kind::Summary, _) => (name, "summary"),
+            (_, Kind::Info | Kind::StateSet, _) => (name, "gauge"),
         }
     }
 

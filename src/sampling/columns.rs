@@ -73,10 +73,10 @@ impl<'a> Columns<'a> {
             match &column.usage {
                 Usage::Label(_) => columns.add_label_repetitions(column, &positions),
                 Usage::Metric(metric) => {
-                    declared.extend(reading::columns_beside(metric.reading, &column.name));
+                    declared.extend(reading::columns_beside(&metric.reading, &column.name));
                     columns.add_metric(column, metric, &positions);
                 }
-                Usage::Discard => {}
+                Usage::Timestamp | Usage::Discard => {}
             }
         }
         for (index, name) in table.columns().iter().enumerate() {
@@ -95,13 +95,13 @@ impl<'a> Columns<'a> {
 
     /// A column that the result has several times gives its metric as often; all but the first are duplicates.
     fn add_metric(&mut self, column: &'a config::Column, metric: &MetricColumn, positions: &Positions<'_>) {
-        let needed =
-            std::iter::once(column.name.clone()).chain(reading::columns_beside(metric.reading, &column.name));
+        let needed = std::iter::once(column.name.clone())
+            .chain(reading::columns_beside(&metric.reading, &column.name));
         self.missing.extend(needed.filter(|name| positions.first(name).is_none()));
         let family = self.family(&metric.family, metric.reading.kind(), || metric.help.clone());
         for &index in positions.all(&column.name) {
             let position = |name: &str| positions.first(name);
-            if let Some(reading) = Reading::declared(metric.reading, &column.name, index, position) {
+            if let Some(reading) = Reading::declared(&metric.reading, &column.name, index, position) {
                 let fate = if self.labels.tell_no_buckets_apart(&reading) {
                     Fate::Drop(Reason::Label)
                 } else {

@@ -22,17 +22,18 @@ pub(super) enum Reading {
 }
 
 /// The columns that a declared column needs beside it.
-pub(super) fn columns_beside(declared: config::Reading, column: &str) -> Vec<String> {
+pub(super) fn columns_beside(declared: &config::Reading, column: &str) -> Vec<String> {
     match declared {
         config::Reading::Gauge | config::Reading::Counter => Vec::new(),
         config::Reading::HistogramArrays => histogram::Columns::names_beside(column).into(),
+        _ => Vec::new(),
     }
 }
 
 impl Reading {
     /// Of a declared column; `position` finds others. `None` if one is missing that the reading cannot do without.
     pub(super) fn declared(
-        declared: config::Reading,
+        declared: &config::Reading,
         name: &str,
         column: usize,
         position: impl Fn(&str) -> Option<usize>,
@@ -43,6 +44,7 @@ impl Reading {
             config::Reading::HistogramArrays => {
                 histogram::Columns::of(column, name, position).map(Self::Histogram)
             }
+            _ => None,
         }
     }
 

@@ -7,13 +7,13 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use pg_lambda_exporter::config::{Config, Problem, Query, Severity, Usage};
+use pg_lambda_exporter::config::{Config, Naming, Problem, Query, Severity, Usage};
 use proptest::prelude::*;
 
 fn parse(texts: &[&str]) -> Config {
     let name = |index| format!("{index}.yml");
     let files: Vec<_> = texts.iter().enumerate().map(|(i, text)| (name(i), (*text).to_owned())).collect();
-    Config::parse(&files)
+    Config::parse(&files, &Naming::default())
 }
 
 fn line(problem: &Problem) -> String {
@@ -36,6 +36,7 @@ fn describe(query: &Query) -> String {
     let _ = writeln!(text, "\n  {:?}", query.sql.as_str());
     for column in &query.columns {
         let _ = match &column.usage {
+            Usage::Timestamp => writeln!(text, "  {}: timestamp", column.name),
             Usage::Discard => writeln!(text, "  {}: nothing", column.name),
             Usage::Label(name) => writeln!(text, "  {}: label {name}", column.name),
             Usage::Metric(m) => {
@@ -73,7 +74,10 @@ fn differences(folder: &str) -> io::Result<String> {
     let mut differences = String::new();
     for path in files(folder, "yml")? {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let found = report(&Config::parse(&[(name.clone(), fs::read_to_string(&path)?)]), folder == "sound");
+        let found = report(
+            &Config::parse(&[(name.clone(), fs::read_to_string(&path)?)], &Naming::default()),
+            folder == "sound",
+        );
         let expected = path.with_extension("expected");
         if env::var_os("UPDATE_GOLDEN").is_some() {
             fs::write(&expected, &found)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pg_lambda_exporter::config::Config;
+use pg_lambda_exporter::config::{Config, Naming};
 
 use crate::lambda::{Queries, scrape_of};
 use crate::postgres::Server;
@@ -68,7 +68,7 @@ fn queries_are_without_a_problem_and_prometheus_takes_its_configuration() {
             let output = output.expect("these tests need promtool: `sudo apt-get install prometheus`");
             assert!(output.status.success(), "{place}: {}", String::from_utf8_lossy(&output.stderr));
         } else {
-            let config = Config::parse(&[(place.clone(), text)]);
+            let config = Config::parse(&[(place.clone(), text)], &Naming::default());
             assert_eq!(config.problems, [], "{place}");
             assert!(!config.queries.is_empty(), "{place}");
         }

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use pg_lambda_exporter::config::{Config, Severity};
+use pg_lambda_exporter::config::{Config, Naming, Severity};
 use pg_lambda_exporter::exposition::{Format, encode, end};
 use pg_lambda_exporter::sampling::{Dropped, merge, sample};
 use pg_lambda_exporter::table::Table;
@@ -51,7 +51,7 @@ fn difference(path: &Path, expected: &str, actual: &str) -> String {
 
 fn outputs(case: &Path) -> [(&'static str, String); 3] {
     let text = fs::read_to_string(case.join("queries.yml")).unwrap();
-    let config = Config::parse(&[("queries.yml".into(), text)]);
+    let config = Config::parse(&[("queries.yml".into(), text)], &Naming::default());
     let errors: Vec<_> =
         config.problems.iter().filter(|problem| problem.severity == Severity::Error).collect();
     assert!(errors.is_empty(), "{}: {errors:?}", case.display());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::AtomicU64;
 
-use pg_lambda_exporter::config::{Config, Query};
+use pg_lambda_exporter::config::{Config, Naming, Query};
 use pg_lambda_exporter::exposition::{Format, encode, end};
 use pg_lambda_exporter::metric::{
     Bucket, Family, Histogram, Kind, LabelName, LabelNames, Labels, Metric, MetricName, Value,
@@ -42,7 +42,7 @@ fn labels(map: &LabelMap) -> Labels {
 }
 
 fn metric(map: &LabelMap, value: f64) -> Metric {
-    Metric { labels: labels(map), value: Value::Number(value) }
+    Metric { labels: labels(map), value: Value::Number(value), timestamp_seconds: None }
 }
 
 fn family(name: &str, kind: Kind, metrics: Vec<Metric>) -> Family {
@@ -55,7 +55,7 @@ fn exposition(families: &[Family], format: Format) -> String {
 
 /// The query of a file with one namespace, `q`.
 fn query(yaml: &str) -> Query {
-    let mut config = Config::parse(&[("queries.yml".into(), yaml.into())]);
+    let mut config = Config::parse(&[("queries.yml".into(), yaml.into())], &Naming::default());
     assert_eq!(config.queries.len(), 1, "{:?}", config.problems);
     config.queries.remove(0)
 }
@@ -92,7 +92,7 @@ proptest! {
     fn bounds_survive_in_both_formats(bounds in vec(any::<f64>().prop_filter("finite", |bound| bound.is_finite()), 1..6)) {
         let buckets = bounds.iter().map(|&upper_bound| Bucket { upper_bound, cumulative_count: 1.0 }).collect();
         let value = Value::Histogram(Box::new(Histogram { buckets, sum: None, count: 1.0 }));
-        let families = [family("x", Kind::Histogram, vec![Metric { labels: Labels::default(), value }])];
+        let families = [family("x", Kind::Histogram, vec![Metric { labels: Labels::default(), value, timestamp_seconds: None }])];
         for format in [Format::Text, Format::OpenMetrics] {
             let text = encode(&families, format);
             let read: Vec<f64> = text.lines().filter_map(|line| line.split_once("le=\"")?.1.split_once('"')?.0.parse().ok()).collect();
@@ -178,6 +178,7 @@ proptest! {
             family("h", Kind::Histogram, histograms.iter().map(|(map, observations)| Metric {
                 labels: labels(map),
                 value: Value::Histogram(Box::new(histogram(observations))),
+                timestamp_seconds: None,
             }).collect()),
         ];
 

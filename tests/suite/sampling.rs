@@ -1,6 +1,6 @@
 //! Sampling of declarations that the parser of query files refuses, built by hand: a second line of defence.
 
-use pg_lambda_exporter::config::{Config, Query, Usage};
+use pg_lambda_exporter::config::{Config, Naming, Query, Usage};
 use pg_lambda_exporter::metric::LabelName;
 use pg_lambda_exporter::sampling::sample;
 use pg_lambda_exporter::table::Table;
@@ -8,7 +8,8 @@ use pg_lambda_exporter::table::Table;
 /// Two labels, a gauge and a histogram.
 fn query_labelled(names: [&str; 2]) -> Query {
     let yaml = "q: {query: SELECT 1, metrics: [{a: {usage: LABEL}}, {b: {usage: LABEL}}, {v: {usage: GAUGE}}, {h: {usage: HISTOGRAM}}]}";
-    let mut query = Config::parse(&[("queries.yml".into(), yaml.into())]).queries.remove(0);
+    let mut query =
+        Config::parse(&[("queries.yml".into(), yaml.into())], &Naming::default()).queries.remove(0);
     for (column, name) in query.columns.iter_mut().zip(names) {
         column.usage = Usage::Label(LabelName::new(name).unwrap());
     }

@@ -1,25 +1,42 @@
 //! `metrics`: the columns of a query, their keys and their usages.
 
+mod values;
+
 use std::collections::HashSet;
 
 use crate::config::node::Node;
 use crate::config::report::{At, Key, Standing, did_you_mean, read_keys, standings};
 use crate::config::{Column, MetricColumn, Reading, Usage};
 use crate::metric::{InvalidName, LabelName, MetricName};
+use values::Values;
 
 /// The usages, as they are written.
 const USAGES: &[(&str, Word)] = &[
     ("LABEL", Word::Label),
-    ("GAUGE", Word::Metric(Reading::Gauge)),
-    ("COUNTER", Word::Metric(Reading::Counter)),
-    ("HISTOGRAM", Word::Metric(Reading::HistogramArrays)),
+    ("GAUGE", Word::Gauge),
+    ("COUNTER", Word::Counter),
+    ("HISTOGRAM", Word::Histogram),
+    ("SUMMARY", Word::Summary),
+    ("INFO", Word::Info),
+    ("STATESET", Word::StateSet),
+    ("MAPPEDMETRIC", Word::Mapped),
+    ("DURATION", Word::Duration),
+    ("TIMESTAMP", Word::Timestamp),
     ("DISCARD", Word::Discard),
 ];
 
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Word {
     Label,
-    Metric(Reading),
+    Gauge,
+    Counter,
+    Histogram,
+    Summary,
+    Info,
+    StateSet,
+    Mapped,
+    Duration,
+    Timestamp,
     Discard,
 }
 
@@ -28,6 +45,18 @@ const KEYS: &[Key<Draft>] = &[
     Key { name: "usage", read: read_usage },
     Key { name: "description", read: read_description },
     Key { name: "name", read: read_name },
+    Key {
+        name: "metric_mapping",
+        read: |draft, node, at| draft.values.mapping = Some(values::mapping(node, at)),
+    },
+    Key { name: "buckets", read: |draft, node, at| draft.values.buckets = Some(values::buckets(node, at)) },
+    Key {
+        name: "quantiles",
+        read: |draft, node, at| draft.values.quantiles = Some(values::quantiles(node, at)),
+    },
+    Key { name: "states", read: |draft, node, at| draft.values.states = Some(values::states(node, at)) },
+    Key { name: "default", read: |draft, node, at| draft.values.default = values::number(node, at) },
+    Key { name: "scale", read: |draft, node, at| draft.values.scale = values::scale(node, at) },
     // postgres_exporter reads it and does nothing with it.
     Key { name: "pg_version", read: |_, _, _| {} },
 ];
@@ -40,6 +69,7 @@ pub(super) struct Draft {
     usage: WrittenUsage,
     description: String,
     name: Option<String>,
+    values: Values,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -105,7 +135,7 @@ fn read_usage(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
         text => text.unwrap_or_default(),
     };
     let known = USAGES.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-    draft.usage = known.map_or(WrittenUsage::Wrong, |&(_, word)| WrittenUsage::Known(word));
+    draft.usage = known.map_or(WrittenUsage::Wrong, |(_, word)| WrittenUsage::Known(word.clone()));
     if known.is_none() && !text.is_empty() {
         let hint = did_you_mean(text, USAGES.iter().map(|(word, _)| *word));
         at.error(format!("usage {text:?} is not one of {}", words()), hint);
@@ -128,23 +158,29 @@ fn words() -> String {
 
 /// The columns with their names and places; without those that have a mistake, which is reported.
 pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(String, Column)> {
-    let histograms: HashSet<&str> = drafts
-        .iter()
-        .filter(|draft| matches!(draft.usage, WrittenUsage::Known(Word::Metric(Reading::HistogramArrays))))
-        .map(|draft| draft.column.as_str())
-        .collect();
+    let parts: HashSet<String> = drafts.iter().flat_map(Draft::columns_beside).collect();
     let mut columns = Vec::new();
+    let mut has_timestamp = false;
     for draft in drafts {
         let WrittenUsage::Known(word) = draft.usage else { continue };
         let mut at = at.elsewhere(&draft.place);
+        draft.values.warn_of_misplaced(word, &mut at);
         let usage = match word {
             Word::Discard => Some(Usage::Discard),
             Word::Label => label(draft, &mut at).map(Usage::Label),
-            Word::Metric(_) if is_part_of_histogram(&draft.column, &histograms) => {
-                at.warning("the column belongs to a histogram and is no metric of its own", "remove it");
+            Word::Timestamp if has_timestamp => {
+                at.error("a second TIMESTAMP", "a sample has one time: make one of them DISCARD");
+                None
+            }
+            Word::Timestamp => {
+                has_timestamp = true;
+                Some(Usage::Timestamp)
+            }
+            _ if parts.contains(&draft.column) => {
+                at.warning("the column belongs to another and is no metric of its own", "remove it");
                 Some(Usage::Discard)
             }
-            Word::Metric(reading) => metric(draft, prefix, reading, &mut at).map(Usage::Metric),
+            _ => metric(draft, word, prefix, &mut at).map(Usage::Metric),
         };
         columns
             .extend(usage.map(|usage| (draft.place.clone(), Column { name: draft.column.clone(), usage })));
@@ -152,10 +188,20 @@ pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(S
     columns
 }
 
-fn is_part_of_histogram(column: &str, histograms: &HashSet<&str>) -> bool {
-    ["_bucket", "_sum", "_count"]
-        .iter()
-        .any(|suffix| column.strip_suffix(suffix).is_some_and(|base| histograms.contains(base)))
+impl Draft {
+    /// The columns that one with arrays needs beside it.
+    fn columns_beside(&self) -> impl Iterator<Item = String> + '_ {
+        let suffixes: &[&str] = match self.usage {
+            WrittenUsage::Known(Word::Histogram) if self.values.buckets.is_none() => {
+                &["_bucket", "_sum", "_count"]
+            }
+            WrittenUsage::Known(Word::Summary) if self.values.quantiles.is_none() => {
+                &["_quantile", "_sum", "_count"]
+            }
+            _ => &[],
+        };
+        suffixes.iter().map(|suffix| format!("{}{suffix}", self.column))
+    }
 }
 
 fn label(draft: &Draft, at: &mut At<'_>) -> Option<LabelName> {
@@ -163,13 +209,66 @@ fn label(draft: &Draft, at: &mut At<'_>) -> Option<LabelName> {
     name.map_err(|invalid| misnamed(draft, "label", &invalid, at)).ok()
 }
 
-fn metric(draft: &Draft, prefix: &str, reading: Reading, at: &mut At<'_>) -> Option<MetricColumn> {
+fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<MetricColumn> {
     let name = draft.name.as_ref().unwrap_or(&draft.column);
     // What is wrong with the prefix is reported once, at its place.
     let own = if name.is_empty() { Err(InvalidName::Empty) } else { MetricName::new(&format!("_{name}")) };
     own.map_err(|invalid| misnamed(draft, "metric", &invalid, at)).ok()?;
-    let family = MetricName::new(&format!("{prefix}_{name}")).ok()?;
-    Some(MetricColumn { family, help: draft.description.clone(), reading })
+    let ending = match word {
+        // As postgres_exporter names it.
+        Word::Duration => "_milliseconds",
+        Word::Info if !name.ends_with("_info") => "_info",
+        _ => "",
+    };
+    let family = MetricName::new(&format!("{prefix}_{name}{ending}")).ok()?;
+    let reading = reading(draft, word, &family, at)?;
+    if reading == Reading::Counter && family.without_total().is_none() {
+        at.warning(
+            "a counter's name should end in _total",
+            "without it OpenMetrics shows the metric as unknown; a new name would be a new series",
+        );
+    }
+    let Values { default, scale, .. } = draft.values;
+    Some(MetricColumn { family, help: draft.description.clone(), reading, default, scale })
+}
+
+fn reading(draft: &Draft, word: Word, family: &MetricName, at: &mut At<'_>) -> Option<Reading> {
+    let values = &draft.values;
+    Some(match word {
+        Word::Gauge => Reading::Gauge,
+        Word::Counter => Reading::Counter,
+        Word::Duration => Reading::Duration,
+        Word::Histogram => match &values.buckets {
+            None => Reading::HistogramArrays,
+            Some(buckets) => Reading::HistogramObservations { buckets: buckets.clone()? },
+        },
+        Word::Summary => match &values.quantiles {
+            None => Reading::SummaryArrays,
+            Some(quantiles) => Reading::SummaryObservations { quantiles: quantiles.clone()? },
+        },
+        Word::Info => {
+            let label = LabelName::new(&draft.column);
+            Reading::Info { label: label.map_err(|invalid| misnamed(draft, "label", &invalid, at)).ok()? }
+        }
+        Word::StateSet => {
+            let Some(states) = &values.states else {
+                at.error("the states are missing", "add `states`, a list of all of them");
+                return None;
+            };
+            // A metric's name may have colons, a label's may not.
+            let label = LabelName::new(family.as_str());
+            let label = label.map_err(|invalid| misnamed(draft, "label", &invalid, at)).ok()?;
+            Reading::StateSet { states: states.clone()?, label }
+        }
+        Word::Mapped => {
+            let Some(mapping) = &values.mapping else {
+                at.error("the mapping is missing", "add `metric_mapping`, from each text to its number");
+                return None;
+            };
+            Reading::Mapped(mapping.clone()?)
+        }
+        Word::Label | Word::Timestamp | Word::Discard => return None,
+    })
 }
 
 fn misnamed(draft: &Draft, what: &str, invalid: &InvalidName, at: &mut At<'_>) {
