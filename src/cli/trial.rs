@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::columns;
+use super::conditions::{self, Reason};
 use super::output::{aligned, counted, printable};
 use crate::config::Query;
 use crate::credentials::Credentials;
@@ -21,7 +22,7 @@ const SECRET_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// What a query without a `timeout` may take; the function gives it no more.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
-const CANCEL_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
 /// What came of one query.
 #[derive(Debug, Default)]
@@ -33,6 +34,8 @@ pub(super) struct Trial {
     series: usize,
     duration: Duration,
     dropped: Dropped,
+    /// Why it was not run, which is no failure.
+    skipped: Option<&'static str>,
     /// What is doubtful, in words and without values.
     notes: Vec<String>,
     /// Why it has failed: one text a reason.
@@ -69,8 +72,7 @@ pub(super) async fn run(
             }
         }
         let [Some(running), Some(describing)] = &mut connections else { continue };
-        let described = describing.describe(&query.sql, QUERY_LIMIT).await;
-        let (trial, families) = try_query(query, running, described).await;
+        let (trial, families) = try_query(query, running, describing).await;
         tell(&trial.to_string())?;
         results.push((families, trial.dropped));
         trials.push(trial);
@@ -107,13 +109,24 @@ fn total(dropped: &Dropped) -> usize {
 async fn try_query(
     query: &Query,
     connection: &mut Connection,
-    described: Option<Vec<ResultColumn>>,
+    describing: &mut Connection,
 ) -> (Trial, Vec<Family>) {
     let mut trial = Trial { query: query.namespace.clone(), ..Trial::default() };
+    let limit = query.timeout.unwrap_or(QUERY_LIMIT);
+    let (sql, limit) = match conditions::sql(query, connection, limit).await {
+        Ok(to_run) => to_run,
+        Err(reason) => {
+            match reason {
+                Reason::Skipped(condition) => trial.skipped = Some(condition),
+                Reason::Failed(why) => trial.failures.push(why),
+            }
+            return (trial, Vec::new());
+        }
+    };
+    let described: Vec<ResultColumn> = describing.describe(sql, QUERY_LIMIT).await.unwrap_or_default();
     let begun = Instant::now();
-    let result = connection.run(&query.sql, query.timeout.unwrap_or(QUERY_LIMIT), CANCEL_LIMIT).await;
+    let result = connection.run(sql, limit, CANCEL_LIMIT).await;
     trial.duration = begun.elapsed();
-    let described = described.unwrap_or_default();
     let names = match &result {
         Ok(table) => table.columns().to_vec(),
         Err(_) => described.iter().map(|column| column.name.clone()).collect(),
@@ -166,6 +179,7 @@ impl Trial {
         let dropped = self.dropped.iter().filter(|(_, count)| *count > 0);
         json!({
             "query": self.query,
+            "skipped": self.skipped,
             "columns": self.columns.iter().map(column).collect::<Vec<_>>(),
             "rows": self.rows,
             "series": self.series,
@@ -181,6 +195,9 @@ impl fmt::Display for Trial {
     /// The namespace, its columns as a table, what came of it, and what to look at.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", printable(&self.query))?;
+        if let Some(condition) = self.skipped {
+            return writeln!(f, "  skipped, {condition}\n");
+        }
         let row = |column: &Column| {
             let type_name = column.type_name.clone().unwrap_or_else(|| "-".to_owned());
             [&column.name, &type_name, &column.fate].map(|cell| printable(cell)).to_vec()

@@ -265,6 +265,48 @@ fn a_check_with_a_database_says_what_becomes_of_each_column() {
 }
 
 #[test]
+fn a_check_with_a_database_skips_what_is_not_meant_for_it() {
+    let database = Server::shared().database("cli_skips");
+    let query = |name: &str, condition: &str| format!("{name}: {{query: SELECT 1 AS v, {condition}}}\n");
+    let file = [
+        query("old", "runonserver: '<9.0.0'"),
+        query("new", "runonserver: '>=9.0.0', primary: true, target_databases: ['cli_*']"),
+        query("elsewhere", "target_databases: [other]"),
+        query("never", "predicate_query: SELECT false"),
+        query("always", "predicate_query: SELECT true, query_aurora: '!'"),
+        query("unsure", "predicate_query: 'SELECT 1, 2'"),
+        query("broken", "predicate_query: SELECT 1/0"),
+    ];
+    let terminal = Terminal::new().file("queries.yml", file.concat()).with("DATABASE_URL", database.url());
+    let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    let of = |key: &str| {
+        document["database"].as_array().unwrap().iter().map(|q| q[key].clone()).collect::<Vec<_>>()
+    };
+    let skipped: Vec<_> = of("skipped")
+        .iter()
+        .map(|why| why.as_str().map(|w| w.split([':', ' ']).next().unwrap().to_owned()))
+        .collect();
+    let expected =
+        [Some("runonserver"), None, Some("target_databases"), Some("predicate_query"), None, None, None];
+    assert_eq!(skipped, expected.map(|condition| condition.map(str::to_owned)), "{document:#}");
+    assert_eq!(
+        of("rows"),
+        [json!(null), json!(1), json!(null), json!(null), json!(1), json!(null), json!(null)]
+    );
+    let failures = of("failures");
+    assert_eq!(failures[5], json!(["predicate_query: it must give one column, a boolean"]));
+    assert_eq!(failures[6], json!(["predicate_query: division by zero (SQLSTATE 22012)"]));
+    let failed = failures.iter().filter(|failures| **failures != json!([])).count();
+    assert_eq!(failed, 2);
+    let text = terminal.run(&["check", "--database"]).failed(1).output;
+    assert!(
+        text.contains("\nelsewhere\n  skipped, target_databases: the database has another name\n"),
+        "{text}"
+    );
+}
+
+#[test]
 fn a_check_with_a_database_succeeds_where_all_queries_do() {
     let database = Server::shared().database("cli_check_good");
     let terminal = Terminal::new().file("queries.yml", GOOD).with("DATABASE_URL", database.url());
