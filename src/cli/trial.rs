@@ -17,6 +17,7 @@ use crate::metric::Family;
 use crate::sampling::{self, Dropped};
 use crate::settings::Source;
 use crate::table::Table;
+use crate::target::Target;
 
 const SECRET_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -60,25 +61,26 @@ pub(super) async fn run(
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<Vec<Trial>> {
     let target = Credentials::new(source).await.fetch(SECRET_LIMIT).await.context("no credentials")?;
-    let mut connections = [None, None];
+    let mut kept: Option<Connection> = None;
     let mut trials = Vec::new();
     let mut results = Vec::new();
     for query in queries {
-        // Preparing statements is kept off the connection that the queries see, as the function prepares none.
-        for connection in &mut connections {
-            if !connection.as_ref().is_some_and(Connection::is_usable) {
-                let opened = Connection::open(&target, CONNECT_LIMIT).await;
-                *connection = Some(opened.context("no connection to the database")?);
-            }
-        }
-        let [Some(running), Some(describing)] = &mut connections else { continue };
-        let (trial, families) = try_query(query, running, describing).await;
+        let mut connection = match kept.take().filter(Connection::is_usable) {
+            Some(connection) => connection,
+            None => connect(&target).await?,
+        };
+        let (trial, families) = try_query(query, &mut connection, &target).await?;
+        kept = Some(connection);
         tell(&trial.to_string())?;
         results.push((families, trial.dropped));
         trials.push(trial);
     }
     tell_across(&mut trials, results, tell)?;
     Ok(trials)
+}
+
+async fn connect(target: &Target) -> Result<Connection> {
+    Connection::open(target, CONNECT_LIMIT).await.context("no connection to the database")
 }
 
 /// What queries do to each other: a series or a name that an earlier one has is dropped from a later one.
@@ -109,8 +111,8 @@ fn total(dropped: &Dropped) -> usize {
 async fn try_query(
     query: &Query,
     connection: &mut Connection,
-    describing: &mut Connection,
-) -> (Trial, Vec<Family>) {
+    target: &Target,
+) -> Result<(Trial, Vec<Family>)> {
     let mut trial = Trial { query: query.namespace.clone(), ..Trial::default() };
     let limit = query.timeout.unwrap_or(QUERY_LIMIT);
     let (sql, limit) = match conditions::sql(query, connection, limit).await {
@@ -120,10 +122,12 @@ async fn try_query(
                 Reason::Skipped(condition) => trial.skipped = Some(condition),
                 Reason::Failed(why) => trial.failures.push(why),
             }
-            return (trial, Vec::new());
+            return Ok((trial, Vec::new()));
         }
     };
-    let described: Vec<ResultColumn> = describing.describe(sql, QUERY_LIMIT).await.unwrap_or_default();
+    // On a connection of its own: the function prepares no statement on that of the queries.
+    let described: Vec<ResultColumn> =
+        connect(target).await?.describe(sql, QUERY_LIMIT).await.unwrap_or_default();
     let begun = Instant::now();
     let result = connection.run(sql, limit, CANCEL_LIMIT).await;
     trial.duration = begun.elapsed();
@@ -137,16 +141,14 @@ async fn try_query(
         Column { name, type_name: type_name(index), fate }
     };
     trial.columns = names.into_iter().enumerate().map(column).collect();
-    match result {
-        Ok(table) => {
-            let families = trial.take(query, &table);
-            (trial, families)
-        }
+    let families = match result {
+        Ok(table) => trial.take(query, &table),
         Err(error) => {
             trial.failures.push(error.to_string());
-            (trial, Vec::new())
+            Vec::new()
         }
-    }
+    };
+    Ok((trial, families))
 }
 
 impl Trial {

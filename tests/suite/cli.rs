@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::pgbouncer::Pgbouncer;
 use crate::postgres::{PASSWORD, Server};
 use crate::samples::Samples;
 use crate::secrets_manager::{Answer, SecretsManagerServer};
@@ -304,6 +305,32 @@ fn a_check_with_a_database_skips_what_is_not_meant_for_it() {
         text.contains("\nelsewhere\n  skipped, target_databases: the database has another name\n"),
         "{text}"
     );
+}
+
+/// The driver asks for types that it does not know by prepared statements, which a pooler would hand on.
+#[test]
+fn a_check_through_a_pooler_leaves_no_prepared_statement() {
+    let database = Server::shared().database("cli_pooler");
+    database.admin("CREATE TYPE mood AS ENUM ('ok'); CREATE TYPE colour AS ENUM ('red')");
+    let bouncer = Pgbouncer::start(&database);
+    let file = "
+a: {query: \"SELECT 'ok'::mood AS l, 1 AS v\", metrics: [{l: {usage: LABEL}}]}
+b: {query: \"SELECT 'red'::colour AS l, 1 AS v\", metrics: [{l: {usage: LABEL}}]}
+statements: {query: SELECT count(*) AS v FROM pg_prepared_statements, metrics: [{v: {usage: GAUGE}}]}
+";
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", bouncer.url());
+    for _ in 0..2 {
+        let output = terminal.run(&["check", "--database"]).succeeded();
+        for line in [
+            "  l  mood     label l\n  v  integer  untyped a_v\n",
+            "  l  colour   label l\n  v  integer  untyped b_v\n",
+            "  v  bigint  gauge statements_v\n",
+        ] {
+            assert!(output.contains(line), "{line}{output}");
+        }
+        let scrape = Samples::parse(&terminal.run(&["scrape"]).succeeded());
+        assert_eq!(scrape.of("statements_v"), [("", 0.0)]);
+    }
 }
 
 #[test]

@@ -44,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sql",
             "startup",
             "table",
+            "target",
         ],
     ),
 ];
