@@ -24,10 +24,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("self_metrics", &["sampling"]),
     (
         "scrape",
-        &["config", "credentials", "database", "metric", "sampling", "self_metrics", "table", "target"],
+        &[
+            "config",
+            "credentials",
+            "database",
+            "metric",
+            "sampling",
+            "self_metrics",
+            "sql",
+            "table",
+            "target",
+        ],
     ),
     // The edge.
-    ("http", &["exposition", "scrape", "settings"]),
+    ("http", &["exposition", "metric", "scrape", "settings"]),
     ("startup", &["config", "credentials", "http", "query_files", "scrape", "settings"]),
     (
         "cli",
