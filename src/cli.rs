@@ -6,6 +6,7 @@
 mod arguments;
 mod check;
 mod columns;
+mod conditions;
 mod output;
 mod scrape;
 mod trial;

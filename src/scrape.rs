@@ -6,7 +6,6 @@
 
 mod account;
 mod cache;
-mod conditions;
 mod selection;
 mod state;
 

@@ -9,7 +9,7 @@ pub(super) fn fate(query: &Query, column: &str) -> String {
         return match &declared.usage {
             Usage::Label(name) => format!("label {}", name.as_str()),
             Usage::Metric(metric) => format!("{} {}", kind(metric.reading.kind()), metric.family.as_str()),
-            Usage::Timestamp => "time of the samples".to_owned(),
+            Usage::Timestamp => "time of the row's samples".to_owned(),
             Usage::Discard => "discarded".to_owned(),
         };
     }
@@ -41,7 +41,7 @@ fn kind(kind: Kind) -> &'static str {
         Kind::Histogram => "histogram",
         Kind::Summary => "summary",
         Kind::Info => "info",
-        Kind::StateSet => "state set",
+        Kind::StateSet => "stateset",
         Kind::Untyped => "untyped",
     }
 }

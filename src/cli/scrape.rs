@@ -9,7 +9,7 @@ use super::arguments::Scrape;
 use super::output::Output;
 use crate::credentials::Credentials;
 use crate::exposition::{self, Format};
-use crate::scrape::Exporter;
+use crate::scrape::{Exporter, UnknownQuery};
 use crate::startup;
 
 /// What the function has without any other limit.
@@ -18,21 +18,21 @@ const LIMIT: Duration = Duration::from_secs(28);
 /// Whether the database was there.
 ///
 /// # Errors
-/// There is no query that can run, or the environment names no database.
+/// There is no query that can run or that is named as asked, or the environment names no database.
 pub(super) fn run(
     command: &Scrape,
     lookup: impl Fn(&str) -> Option<String>,
     output: &mut Output,
 ) -> Result<bool> {
     let source = super::source(&lookup)?;
-    let config = startup::config(&super::queries(lookup)?)?;
+    let config = startup::config(&super::queries(lookup)?, &[])?;
     startup::log_problems(&config);
     ensure!(!config.queries.is_empty(), "no query can run; `pg-lambda-exporter check` says why");
     let collect: Vec<_> = command.collect.iter().map(String::as_str).collect();
     let scrape = super::block_on(async {
         let exporter = Exporter::new(config, Credentials::new(source).await);
         let selection = exporter.select(&collect, &[])?;
-        anyhow::Ok(exporter.scrape(&selection, Instant::now() + LIMIT).await)
+        Ok::<_, UnknownQuery>(exporter.scrape(&selection, Instant::now() + LIMIT).await)
     })??;
     let format = if command.openmetrics { Format::OpenMetrics } else { Format::Text };
     output.print(&exposition::encode(&scrape.families, format))?;

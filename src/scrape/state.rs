@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::account::{Outcome, Run};
 use super::cache::{Cache, Moment};
-use super::conditions;
+use crate::conditions;
 use crate::config::Query;
 use crate::credentials::Credentials;
 use crate::database::{self, ConnectError, Connection, QueryError};

@@ -22,9 +22,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("database", &["table", "sql", "target"]),
     // The middle: one scrape.
     ("self_metrics", &["sampling"]),
+    ("conditions", &["config", "database", "self_metrics", "sql", "table"]),
     (
         "scrape",
         &[
+            "conditions",
             "config",
             "credentials",
             "database",
@@ -42,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "conditions",
             "config",
             "credentials",
             "database",
@@ -50,10 +53,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "query_files",
             "sampling",
             "scrape",
+            "self_metrics",
             "settings",
             "sql",
             "startup",
             "table",
+            "target",
         ],
     ),
 ];

@@ -6,8 +6,11 @@ use crate::self_metrics::Skip;
 use crate::sql::Sql;
 use crate::table::Table;
 
-/// What is sent for `query` to a server of which `facts` are true, or the condition that does not hold.
-pub(super) fn sql_for<'a>(query: &'a Query, facts: &ServerFacts) -> Result<&'a Sql, Skip> {
+/// What is sent for `query` to a server of which `facts` are true.
+///
+/// # Errors
+/// The condition that does not hold.
+pub fn sql_for<'a>(query: &'a Query, facts: &ServerFacts) -> Result<&'a Sql, Skip> {
     if query.primary_only && facts.is_in_recovery {
         return Err(Skip::Primary);
     }
@@ -27,16 +30,21 @@ pub(super) fn sql_for<'a>(query: &'a Query, facts: &ServerFacts) -> Result<&'a S
 
 /// Why a predicate's result says neither yes nor no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(super) enum NoBoolean {
+pub enum NoBoolean {
+    /// It has not one column, but as many.
     #[error("the predicate has {0} columns, and must have one")]
     Columns(usize),
+    /// Its first row is something else.
     #[error("the predicate's first row is not a boolean")]
     Text,
 }
 
 /// Whether a predicate holds: its first row is true. NULL and no row are as good as false. As in CloudNativePG, an
 /// integer or a text is understood too where it reads as a boolean (Go's `strconv.ParseBool`).
-pub(super) fn holds(predicate: &Table) -> Result<bool, NoBoolean> {
+///
+/// # Errors
+/// [`NoBoolean`] if it says neither yes nor no.
+pub fn holds(predicate: &Table) -> Result<bool, NoBoolean> {
     match predicate.columns().len() {
         1 => {}
         columns => return Err(NoBoolean::Columns(columns)),
