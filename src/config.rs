@@ -51,9 +51,7 @@ impl Config {
                 let mut problems = Vec::new();
                 let outcome = match standing {
                     Standing::Replaced => continue,
-                    Standing::Only => {
-                        namespace::read((namespace, node), file, naming, &mut names, &mut problems)
-                    }
+                    Standing::Only => namespace::read((namespace, node), file, naming, &mut names, &mut problems),
                     Standing::Replacing => {
                         let mut at = At::new(file, String::new(), &mut config.problems);
                         at.key(namespace)

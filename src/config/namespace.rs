@@ -33,19 +33,10 @@ const KEYS: &[Key<Draft>] = &[
     Key { name: "labels", read: read_labels },
     Key { name: "timeout", read: |draft, node, at| draft.timeout = read_timeout(node, at) },
     Key { name: "cache_seconds", read: |draft, node, at| draft.cache = conditions::cache(node, at) },
-    Key {
-        name: "predicate_query",
-        read: |draft, node, at| draft.predicate = conditions::predicate(node, at),
-    },
-    Key {
-        name: "runonserver",
-        read: |draft, node, at| draft.server_versions = conditions::server_versions(node, at),
-    },
+    Key { name: "predicate_query", read: |draft, node, at| draft.predicate = conditions::predicate(node, at) },
+    Key { name: "runonserver", read: |draft, node, at| draft.server_versions = conditions::server_versions(node, at) },
     Key { name: "primary", read: |draft, node, at| draft.primary_only = conditions::is_true(node, at) },
-    Key {
-        name: "target_databases",
-        read: |draft, node, at| draft.databases = conditions::databases(node, at),
-    },
+    Key { name: "target_databases", read: |draft, node, at| draft.databases = conditions::databases(node, at) },
     Key { name: "query_aurora", read: |draft, node, at| draft.aurora = conditions::aurora(node, at) },
     Key { name: "master", read: |_, node, at| conditions::master(node, at) },
 ];
@@ -196,7 +187,9 @@ fn add_extra_labels(own: &mut Vec<(LabelName, String)>, naming: &Naming, columns
 
 /// Each execution environment has its own cache, so one that is older steps back.
 fn warn_of_cached_counters(cache: Option<Duration>, columns: &[(String, Column)], at: &mut At<'_>) {
-    let is_counter = |column: &Column| matches!(&column.usage, Usage::Metric(metric) if metric.reading == Reading::Counter);
+    let is_counter = |column: &Column| {
+        matches!(&column.usage, Usage::Metric(metric) if metric.reading == Reading::Counter)
+    };
     if cache.is_some() && columns.iter().any(|(_, column)| is_counter(column)) {
         at.key("cache_seconds").warning(
             "a cached COUNTER can step back where several execution environments answer in turn",

@@ -412,6 +412,29 @@ proptest! {
     }
 }
 
+/// What the properties may miss by chance.
+#[test]
+fn long_text_and_special_numbers_survive_in_both_formats() {
+    let text = "\"quoted\" \\ back\\\\slashes \\n\nnew\tline 🐘 # {a=\"b\"} ".repeat(200);
+    assert!(text.len() > 10_000);
+    let numbers =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, 1e308, 5e-324, 9_223_372_036_854_775_808.0];
+    for number in numbers {
+        let map = LabelMap::from([("a".into(), text.clone())]);
+        let mut family = family("x", Kind::Gauge, vec![metric(&map, number)]);
+        family.help = text.clone();
+        let families = [family];
+        for read in [
+            read_text(&encode(&families, Format::Text)),
+            read_openmetrics(&exposition(&families, Format::OpenMetrics)),
+        ] {
+            let read = read.unwrap().remove(0);
+            assert_eq!(read.help.as_deref(), Some(&*text));
+            assert_eq!(read.samples, samples("x", &families[0].metrics[0], Format::Text));
+        }
+    }
+}
+
 type Comparable = (String, String, String, Vec<(String, String)>, u64);
 
 /// Names, types and samples, in no order; values by their bits.

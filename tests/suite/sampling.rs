@@ -2,13 +2,16 @@
 //! hand as a second line of defence, and results of many rows.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use pg_lambda_exporter::config::{Column, Config, MetricColumn, Naming, Query, Reading, Usage};
+use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::exposition::{Format, encode};
 use pg_lambda_exporter::metric::{LabelName, MetricName};
 use pg_lambda_exporter::sampling::{Dropped, Sampled, merge, sample};
 use pg_lambda_exporter::table::Table;
 
+use crate::postgres::{ROLE, Server};
 use crate::reading::read_text;
 
 /// Two labels, a gauge and a histogram.
@@ -96,4 +99,40 @@ fn duplicates_among_many_series_are_counted_exactly() {
     let series: HashSet<_> = families[0].metrics.iter().map(|metric| metric.labels.clone()).collect();
     assert_eq!((families.len(), families[0].metrics.len(), series.len()), (1, 30_000, 30_000));
     assert_eq!(read_text(&encode(&families, Format::Text)).unwrap()[0].samples.len(), 30_000);
+}
+
+/// A summary of observations says of any values what PostgreSQL's own aggregate says of them.
+#[tokio::test]
+async fn quantiles_are_those_of_percentile_cont() {
+    const LIMIT: Duration = Duration::from_secs(30);
+    let yaml = "
+by_server:
+  query: >
+    SELECT l, ARRAY[0, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1] AS v, sum(v ORDER BY id) AS v_sum, count(v) AS v_count,
+    percentile_cont(ARRAY[0, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1]) WITHIN GROUP (ORDER BY v) AS v_quantile
+    FROM observations GROUP BY l ORDER BY min(id)
+  metrics: [{l: {usage: LABEL}}, {v: {usage: SUMMARY}}]
+by_rows:
+  query: SELECT l, v FROM observations ORDER BY id
+  metrics: [{l: {usage: LABEL}}, {v: {usage: SUMMARY, quantiles: [0, 0.01, 0.1, 0.5, 0.9, 0.99, 0.999, 1]}}]
+";
+    let database = Server::shared().database("sampling_quantiles");
+    database.admin(&format!(
+        "CREATE TABLE observations (id serial, l text, v float8);
+         INSERT INTO observations (l, v)
+         SELECT (ARRAY['one','two','three'])[1 + g % 3], (g * 7919 % 10007) / (1 + g % 13)::float8
+         FROM generate_series(1, 1000) AS g;
+         INSERT INTO observations (l, v) VALUES ('single', 0.1), ('pair', -3), ('pair', 1e300), ('pair', NULL);
+         GRANT SELECT ON observations TO {ROLE}"
+    ));
+    let mut connection = Connection::open(&database.target(), LIMIT).await.unwrap();
+    let config = Config::parse(&[("queries.yml".into(), yaml.into())], &Naming::default());
+    assert_eq!(config.problems, []);
+    let mut metrics = Vec::new();
+    for query in &config.queries {
+        let table = connection.run(&query.sql, LIMIT, LIMIT).await.unwrap();
+        metrics.push(sample(query, &table).unwrap().families.remove(0).metrics);
+    }
+    assert_eq!(metrics[0].len(), 5);
+    assert_eq!(metrics[0], metrics[1]);
 }

@@ -45,15 +45,9 @@ const KEYS: &[Key<Draft>] = &[
     Key { name: "usage", read: read_usage },
     Key { name: "description", read: read_description },
     Key { name: "name", read: read_name },
-    Key {
-        name: "metric_mapping",
-        read: |draft, node, at| draft.values.mapping = Some(values::mapping(node, at)),
-    },
+    Key { name: "metric_mapping", read: |draft, node, at| draft.values.mapping = Some(values::mapping(node, at)) },
     Key { name: "buckets", read: |draft, node, at| draft.values.buckets = Some(values::buckets(node, at)) },
-    Key {
-        name: "quantiles",
-        read: |draft, node, at| draft.values.quantiles = Some(values::quantiles(node, at)),
-    },
+    Key { name: "quantiles", read: |draft, node, at| draft.values.quantiles = Some(values::quantiles(node, at)) },
     Key { name: "states", read: |draft, node, at| draft.values.states = Some(values::states(node, at)) },
     Key { name: "default", read: |draft, node, at| draft.values.default = values::number(node, at) },
     Key { name: "scale", read: |draft, node, at| draft.values.scale = values::scale(node, at) },
@@ -192,12 +186,8 @@ impl Draft {
     /// The columns that one with arrays needs beside it.
     fn columns_beside(&self) -> impl Iterator<Item = String> + '_ {
         let suffixes: &[&str] = match self.usage {
-            WrittenUsage::Known(Word::Histogram) if self.values.buckets.is_none() => {
-                &["_bucket", "_sum", "_count"]
-            }
-            WrittenUsage::Known(Word::Summary) if self.values.quantiles.is_none() => {
-                &["_quantile", "_sum", "_count"]
-            }
+            WrittenUsage::Known(Word::Histogram) if self.values.buckets.is_none() => &["_bucket", "_sum", "_count"],
+            WrittenUsage::Known(Word::Summary) if self.values.quantiles.is_none() => &["_quantile", "_sum", "_count"],
             _ => &[],
         };
         suffixes.iter().map(|suffix| format!("{}{suffix}", self.column))
