@@ -102,7 +102,13 @@ impl<'a> NumberCell<'a> {
             config::Reading::Duration => Text::Duration,
             _ => Text::Any,
         };
-        Self { column, text, default: declared.default, scale: declared.scale.unwrap_or(1.0) }
+        // An observation that is NULL was not made.
+        let is_observation = matches!(
+            declared.reading,
+            config::Reading::HistogramObservations { .. } | config::Reading::SummaryObservations { .. }
+        );
+        let default = declared.default.filter(|_| !is_observation);
+        Self { column, text, default, scale: declared.scale.unwrap_or(1.0) }
     }
 
     /// Of a column that it does not.
