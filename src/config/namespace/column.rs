@@ -135,7 +135,7 @@ fn read_usage(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
         text => text.unwrap_or_default(),
     };
     let known = USAGES.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-    draft.usage = known.map_or(WrittenUsage::Wrong, |(_, word)| WrittenUsage::Known(word.clone()));
+    draft.usage = known.map_or(WrittenUsage::Wrong, |(_, word)| WrittenUsage::Known(*word));
     if known.is_none() && !text.is_empty() {
         let hint = did_you_mean(text, USAGES.iter().map(|(word, _)| *word));
         at.error(format!("usage {text:?} is not one of {}", words()), hint);
