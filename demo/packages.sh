@@ -43,7 +43,7 @@ trap 'exit 130' INT TERM
 # Debian's way of saying that services are not to be started.
 [ -z "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"; }
 install() {
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y "$@" </dev/null
+    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 -qq -y "$@" </dev/null >/dev/null
 }
 echo "Installing Debian packages:$missing" >&2
 install update
@@ -55,4 +55,4 @@ case $missing in
     ;;
 esac
 # shellcheck disable=SC2086 # one word a package
-install install --no-install-recommends $missing >&2
+install install --no-install-recommends $missing

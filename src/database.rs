@@ -5,6 +5,7 @@
 //! Every call is bounded: by a limit for the whole of it, whatever hangs. See [`Connection::run`] for what a query
 //! may and may not do.
 
+mod describe;
 mod error;
 mod run;
 mod socket;
@@ -21,6 +22,7 @@ use tokio_postgres::{Client, Config, config};
 
 use crate::target::{ChannelBinding, Host, Target};
 
+pub use describe::ResultColumn;
 pub use error::{ConnectError, Phase, QueryError};
 pub use run::{GRACE, RESULT_BYTES_MAX};
 use socket::{Address, Allowance, Socket};

@@ -4,8 +4,9 @@
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
 //! - the shell, which touches the world: [`settings`], [`query_files`], [`secret`], [`credentials`], [`database`];
 //! - the middle, one scrape: [`scrape`], and what it says of itself, [`self_metrics`];
-//! - the edge: [`http`]; and [`startup`], which puts all together.
+//! - the edge: [`http`], and the command line, [`cli`]; and [`startup`], which puts all together.
 
+pub mod cli;
 pub mod config;
 pub mod credentials;
 pub mod database;

@@ -1,25 +1,33 @@
-//! The wiring: environment and files → endpoint → Lambda.
+//! The wiring: environment and files → endpoint → Lambda; or, where Lambda has not started the process, the command
+//! line.
 
 use std::convert::Infallible;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use lambda_http::{service_fn, tracing};
-use pg_lambda_exporter::startup;
+use pg_lambda_exporter::{cli, startup};
 
 /// Lambda gives the initialisation ten seconds.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(6);
 
-fn main() -> Result<(), lambda_http::Error> {
+fn main() -> Result<ExitCode, lambda_http::Error> {
+    let lookup = |name: &str| std::env::var(name).ok();
+    // The address of the Runtime API, which Lambda sets (AWS Lambda developer guide, "Runtime API").
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        return Ok(cli::run(std::env::args_os().skip(1), lookup));
+    }
     tracing::init_default_subscriber();
     // One invocation at a time: one thread is enough, and starts faster than several.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let endpoint = startup::endpoint(|name| std::env::var(name).ok()).await;
+        let endpoint = startup::endpoint(lookup).await;
         endpoint.warm_up(WARM_UP_LIMIT).await;
         let endpoint = &endpoint;
         lambda_http::run(service_fn(|request| async move {
             Ok::<_, Infallible>(endpoint.respond(&request).await)
         }))
         .await
-    })
+    })?;
+    Ok(ExitCode::SUCCESS)
 }

@@ -2,9 +2,12 @@
 //! variables; what the parts of a target look like is `target`'s business, and the SDK and the runtime read
 //! their own variables (`AWS_…`) themselves.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::config::Naming;
+use crate::metric::{LabelName, MetricName};
 use crate::target::{self, Mistake, Part, Parts, Target};
 
 /// What the exporter was asked to do.
@@ -12,12 +15,21 @@ use crate::target::{self, Mistake, Part, Parts, Target};
 pub struct Settings {
     /// Where the database is and who connects.
     pub source: Source,
-    /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
-    pub queries_file: Option<PathBuf>,
-    /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
-    pub task_root: Option<PathBuf>,
+    /// Where the queries are, and what completes their names.
+    pub queries: Queries,
     /// Who may scrape.
     pub authorization: Authorization,
+}
+
+/// Where the queries are, and what completes their names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Queries {
+    /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
+    pub file: Option<PathBuf>,
+    /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
+    pub task_root: Option<PathBuf>,
+    /// `METRIC_PREFIX` and `EXTRA_LABELS`.
+    pub naming: Naming,
 }
 
 /// Where the database's address and the credentials come from.
@@ -69,30 +81,45 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let read = |variable| lookup(variable).filter(|value| !value.is_empty());
+        let mut problems = Vec::new();
+        let source = Source::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
+        let queries = Queries::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
+        let authorization = authorization(present(&lookup)("AUTH"), &mut problems);
+        match (source, queries) {
+            (Some(source), Some(queries)) if problems.is_empty() => {
+                Ok(Self { source, queries, authorization })
+            }
+            _ => Err(problems),
+        }
+    }
+}
+
+impl Source {
+    /// Reads `DB_SECRET_ID`, `DATABASE_URL` and libpq's variables through `lookup`. An empty value is as good as
+    /// none.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let read = present(lookup);
         let mut problems = Vec::new();
         let secret = read("DB_SECRET_ID");
         let url = read("DATABASE_URL");
-        let defaults = libpq(read, &mut problems);
+        let defaults = libpq(&read, &mut problems);
         let source = match (secret, url, read("PGHOST")) {
             (Some(_), Some(_), _) => {
                 Err(vec![Problem::new("DB_SECRET_ID", "DATABASE_URL is set too; set one of the two")])
             }
-            (Some(id), None, _) => Ok(Source::Secret { id, defaults }),
-            (None, Some(url), _) => of_url(&url, &defaults).map(Source::Environment),
-            (None, None, Some(_)) => of_variables(defaults).map(Source::Environment),
+            (Some(id), None, _) => Ok(Self::Secret { id, defaults }),
+            (None, Some(url), _) => of_url(&url, &defaults).map(Self::Environment),
+            (None, None, Some(_)) => of_variables(defaults).map(Self::Environment),
             (None, None, None) => Err(vec![Problem::new(
                 "DB_SECRET_ID",
                 "not set, and neither is DATABASE_URL or PGHOST; set one of them",
             )]),
         };
-        let queries_file = read("QUERIES_FILE").map(PathBuf::from);
-        let task_root = read("LAMBDA_TASK_ROOT").map(PathBuf::from);
-        let authorization = authorization(read("AUTH"), &mut problems);
         match source {
-            Ok(source) if problems.is_empty() => {
-                return Ok(Self { source, queries_file, task_root, authorization });
-            }
+            Ok(source) if problems.is_empty() => return Ok(source),
             Ok(_) => {}
             // A variable that holds a mistake is not also reported as missing.
             Err(further) => {
@@ -102,6 +129,52 @@ impl Settings {
         }
         Err(problems)
     }
+}
+
+impl Queries {
+    /// Reads the variables through `lookup`. An empty value is as good as none.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let read = present(lookup);
+        let mut problems = Vec::new();
+        let file = read("QUERIES_FILE").map(PathBuf::from);
+        let task_root = read("LAMBDA_TASK_ROOT").map(PathBuf::from);
+        let prefix = read("METRIC_PREFIX").unwrap_or_default();
+        if let Err(invalid) = MetricName::new(&format!("{prefix}x")) {
+            problems.push(Problem::new("METRIC_PREFIX", &format!("cannot begin a metric name: {invalid}")));
+        }
+        let labels = extra_labels(&read("EXTRA_LABELS").unwrap_or_default(), &mut problems);
+        match problems.is_empty() {
+            true => Ok(Self { file, task_root, naming: Naming { prefix, labels } }),
+            false => Err(problems),
+        }
+    }
+}
+
+/// `server=db1,env=prod`. A value holds no comma.
+fn extra_labels(text: &str, problems: &mut Vec<Problem>) -> Vec<(LabelName, String)> {
+    let mut labels = Vec::new();
+    let mut seen = HashSet::new();
+    for pair in text.split(',').filter(|_| !text.is_empty()) {
+        let label = pair.split_once('=').ok_or_else(|| "must be name=value, separated by commas".to_owned());
+        let label = label.and_then(|(name, value)| match LabelName::new(name.trim()) {
+            Ok(name) if seen.insert(name.clone()) => Ok((name, value.trim().to_owned())),
+            Ok(name) => Err(format!("label {name} stands twice")),
+            Err(invalid) => Err(format!("a label name cannot be: {invalid}")),
+        });
+        match label {
+            Ok(label) => labels.push(label),
+            Err(message) => problems.push(Problem::new("EXTRA_LABELS", &message)),
+        }
+    }
+    labels
+}
+
+/// An empty variable is as good as none.
+fn present(lookup: impl Fn(&str) -> Option<String>) -> impl Fn(&'static str) -> Option<String> {
+    move |variable| lookup(variable).filter(|value| !value.is_empty())
 }
 
 fn libpq(read: impl Fn(&'static str) -> Option<String>, problems: &mut Vec<Problem>) -> Parts {

@@ -63,6 +63,9 @@ pub enum Refusal {
     Prepared,
     /// Switch the connection to another protocol.
     Copy,
+    /// Do something else than read. The server refuses most of it in a read-only transaction, but not all:
+    /// `EXPLAIN ANALYZE CREATE TABLE … AS` and `REINDEX` pass.
+    Write,
 }
 
 impl SqlProblem {
@@ -74,6 +77,9 @@ impl SqlProblem {
             Self::Refused { command: "RESET", .. } => "write SET LOCAL … TO DEFAULT",
             Self::Refused { command: "SET SESSION", .. } => "write SET LOCAL",
             Self::Refused { command: "COPY", .. } => "write SELECT",
+            Self::Refused { refusal: Refusal::Write, .. } => {
+                "statements may begin with SELECT, WITH, VALUES, TABLE, SHOW, EXPLAIN, SET, DO, CALL, DECLARE or FETCH"
+            }
             Self::Refused { .. } => "remove it: each query runs in a read-only transaction of its own",
         }
     }
@@ -86,11 +92,21 @@ impl fmt::Display for Refusal {
             Self::Session => "would change the session beyond this query",
             Self::Prepared => "needs a prepared statement, which a query here cannot have",
             Self::Copy => "transfers data in a way that has no rows to read",
+            Self::Write => "is none of those that only read",
         })
     }
 }
 
-/// What may not begin a statement. `SET`, `DECLARE` and what they depend on are in [`judge`].
+/// What may begin a statement, besides a parenthesis. `SET`, `DECLARE` and `EXPLAIN` are looked at further.
+const SENT: [&str; 13] = [
+    "CALL", "CLOSE", "DECLARE", "DO", "EXPLAIN", "FETCH", "MOVE", "SELECT", "SET", "SHOW", "TABLE", "VALUES",
+    "WITH",
+];
+
+/// What `EXPLAIN` may explain, besides a parenthesis: with `ANALYZE`, it runs it.
+const EXPLAINED: [&str; 4] = ["SELECT", "TABLE", "VALUES", "WITH"];
+
+/// What may not begin a statement for a reason of its own.
 const REFUSED: [(&str, Refusal); 18] = [
     ("ABORT", Refusal::Transaction),
     ("BEGIN", Refusal::Transaction),
@@ -112,8 +128,8 @@ const REFUSED: [(&str, Refusal); 18] = [
     ("UNLISTEN", Refusal::Session),
 ];
 
-/// As many tokens of a statement as are looked at: `DECLARE c BINARY INSENSITIVE NO SCROLL CURSOR WITH HOLD`.
-const HEAD: usize = 9;
+/// As many tokens of a statement as are looked at: more than `EXPLAIN` has options.
+const HEAD: usize = 64;
 
 impl Sql {
     /// Checks every statement of `text`. A plain `SET` becomes `SET LOCAL`, since the query's transaction is
@@ -215,10 +231,32 @@ fn judge(head: &[Token<'_>]) -> Verdict {
     if is(0, "DECLARE") && (1..head.len()).any(outlives) {
         return Verdict::Refuse("DECLARE … WITH HOLD", Refusal::Session);
     }
-    match REFUSED.iter().find(|(word, _)| is(0, word)) {
-        Some(&(word, refusal)) => Verdict::Refuse(word, refusal),
-        None => Verdict::Send,
+    if is(0, "EXPLAIN") && !explains_a_query(&is, head) {
+        return Verdict::Refuse("EXPLAIN of another statement", Refusal::Write);
     }
+    if let Some(&(word, refusal)) = REFUSED.iter().find(|(word, _)| is(0, word)) {
+        return Verdict::Refuse(word, refusal);
+    }
+    let is_sent = is_parenthesis(head, 0) || SENT.iter().any(|word| is(0, word));
+    if is_sent { Verdict::Send } else { Verdict::Refuse("this statement", Refusal::Write) }
+}
+
+fn is_parenthesis(head: &[Token<'_>], index: usize) -> bool {
+    head.get(index).is_some_and(|token| token.text == "(")
+}
+
+/// Whether a query follows `EXPLAIN` and its options, which stand in parentheses or without.
+fn explains_a_query(is: &impl Fn(usize, &str) -> bool, head: &[Token<'_>]) -> bool {
+    let begins_query = |index| is_parenthesis(head, index) || EXPLAINED.iter().any(|word| is(index, word));
+    let mut at = 1;
+    if is_parenthesis(head, at) && !begins_query(at + 1) {
+        let options = head.iter().skip(at).position(|token| token.text == ")");
+        at += options.map_or(head.len(), |end| end + 1);
+    }
+    while ["ANALYZE", "ANALYSE", "VERBOSE"].iter().any(|word| is(at, word)) {
+        at += 1;
+    }
+    begins_query(at)
 }
 
 /// `SET LOCAL transaction_read_only = off` need not be refused: the server does, once a transaction that is
@@ -236,7 +274,7 @@ fn judge_set(is: &impl Fn(usize, &str) -> bool, head: &[Token<'_>]) -> Verdict {
         Verdict::Refuse("SET TRANSACTION", Refusal::Transaction)
     } else if keyword(what, "SESSION") {
         Verdict::Refuse("SET SESSION", Refusal::Session)
-    } else if local || keyword(1, "CONSTRAINTS") || !begins_setting(head) {
+    } else if local || keyword(1, "CONSTRAINTS") || !begins_setting(is, head) {
         // SET CONSTRAINTS ends with the transaction by itself, and does not take LOCAL.
         Verdict::Send
     } else {
@@ -245,9 +283,9 @@ fn judge_set(is: &impl Fn(usize, &str) -> bool, head: &[Token<'_>]) -> Verdict {
 }
 
 /// Whether a name and something else follow. The server refuses what is no `SET` at all.
-fn begins_setting(head: &[Token<'_>]) -> bool {
+fn begins_setting(is: &impl Fn(usize, &str) -> bool, head: &[Token<'_>]) -> bool {
     let name = head.get(1).is_some_and(|token| token.kind == Kind::Word || token.text.starts_with('"'));
-    name && head.len() > 2
+    name && head.len() > 2 && !is(1, "TO") && !is(1, "FROM")
 }
 
 fn line_of(text: &str, position: usize) -> usize {

@@ -1,12 +1,14 @@
 //! From the environment and the query files to an endpoint. A mistake in either is told in the log and answered by
 //! the endpoint: a function that ended instead would be started again and again, and answer 502.
 
-use crate::config::{Config, Naming, Severity};
+use anyhow::Result;
+
+use crate::config::{Config, Severity};
 use crate::credentials::Credentials;
 use crate::http::Endpoint;
 use crate::query_files;
 use crate::scrape::Exporter;
-use crate::settings::{Authorization, Settings};
+use crate::settings::{Authorization, Queries, Settings};
 
 /// Reads everything that the exporter is told, through `lookup` for the environment.
 pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
@@ -19,13 +21,10 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             return Endpoint::new(Authorization::Locked, None);
         }
     };
-    let config = match query_files::read(settings.queries_file.as_deref(), settings.task_root.as_deref()) {
-        Ok(files) => Config::parse(&files, &Naming::default()),
-        Err(error) => {
-            tracing::error!(error = format!("{error:#}"), "no query files");
-            Config::default()
-        }
-    };
+    let config = config(&settings.queries).unwrap_or_else(|error| {
+        tracing::error!(error = format!("{error:#}"), "no query files");
+        Config::default()
+    });
     log_problems(&config);
     let exporter = match config.queries.is_empty() {
         true => None,
@@ -34,7 +33,17 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
     Endpoint::new(settings.authorization, exporter)
 }
 
-fn log_problems(config: &Config) {
+/// The queries of the files that the settings name.
+///
+/// # Errors
+/// There are no files, or one cannot be read. What is wrong in them is in the [`Config`].
+pub fn config(queries: &Queries) -> Result<Config> {
+    let files = query_files::read(queries.file.as_deref(), queries.task_root.as_deref())?;
+    Ok(Config::parse(&files, &queries.naming))
+}
+
+/// Says in the log what is wrong with the query files.
+pub fn log_problems(config: &Config) {
     for problem in &config.problems {
         match problem.severity {
             Severity::Error => tracing::error!(%problem, "a mistake in the queries"),

@@ -210,7 +210,12 @@ late:
     assert_eq!(first.value("pg_up"), 1.0);
     let running = "SELECT count(*) FROM pg_stat_activity
          WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid() AND datname = current_database()";
-    while database.admin_cell(running) != "0" {}
+    for _ in 0..1000 {
+        if database.admin_cell(running) == "0" {
+            break;
+        }
+    }
+    assert_eq!(database.admin_cell(running), "0", "the query was cancelled");
 
     // Lambda's own deadline counts like Prometheus's.
     let event = Event::recorded(Kind::Alb).header("x-prometheus-scrape-timeout-seconds", None);
@@ -281,8 +286,10 @@ async fn writing_queries_fail_and_change_nothing() {
 create: {{query: 'CREATE TABLE u (v int)'}}
 delete: {{query: 'DELETE FROM t RETURNING v'}}
 call: {{query: 'SELECT put() AS v'}}
-mode: {{query: 'SET TRANSACTION READ WRITE; INSERT INTO t VALUES (3) RETURNING v'}}
-setting: {{query: \"SELECT set_config('transaction_read_only', 'off', true); INSERT INTO t VALUES (4) RETURNING v\"}}
+mode: {{query: 'SET TRANSACTION READ WRITE; SELECT put() AS v'}}
+setting: {{query: \"SELECT set_config('transaction_read_only', 'off', true); SELECT put() AS v\"}}
+with: {{query: 'WITH w AS (INSERT INTO t VALUES (4) RETURNING v) SELECT v FROM w'}}
+explain: {{query: 'EXPLAIN (ANALYZE, TIMING false) CREATE TABLE u AS SELECT 1'}}
 commit: {{query: 'COMMIT; INSERT INTO t VALUES (5) RETURNING v'}}
 "
     ));
@@ -296,7 +303,7 @@ commit: {{query: 'COMMIT; INSERT INTO t VALUES (5) RETURNING v'}}
     let lambda = Lambda::start(environment(&queries, url)).await;
     let samples = scrape(&lambda).await;
     assert_eq!(samples.of("good_v"), [("", 1.0)]);
-    for query in ["create", "delete", "call", "mode", "setting", "commit"] {
+    for query in ["create", "delete", "call", "mode", "setting", "with", "explain", "commit"] {
         assert_eq!(
             samples.value(&format!(r#"pg_exporter_query_success{{query="{query}"}}"#)),
             0.0,

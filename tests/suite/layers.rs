@@ -15,7 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sampling", &["metric", "table", "config"]),
     ("exposition", &["metric"]),
     // The shell: what touches the world.
-    ("settings", &["target"]),
+    ("settings", &["config", "metric", "target"]),
     ("query_files", &[]),
     ("secret", &[]),
     ("credentials", &["secret", "settings", "target"]),
@@ -29,6 +29,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The edge.
     ("http", &["exposition", "scrape", "settings"]),
     ("startup", &["config", "credentials", "http", "query_files", "scrape", "settings"]),
+    (
+        "cli",
+        &[
+            "config",
+            "credentials",
+            "database",
+            "exposition",
+            "metric",
+            "query_files",
+            "sampling",
+            "scrape",
+            "settings",
+            "sql",
+            "startup",
+            "table",
+        ],
+    ),
 ];
 
 /// The core neither touches the world nor asks it for the time.

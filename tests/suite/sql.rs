@@ -50,12 +50,42 @@ fn statements_that_end_the_transaction_or_outlive_the_query_are_refused() {
         ("SELECT (1; COMMIT", "COMMIT", 1),
         (
             "CREATE FUNCTION f() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT 2; END; SELECT 1",
-            "END",
+            "this statement",
             1,
         ),
     ];
     for (text, command, line) in table {
         assert_eq!(outcome(text), Err((command.to_owned(), line)), "{text}");
+    }
+}
+
+#[test]
+fn statements_that_do_more_than_read_are_refused() {
+    for text in [
+        "INSERT INTO t VALUES (1)",
+        "DELETE FROM t",
+        "CREATE TABLE t (v int)",
+        "DROP TABLE t",
+        "LOCK TABLE t IN ACCESS EXCLUSIVE MODE",
+        "REINDEX TABLE t",
+        "ANALYZE",
+        "VACUUM",
+        "CHECKPOINT",
+        "CLUSTER",
+        "REFRESH MATERIALIZED VIEW v",
+        "SELECT 1; TRUNCATE t",
+        "commitment",
+        "\"SELECT\" 1",
+        "EXPLAIN ANALYZE CREATE TABLE x AS SELECT 1",
+        "EXPLAIN (ANALYZE, BUFFERS false, FORMAT json) CREATE MATERIALIZED VIEW x AS SELECT 1",
+        "EXPLAIN (ANALYZE) EXECUTE a",
+        "EXPLAIN ANALYZE VERBOSE REFRESH MATERIALIZED VIEW x",
+        "EXPLAIN",
+        "EXPLAIN (ANALYZE",
+    ] {
+        let refused = Sql::parse(text);
+        let is_write = matches!(refused, Err(SqlProblem::Refused { refusal: Refusal::Write, .. }));
+        assert!(is_write, "{text}: {refused:?}");
     }
 }
 
@@ -75,9 +105,7 @@ fn everything_else_is_sent_as_it_is() {
         "SELECT 1 /* ; COMMIT; /* */ ; COMMIT */",
         "-- COMMIT;\nSELECT 1",
         "SELECT 1 AS commit, begin FROM \"END\"",
-        "\"COMMIT\"",
         "SELECT CASE WHEN true THEN 1 END",
-        "commitment",
         "SET LOCAL work_mem = '8MB'; SELECT 1",
         "set local role pg_monitor",
         "SET LOCAL transaction_read_only = off",
@@ -85,7 +113,15 @@ fn everything_else_is_sent_as_it_is() {
         "DECLARE c CURSOR WITHOUT HOLD FOR WITH hold AS (SELECT 1) SELECT * FROM hold; FETCH ALL FROM c",
         "WITH x AS (SELECT 1) SELECT * FROM x",
         "EXPLAIN ANALYZE SELECT 1",
+        "explain (analyze, buffers false, format json) (VALUES (1))",
+        "EXPLAIN (SELECT 1)",
+        "EXPLAIN ((SELECT 1))",
+        "EXPLAIN VERBOSE WITH x AS (SELECT 1) TABLE x",
+        "(SELECT 1) UNION (SELECT 2)",
+        "TABLE x",
+        "CALL p()",
         "SHOW all",
+        "SET TO x; SET FROM x; SET = x; SET 'x' = 1; SET",
     ] {
         assert_eq!(outcome(text).as_deref(), Ok(text));
         assert!(!Sql::parse(text).unwrap().is_localized(), "{text}");

@@ -1,0 +1,86 @@
+//! The command line, for a process that Lambda has not started: checks query files, tries them on a database, and
+//! scrapes once. It takes the same environment as the function, except for what is about requests.
+//!
+//! Results go to standard output, everything else to standard error.
+
+mod arguments;
+mod check;
+mod columns;
+mod output;
+mod scrape;
+mod trial;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use anyhow::{Context, Error, Result, anyhow};
+use lambda_http::tracing::subscriber;
+use subscriber::filter::LevelFilter;
+
+use crate::settings::{Problem, Queries, Source};
+use arguments::Command;
+use output::Output;
+
+/// Does what `arguments`, without the program's name, ask for, and reads the environment through `lookup`. The
+/// code is 0, or 1 where something is wrong with the queries or the database, or 2 where it is the arguments.
+pub fn run(
+    arguments: impl IntoIterator<Item = OsString>,
+    lookup: impl Fn(&str) -> Option<String>,
+) -> ExitCode {
+    log_to_standard_error(&lookup);
+    let mut output = Output::default();
+    let succeeded = match Command::parse(arguments) {
+        Ok(Command::Help) => output.print(arguments::HELP).map(|()| true),
+        Ok(Command::Version) => {
+            output.print(concat!("pg-lambda-exporter ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| true)
+        }
+        Ok(Command::Check(command)) => check::run(&command, lookup, &mut output),
+        Ok(Command::Scrape(command)) => scrape::run(&command, lookup, &mut output),
+        Err(error) => {
+            output::complain(&error.to_string());
+            return ExitCode::from(2);
+        }
+    };
+    match succeeded {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            output::complain(&format!("pg-lambda-exporter: {error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Where nobody asks for more, only what needs attention: the results are on standard output.
+fn log_to_standard_error(lookup: impl Fn(&str) -> Option<String>) {
+    let level = lookup("AWS_LAMBDA_LOG_LEVEL").or_else(|| lookup("RUST_LOG"));
+    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::WARN);
+    subscriber::fmt()
+        .with_max_level(level)
+        .with_target(false)
+        .without_time()
+        .with_ansi(std::io::stderr().is_terminal())
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// The database that the environment names.
+fn source(lookup: impl Fn(&str) -> Option<String>) -> Result<Source> {
+    Source::from_env(lookup).map_err(|problems| unusable(&problems))
+}
+
+fn queries(lookup: impl Fn(&str) -> Option<String>) -> Result<Queries> {
+    Queries::from_env(lookup).map_err(|problems| unusable(&problems))
+}
+
+fn unusable(problems: &[Problem]) -> Error {
+    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    anyhow!("the environment cannot be used: {}", problems.join("; "))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(runtime.context("cannot start the runtime")?.block_on(future))
+}

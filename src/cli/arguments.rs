@@ -1,0 +1,121 @@
+//! What may stand behind the program's name.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use lexopt::{Arg, Parser, ValueExt};
+
+/// What `--help` prints.
+pub(super) const HELP: &str = include_str!("help.txt");
+
+/// What is said where there are no arguments at all.
+const INTRODUCTION: &str = include_str!("introduction.txt");
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Command {
+    Help,
+    Version,
+    Check(Check),
+    Scrape(Scrape),
+}
+
+/// `check`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Check {
+    /// Files and folders; without any, those that the function would find.
+    pub(super) paths: Vec<PathBuf>,
+    /// Whether the queries are run, too.
+    pub(super) database: bool,
+    pub(super) format: Format,
+}
+
+/// How `check` prints what it finds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+/// `scrape`
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Scrape {
+    pub(super) openmetrics: bool,
+    /// Patterns of namespaces; without any, all.
+    pub(super) collect: Vec<String>,
+}
+
+/// Why the arguments cannot be understood.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum UsageError {
+    #[error("{INTRODUCTION}")]
+    NoCommand,
+    #[error("pg-lambda-exporter: {0}\npg-lambda-exporter --help says what there is\n")]
+    Argument(#[from] lexopt::Error),
+    #[error(
+        "pg-lambda-exporter: unknown command {0:?}; there are check and scrape\n\
+         pg-lambda-exporter --help says what there is\n"
+    )]
+    Command(String),
+}
+
+impl Command {
+    /// Reads the arguments, without the program's name.
+    ///
+    /// # Errors
+    /// [`UsageError`], whose text is complete with its line breaks.
+    pub(super) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, UsageError> {
+        let mut parser = Parser::from_args(arguments);
+        match parser.next()? {
+            None => Err(UsageError::NoCommand),
+            Some(Arg::Value(command)) => match command.to_str() {
+                Some("check") => check(&mut parser),
+                Some("scrape") => scrape(&mut parser),
+                Some("help") => Ok(Self::Help),
+                _ => Err(UsageError::Command(command.to_string_lossy().into_owned())),
+            },
+            Some(argument) => common(argument),
+        }
+    }
+}
+
+/// What every command takes.
+fn common(argument: Arg<'_>) -> Result<Command, UsageError> {
+    match argument {
+        Arg::Short('h') | Arg::Long("help") => Ok(Command::Help),
+        Arg::Short('V') | Arg::Long("version") => Ok(Command::Version),
+        argument => Err(argument.unexpected().into()),
+    }
+}
+
+fn check(parser: &mut Parser) -> Result<Command, UsageError> {
+    let mut check = Check::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("database") => check.database = true,
+            Arg::Long("format") => {
+                check.format = parser.value()?.parse_with(|format| match format {
+                    "text" => Ok(Format::Text),
+                    "json" => Ok(Format::Json),
+                    _ => Err("it must be text or json"),
+                })?;
+            }
+            Arg::Value(path) => check.paths.push(path.into()),
+            argument => return common(argument),
+        }
+    }
+    Ok(Command::Check(check))
+}
+
+fn scrape(parser: &mut Parser) -> Result<Command, UsageError> {
+    let mut scrape = Scrape::default();
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Arg::Long("openmetrics") => scrape.openmetrics = true,
+            Arg::Long("collect") => scrape.collect.push(parser.value()?.string()?),
+            argument => return common(argument),
+        }
+    }
+    Ok(Command::Scrape(scrape))
+}

@@ -1,0 +1,121 @@
+//! `check`: all that is wrong with query files, and with `--database` what the queries give.
+
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::{Value, json};
+
+use super::arguments::{Check, Format};
+use super::output::{Output, counted};
+use super::trial::{self, Trial};
+use crate::config::{Config, Problem, Severity};
+use crate::{query_files, startup};
+
+/// Whether nothing is wrong.
+///
+/// # Errors
+/// There are no files or one cannot be read, or the environment cannot be used.
+pub(super) fn run(
+    command: &Check,
+    lookup: impl Fn(&str) -> Option<String>,
+    output: &mut Output,
+) -> Result<bool> {
+    let config = config(&command.paths, &lookup)?;
+    let text = command.format == Format::Text;
+    if text {
+        output.print(&report(&config))?;
+    }
+    let trials = match command.database {
+        true => {
+            let source = super::source(lookup)?;
+            super::block_on(trial::run(&config.queries, source, |report| match text {
+                true => output.print(report),
+                false => Ok(()),
+            }))??
+        }
+        false => Vec::new(),
+    };
+    match text {
+        true => output.print(&summary(&config, &trials))?,
+        false => output.print(&document(&config, command.database.then_some(&trials)))?,
+    }
+    Ok(!config.queries.is_empty()
+        && mistakes(&config).next().is_none()
+        && trials.iter().all(Trial::succeeded))
+}
+
+fn config(paths: &[impl AsRef<Path>], lookup: impl Fn(&str) -> Option<String>) -> Result<Config> {
+    let queries = super::queries(lookup)?;
+    if paths.is_empty() {
+        return startup::config(&queries);
+    }
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(query_files::read(Some(path.as_ref()), None)?);
+    }
+    Ok(Config::parse(&files, &queries.naming))
+}
+
+/// What keeps a file from being as its author means it: what is not understood is among it.
+fn mistakes(config: &Config) -> impl Iterator<Item = &Problem> {
+    config.problems.iter().filter(|problem| problem.severity != Severity::Warning)
+}
+
+fn warnings(config: &Config) -> impl Iterator<Item = &Problem> {
+    config.problems.iter().filter(|problem| problem.severity == Severity::Warning)
+}
+
+/// A line for each mistake, then one for each warning, and an empty line behind either group.
+fn report(config: &Config) -> String {
+    let group = |word: &str, problems: Vec<&Problem>| match problems.is_empty() {
+        true => String::new(),
+        false => {
+            problems.iter().map(|problem| format!("{word}: {problem}\n")).chain(["\n".to_owned()]).collect()
+        }
+    };
+    group("error", mistakes(config).collect()) + &group("warning", warnings(config).collect())
+}
+
+fn summary(config: &Config, trials: &[Trial]) -> String {
+    let mut parts = vec![
+        match config.queries.len() {
+            0 => "no query that can run".to_owned(),
+            queries => counted(queries, "query", "queries"),
+        },
+        counted(mistakes(config).count(), "error", "errors"),
+        counted(warnings(config).count(), "warning", "warnings"),
+    ];
+    if !config.disabled.is_empty() {
+        parts.insert(1, format!("{} disabled", config.disabled.len()));
+    }
+    if !trials.is_empty() {
+        let failed = trials.iter().filter(|trial| !trial.succeeded()).count();
+        parts.push(format!("{failed} failed on the database"));
+    }
+    format!("{}\n", parts.join(", "))
+}
+
+fn document(config: &Config, trials: Option<&Vec<Trial>>) -> String {
+    let problems: Vec<_> = config.problems.iter().map(problem).collect();
+    let mut document = json!({
+        "problems": problems,
+        "queries": config.queries.len(),
+        "disabled": config.disabled,
+    });
+    if let (Some(trials), Value::Object(document)) = (trials, &mut document) {
+        document.insert("database".to_owned(), trials.iter().map(Trial::to_json).collect());
+    }
+    format!("{document:#}\n")
+}
+
+fn problem(problem: &Problem) -> Value {
+    let Problem { severity, file, place, line, message, hint } = problem;
+    let severity = match severity {
+        Severity::Error => "error",
+        Severity::Ignored => "ignored",
+        Severity::Warning => "warning",
+    };
+    json!({
+        "severity": severity, "file": file, "line": line, "place": place, "message": message, "hint": hint,
+    })
+}

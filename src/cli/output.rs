@@ -1,0 +1,77 @@
+//! Standard output and standard error, either of which the other side may close at any time.
+
+use std::io::{self, ErrorKind, Write};
+
+use anyhow::{Context, Result};
+
+/// Standard output. Once nobody reads it any more (`… | head`), what is printed goes nowhere; the command goes on,
+/// since its exit status still says something.
+#[derive(Debug, Default)]
+pub(super) struct Output {
+    closed: bool,
+}
+
+impl Output {
+    /// Prints `text` at once.
+    ///
+    /// # Errors
+    /// It cannot be written, for another reason than that nobody reads it.
+    pub(super) fn print(&mut self, text: &str) -> Result<()> {
+        if self.closed {
+            return Ok(());
+        }
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+                self.closed = true;
+                Ok(())
+            }
+            written => written.context("cannot write to standard output"),
+        }
+    }
+}
+
+/// Prints `text` to standard error. Where that is closed, there is nobody left to tell.
+pub(super) fn complain(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// A name as it may be shown: control characters, which would move the cursor of a terminal, as escapes.
+pub(super) fn printable(name: &str) -> String {
+    name.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+/// Rows of cells under each other, each column as wide as its widest cell by its number of characters.
+pub(super) fn aligned(rows: &[Vec<String>]) -> String {
+    let width = |text: &String| text.chars().count();
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<_> = (0..columns)
+        .map(|i| rows.iter().filter_map(|row| row.get(i)).map(width).max().unwrap_or(0))
+        .collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("  {}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// `1 query`, `2 queries`.
+pub(super) fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell_in_characters() {
+        let row = |cells: &[&str]| cells.iter().map(|&cell| cell.to_owned()).collect::<Vec<_>>();
+        let rows = [row(&["größe", "x", "1"]), row(&["a", "long"]), row(&["", "", "2"])];
+        assert_eq!(aligned(&rows), "  größe  x     1\n  a      long\n               2\n");
+        assert_eq!(aligned(&[]), "");
+        assert_eq!(printable("ä\n\u{1b}[31m?"), "ä\\n\\u{1b}[31m?");
+    }
+}

@@ -1,0 +1,403 @@
+//! The real binary as somebody at a terminal starts it, without Lambda and with an environment of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::postgres::{PASSWORD, Server};
+use crate::samples::Samples;
+use crate::secrets_manager::{Answer, SecretsManagerServer};
+
+const GOOD: &str = "
+good:
+  query: SELECT 1 AS v
+  metrics: [{v: {usage: GAUGE, description: One}}]
+other_good:
+  query: SELECT 2 AS v
+  metrics: [{v: {usage: COUNTER, name: v_total}}]
+";
+
+/// A folder that is home and working folder, and the environment.
+struct Terminal {
+    home: tempfile::TempDir,
+    folder: PathBuf,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// What a command said.
+struct Said {
+    status: i32,
+    output: String,
+    errors: String,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        Self { folder: home.path().to_owned(), home, environment: vec![] }
+    }
+
+    /// In a folder of tests/cli.
+    fn in_case(name: &str) -> Self {
+        Self { folder: case(name), ..Self::new() }
+    }
+
+    fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+        self.environment.push((variable, value.into()));
+        self
+    }
+
+    fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+        std::fs::write(self.folder.join(name), text).unwrap();
+        self
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pg-lambda-exporter"));
+        command.args(arguments).env_clear().env("HOME", self.home.path()).current_dir(&self.folder);
+        command.envs(self.environment.iter().cloned()).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Said {
+        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let said = Said {
+            status: status.code().expect("ended by a signal"),
+            output: text(stdout),
+            errors: text(stderr),
+        };
+        // In every query of these tests that is there to be kept back.
+        assert!(!said.output.contains("canary") && !said.errors.contains("canary"), "{}", said.all());
+        assert!(!said.all().contains(PASSWORD), "{}", said.all());
+        said
+    }
+}
+
+impl Said {
+    fn all(&self) -> String {
+        format!("status {}\n{}\n{}", self.status, self.output, self.errors)
+    }
+
+    #[track_caller]
+    fn succeeded(self) -> String {
+        assert_eq!((self.status, self.errors.as_str()), (0, ""), "{}", self.all());
+        self.output
+    }
+
+    #[track_caller]
+    fn failed(self, status: i32) -> Self {
+        assert_eq!(self.status, status, "{}", self.all());
+        self
+    }
+}
+
+fn case(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cli").join(name)
+}
+
+#[track_caller]
+fn assert_expected(name: &str, actual: &str) {
+    let expected = std::fs::read_to_string(case(name)).unwrap_or_default();
+    assert_eq!(actual, expected, "tests/cli/{name} differs from:\n{actual}");
+}
+
+#[test]
+fn without_arguments_it_says_what_it_is() {
+    let said = Terminal::new().run(&[]).failed(2);
+    assert_eq!(said.output, "");
+    for part in ["AWS Lambda", "check queries.yml", "scrape", "cargo lambda watch", "--help"] {
+        assert!(said.errors.contains(part), "{part}: {}", said.errors);
+    }
+}
+
+#[test]
+fn help_and_version_are_results() {
+    let help = Terminal::new().run(&["--help"]).succeeded();
+    for arguments in [&["-h"][..], &["help"], &["check", "--help"], &["scrape", "-h"]] {
+        assert_eq!(Terminal::new().run(arguments).succeeded(), help);
+    }
+    for option in ["--database", "--format", "--openmetrics", "--collect", "--version", "DATABASE_URL"] {
+        assert!(help.contains(option), "{option}");
+    }
+    let version = format!("pg-lambda-exporter {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(Terminal::new().run(&["--version"]).succeeded(), version);
+    assert_eq!(Terminal::new().run(&["check", "-V"]).succeeded(), version);
+}
+
+#[test]
+fn wrong_arguments_are_named() {
+    for (arguments, named) in [
+        (&["chekc"][..], "unknown command \"chekc\"; there are check and scrape"),
+        (&["--frobnicate"], "'--frobnicate'"),
+        (&["check", "--openmetrics"], "'--openmetrics'"),
+        (&["check", "--format"], "'--format'"),
+        (&["check", "--format", "xml"], "\"xml\": it must be text or json"),
+        (&["check", "--database=yes"], "'--database'"),
+        (&["scrape", "queries.yml"], "\"queries.yml\""),
+        (&["scrape", "--collect"], "'--collect'"),
+    ] {
+        let said = Terminal::new().run(arguments).failed(2);
+        assert_eq!(said.output, "");
+        assert!(
+            said.errors.contains(named) && said.errors.contains("--help"),
+            "{arguments:?}: {}",
+            said.errors
+        );
+    }
+}
+
+#[test]
+fn a_check_prints_every_mistake_with_its_place() {
+    let terminal = Terminal::in_case("mistakes");
+    let said = terminal.run(&["check", "queries.yml"]).failed(1);
+    assert_eq!(said.errors, "");
+    assert_expected("mistakes/expected.txt", &said.output);
+    let said = terminal.run(&["check", "--format", "json", "queries.yml"]).failed(1);
+    assert_eq!(said.errors, "");
+    assert_expected("mistakes/expected.json", &said.output);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    assert_eq!(document["problems"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn a_warning_does_not_fail_a_check_and_an_unknown_key_does() {
+    let twice = format!("{GOOD}{GOOD}");
+    let output = Terminal::new().file("queries.yml", twice).run(&["check"]).succeeded();
+    assert!(output.starts_with("warning: queries.yml: good: "), "{output}");
+    assert!(output.ends_with("2 queries, 0 errors, 2 warnings\n"), "{output}");
+    let unknown = GOOD.replace("{usage: GAUGE,", "{usage: GAUGE, colour: red,");
+    let said = Terminal::new().file("queries.yml", unknown).run(&["check"]).failed(1);
+    assert!(
+        said.output.starts_with("error: queries.yml: good.metrics[0].v.colour: unknown key"),
+        "{}",
+        said.output
+    );
+    assert!(said.output.ends_with("2 queries, 1 error, 0 warnings\n"), "{}", said.output);
+    let said = Terminal::new().file("queries.yml", "# nothing\n").run(&["check"]).failed(1);
+    assert!(said.output.ends_with("no query that can run, 0 errors, 1 warning\n"), "{}", said.output);
+}
+
+#[test]
+fn yaml_that_cannot_be_read_has_its_line() {
+    let terminal = Terminal::new().file("broken.yml", "a:\n  query: SELECT 1\n b: [\n");
+    let said = terminal.run(&["check", "broken.yml", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    assert_eq!(document["problems"][0]["severity"], "error");
+    assert_eq!(document["problems"][0]["file"], "broken.yml");
+    assert!(
+        document["problems"][0]["line"].as_u64().is_some_and(|line| (2..=4).contains(&line)),
+        "{document}"
+    );
+    assert_eq!(document["queries"], 0);
+}
+
+#[test]
+fn a_check_reads_what_it_is_given_or_what_the_function_would() {
+    let one = "one: {query: SELECT 1 AS v}\n";
+    let queries = |terminal: &Terminal, arguments: &[&str]| {
+        let document: Value = serde_json::from_str(
+            &terminal.run(&[&["check", "--format=json"], arguments].concat()).succeeded(),
+        )
+        .unwrap();
+        document["queries"].as_u64().unwrap()
+    };
+    let terminal = Terminal::new().file("queries.yml", GOOD).file("one.yml", one);
+    assert_eq!(queries(&terminal, &[]), 2);
+    assert_eq!(queries(&terminal, &["one.yml"]), 1);
+    assert_eq!(queries(&terminal, &["one.yml", "queries.yml"]), 3);
+    assert_eq!(queries(&terminal, &["."]), 3);
+    let terminal =
+        terminal.with("QUERIES_FILE", "one.yml").with("AUTH", "nonsense").with("PGPORT", "nonsense");
+    assert_eq!(queries(&terminal, &[]), 1);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let terminal = Terminal::new().file("latin1.yml", b"a: {query: SELECT '\xe4'}");
+    for (file, named) in
+        [("nowhere.yml", "cannot read nowhere.yml: "), ("latin1.yml", "latin1.yml is not UTF-8")]
+    {
+        let said = terminal.run(&["check", file]).failed(1);
+        assert_eq!(said.output, "");
+        assert!(said.errors.starts_with(&format!("pg-lambda-exporter: {named}")), "{}", said.errors);
+    }
+    let said = terminal.run(&["check"]).failed(1);
+    assert!(said.errors.contains("no query file"), "{}", said.errors);
+}
+
+/// Durations are the only thing in a report that is not the same each time.
+fn without_durations(report: &str) -> String {
+    let line = |line: &str| match line.strip_suffix(" ms").and_then(|line| line.rsplit_once(' ')) {
+        Some((before, duration)) => {
+            assert!(duration.parse::<f64>().unwrap() >= 0.0, "{line}");
+            format!("{before} … ms\n")
+        }
+        None => format!("{line}\n"),
+    };
+    report.lines().map(line).collect()
+}
+
+#[test]
+fn a_check_with_a_database_says_what_becomes_of_each_column() {
+    let database = Server::shared().database("cli_check");
+    let terminal = Terminal::in_case("database").with("DATABASE_URL", database.url());
+    let said = terminal.run(&["check", "--database"]).failed(1);
+    assert_eq!(said.errors, "");
+    assert_expected("database/expected.txt", &without_durations(&said.output));
+    assert_eq!(database.admin_cell("SELECT to_regclass('canary') IS NULL"), "t");
+
+    let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    let trials = document["database"].as_array().unwrap();
+    assert_eq!(trials.len(), 9);
+    assert_eq!(
+        trials[0]["columns"][1],
+        json!({"name": "size", "type": "numeric(10,2)", "becomes": "gauge sizes_size"})
+    );
+    assert_eq!(trials[2]["columns"][0]["type"], Value::Null);
+    assert_eq!((&trials[2]["rows"], &trials[2]["series"]), (&json!(3), &json!(2)));
+    assert_eq!(trials[2]["dropped"], json!({"null": 1}));
+    assert_eq!(trials[3]["dropped"], json!({"duplicate": 1}));
+    assert_eq!(trials[4]["failures"], json!(["division by zero (SQLSTATE 22012)"]));
+    assert_eq!(trials[8]["failures"], json!([]));
+}
+
+#[test]
+fn a_check_with_a_database_succeeds_where_all_queries_do() {
+    let database = Server::shared().database("cli_check_good");
+    let terminal = Terminal::new().file("queries.yml", GOOD).with("DATABASE_URL", database.url());
+    let output = terminal.run(&["check", "--database"]).succeeded();
+    assert!(output.ends_with("2 queries, 0 errors, 0 warnings, 0 failed on the database\n"), "{output}");
+    let nowhere = Terminal::new().file("queries.yml", GOOD).with("PGHOST", "127.0.0.1");
+    let nowhere = nowhere.with("PGUSER", "nobody").with("PGPORT", crate::postgres::free_port().to_string());
+    let said = nowhere.run(&["check", "--database"]).failed(1);
+    assert!(
+        said.errors.starts_with("pg-lambda-exporter: no connection to the database: "),
+        "{}",
+        said.errors
+    );
+    let unset = Terminal::new().file("queries.yml", GOOD).run(&["check", "--database"]).failed(1);
+    assert!(unset.errors.contains("DATABASE_URL"), "{}", unset.errors);
+}
+
+#[test]
+fn a_scrape_is_printed_in_either_format() {
+    let database = Server::shared().database("cli_scrape");
+    let terminal = Terminal::new().file("queries.yml", GOOD).with("DATABASE_URL", database.url());
+    let terminal = terminal.with("AUTH", "nonsense");
+    let text = terminal.run(&["scrape"]).succeeded();
+    assert!(text.starts_with("# HELP good_v One\n# TYPE good_v gauge\ngood_v 1\n"), "{text}");
+    assert!(!text.contains("# EOF"));
+    let samples = Samples::parse(&text);
+    assert_eq!(samples.of("pg_up"), [("", 1.0)]);
+    assert_eq!(samples.of("other_good_v_total"), [("", 2.0)]);
+    let openmetrics = terminal.run(&["scrape", "--openmetrics"]).succeeded();
+    assert!(openmetrics.contains("# TYPE other_good_v counter\n"), "{openmetrics}");
+    assert!(openmetrics.ends_with("\n# EOF\n"), "{openmetrics}");
+}
+
+#[test]
+fn a_scrape_collects_the_queries_that_are_named() {
+    let database = Server::shared().database("cli_collect");
+    let terminal = Terminal::new().file("queries.yml", GOOD).with("DATABASE_URL", database.url());
+    let collected = |patterns: &[&str]| {
+        let arguments: Vec<_> = patterns.iter().flat_map(|pattern| ["--collect", pattern]).collect();
+        let samples = Samples::parse(&terminal.run(&[&["scrape"], &*arguments].concat()).succeeded());
+        (samples.of("good_v").len(), samples.of("other_good_v_total").len())
+    };
+    assert_eq!(collected(&["good"]), (1, 0));
+    assert_eq!(collected(&["other_good"]), (0, 1));
+    assert_eq!(collected(&["o*d"]), (0, 1));
+    assert_eq!(collected(&["*good*"]), (1, 1));
+    assert_eq!(collected(&["good", "o*"]), (1, 1));
+    let said = terminal.run(&["scrape", "--collect", "bad*"]).failed(1);
+    assert_eq!(said.output, "");
+    for name in ["bad*", "good", "other_good"] {
+        assert!(said.errors.contains(name), "{}", said.errors);
+    }
+}
+
+#[test]
+fn a_scrape_without_a_database_says_so_and_fails() {
+    let terminal =
+        Terminal::new().file("queries.yml", GOOD).with("PGHOST", "127.0.0.1").with("PGUSER", "nobody");
+    let terminal = terminal.with("PGPORT", crate::postgres::free_port().to_string());
+    let said = terminal.run(&["scrape"]).failed(1);
+    assert_eq!(Samples::parse(&said.output).of("pg_up"), [("", 0.0)]);
+    assert!(said.errors.contains("ERROR no connection to the database"), "{}", said.errors);
+    assert!(!said.errors.contains('\u{1b}'), "colours where there is no terminal: {}", said.errors);
+    let silent = terminal.with("RUST_LOG", "off").run(&["scrape"]).failed(1);
+    assert_eq!(silent.errors, "");
+
+    let said = Terminal::new().file("queries.yml", GOOD).run(&["scrape"]).failed(1);
+    assert!(said.errors.contains("DB_SECRET_ID") && said.errors.contains("PGHOST"), "{}", said.errors);
+    let broken =
+        Terminal::new().file("queries.yml", "a: {query: COMMIT}").with("PGHOST", "h").with("PGUSER", "u");
+    let said = broken.run(&["scrape"]).failed(1);
+    assert!(said.errors.contains("no query can run"), "{}", said.errors);
+}
+
+#[test]
+fn what_a_query_says_is_in_the_log_and_not_in_the_result() {
+    let database = Server::shared().database("cli_log");
+    let failing = format!("{GOOD}\nbad:\n  query: SELECT 1/(length('canary') - 6) AS v\n");
+    let terminal = Terminal::new().file("queries.yml", failing).with("DATABASE_URL", database.url());
+    let said = terminal.run(&["scrape"]).failed(0);
+    assert!(said.errors.contains("division by zero (SQLSTATE 22012)"), "{}", said.errors);
+    assert_eq!(Samples::parse(&said.output).of("good_v"), [("", 1.0)]);
+}
+
+#[test]
+fn with_a_database_of_its_own_nothing_of_aws_is_called() {
+    let database = Server::shared().database("cli_aws");
+    let secret = SecretsManagerServer::start(Answer::text(&database.url()));
+    let terminal = || Terminal::new().file("queries.yml", GOOD).with("AWS_ENDPOINT_URL", secret.url());
+    let own = terminal().with("DATABASE_URL", database.url());
+    for arguments in [&["check"][..], &["check", "--database"], &["scrape"]] {
+        own.run(arguments).succeeded();
+    }
+    assert_eq!(secret.calls(), []);
+    let fetched = terminal()
+        .with("DB_SECRET_ID", "prod/db")
+        .with("AWS_REGION", "eu-central-1")
+        .with("AWS_ACCESS_KEY_ID", "key")
+        .with("AWS_SECRET_ACCESS_KEY", "key");
+    for (calls, arguments) in [&["check", "--database"][..], &["scrape"]].into_iter().enumerate() {
+        fetched.run(arguments).succeeded();
+        assert_eq!(secret.calls().len(), calls + 1);
+    }
+}
+
+#[test]
+fn a_reader_who_leaves_early_does_no_harm() {
+    let database = Server::shared().database("cli_pipe");
+    let terminal = Terminal::new().file("queries.yml", GOOD).with("DATABASE_URL", database.url());
+    for (status, arguments) in [
+        (0, &["--help"][..]),
+        (0, &["check"]),
+        (0, &["check", "--database"]),
+        (0, &["check", "--format=json"]),
+        (1, &["check", "nowhere.yml"]),
+        (0, &["scrape"]),
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let errors = writer.try_clone().unwrap();
+        let ended = terminal.command(arguments).stdout(writer).stderr(errors).status().unwrap();
+        // A panic is status 101.
+        assert_eq!(ended.code(), Some(status), "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_documentation_knows_every_option() {
+    let documentation =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cli.md")).unwrap();
+    let help = Terminal::new().run(&["--help"]).succeeded();
+    for option in help.split(|c: char| !c.is_alphanumeric() && c != '-').filter(|word| word.starts_with("--"))
+    {
+        assert!(documentation.contains(option), "{option}");
+    }
+}
