@@ -32,6 +32,8 @@ const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
 const LAMBDA_MARGIN: Duration = Duration::from_millis(500);
 /// API Gateway gives up after 29 s (REST API) or 30 s (HTTP API): Amazon API Gateway quotas, "Integration timeout".
 const GATEWAY_LIMIT: Duration = Duration::from_secs(28);
+/// The longest that Lambda lets a function run (AWS Lambda quotas).
+const LAMBDA_LIMIT: Duration = Duration::from_secs(900);
 /// Without any other limit.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
 /// A smaller body gains nothing from gzip.
@@ -129,7 +131,7 @@ impl Route {
 fn path_in_stage(request: &Request) -> &str {
     let path = request.raw_http_path();
     let stage = match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV1(context)) => context.stage.as_deref(),
+        // The path of a REST API's event is without it.
         Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
         _ => None,
     };
@@ -166,7 +168,7 @@ fn time_limit(scrape_timeout: Option<&str>, lambda: Option<Duration>, behind_gat
     let prometheus = scrape_timeout
         .and_then(|seconds| seconds.trim().parse().ok())
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-        .filter(|timeout| !timeout.is_zero())
+        .filter(|timeout| !timeout.is_zero() && *timeout <= LAMBDA_LIMIT)
         .map(|timeout| timeout.saturating_sub(SCRAPE_TIMEOUT_OFFSET.min(timeout / 4)));
     let lambda = lambda.map(|left| left.saturating_sub(LAMBDA_MARGIN));
     let gateway = behind_gateway.then_some(GATEWAY_LIMIT);
@@ -201,7 +203,7 @@ fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
         accept_encoding?.split(',').find_map(|item| {
             let mut parts = item.split(';').map(str::trim);
             parts.next().filter(|name| name.eq_ignore_ascii_case(coding))?;
-            let q = parts.find_map(|parameter| parameter.strip_prefix("q="));
+            let q = parts.find_map(|parameter| parameter.strip_prefix(['q', 'Q'])?.strip_prefix('='));
             Some(q.map_or(1.0, |q| q.trim().parse::<f32>().unwrap_or(0.0)))
         })
     };
@@ -279,6 +281,7 @@ mod tests {
             (Some("0"), None, true, GATEWAY_LIMIT),
             (Some("NaN"), None, true, GATEWAY_LIMIT),
             (Some("1e300"), None, true, GATEWAY_LIMIT),
+            (Some("1e19"), None, false, DEFAULT_LIMIT),
         ];
         for (prometheus, lambda, behind_gateway, expected) in cases {
             assert_eq!(time_limit(prometheus, lambda, behind_gateway), expected, "{prometheus:?} {lambda:?}");
@@ -293,6 +296,7 @@ mod tests {
             (Some("gzip"), true),
             (Some("deflate, GZIP;q=0.5"), true),
             (Some("gzip;q=0, *"), false),
+            (Some("gzip;Q=0"), false),
             (Some("br;q=1, *;q=0.1"), true),
             (Some("*;q=0"), false),
             (Some("gzip; q=x"), false),

@@ -84,12 +84,27 @@ impl Settings {
         let mut problems = Vec::new();
         let source = Source::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
         let queries = Queries::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
-        let authorization = authorization(present(&lookup)("AUTH"), &mut problems);
-        match (source, queries) {
-            (Some(source), Some(queries)) if problems.is_empty() => {
-                Ok(Self { source, queries, authorization })
-            }
+        let authorization = Authorization::from_env(&lookup).map_err(|found| problems.push(found)).ok();
+        match (source, queries, authorization) {
+            (Some(source), Some(queries), Some(authorization)) => Ok(Self { source, queries, authorization }),
             _ => Err(problems),
+        }
+    }
+}
+
+impl Authorization {
+    /// Reads `AUTH` through `lookup`. An empty value is as good as none.
+    ///
+    /// # Errors
+    /// It is neither absent nor `none`.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
+        match present(lookup)("AUTH").as_deref() {
+            None => Ok(Self::Locked),
+            Some("none") => Ok(Self::Open),
+            Some(_) => Err(Problem::new(
+                "AUTH",
+                "must be none, or not set; while it is not set, every scrape is refused",
+            )),
         }
     }
 }
@@ -204,18 +219,6 @@ fn in_variable(problem: &target::Problem) -> Problem {
         mistake => mistake.to_string(),
     };
     Problem { variable: variable.map_or("PGHOST", |(variable, _)| variable), message }
-}
-
-fn authorization(auth: Option<String>, problems: &mut Vec<Problem>) -> Authorization {
-    match auth.as_deref() {
-        None => Authorization::Locked,
-        Some("none") => Authorization::Open,
-        Some(_) => {
-            let message = "must be none, or not set; while it is not set, every scrape is refused";
-            problems.push(Problem::new("AUTH", message));
-            Authorization::Locked
-        }
-    }
 }
 
 impl Problem {

@@ -12,13 +12,15 @@ use crate::settings::{Authorization, Queries, Settings};
 
 /// Reads everything that the exporter is told, through `lookup` for the environment.
 pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
-    let settings = match Settings::from_env(lookup) {
+    let settings = match Settings::from_env(&lookup) {
         Ok(settings) => settings,
         Err(problems) => {
             for problem in problems {
                 tracing::error!(%problem, "the environment cannot be used");
             }
-            return Endpoint::new(Authorization::Locked, None);
+            // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
+            let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
+            return Endpoint::new(authorization, None);
         }
     };
     let config = config(&settings.queries).unwrap_or_else(|error| {
@@ -47,9 +49,9 @@ pub fn log_problems(config: &Config) {
     for problem in &config.problems {
         match problem.severity {
             Severity::Error => tracing::error!(%problem, "a mistake in the queries"),
-            Severity::Ignored | Severity::Warning => {
-                tracing::warn!(%problem, "something doubtful in the queries");
-            }
+            Severity::Ignored => tracing::warn!(%problem, "something that is not understood in the queries"),
+            // A file that has been in use elsewhere may have hundreds: the check of the command line shows them.
+            Severity::Warning => tracing::debug!(%problem, "something doubtful in the queries"),
         }
     }
 }

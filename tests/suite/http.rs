@@ -49,6 +49,15 @@ async fn an_http_api_with_a_stage_has_it_in_the_path() {
 }
 
 #[tokio::test]
+async fn the_stage_of_a_rest_api_is_not_in_the_path() {
+    for stage in ["metrics", "healthz", "prod"] {
+        let event =
+            Event::get(Kind::RestApi, "/metrics").edit(|json| json["requestContext"]["stage"] = stage.into());
+        assert_eq!(answer(Authorization::Open, event).await.status(), 500, "{stage}");
+    }
+}
+
+#[tokio::test]
 async fn without_authorization_everything_but_the_health_is_refused() {
     for kind in Kind::ALL {
         for path in ["/", "/metrics", "/nothing"] {
