@@ -38,7 +38,6 @@ impl Config {
     /// A file may hold several documents. A namespace that is defined again, there or in another file, is what
     /// its last definition says, at the place of that one; the earlier ones are not looked at.
     pub fn parse(files: &[(String, String)], naming: &Naming) -> Self {
-        let _ = naming;
         let files: Vec<_> =
             files.iter().map(|(name, text)| (name.as_str(), definitions(name, text))).collect();
         let namespaces = files.iter().flat_map(|(_, found)| &found.namespaces);
@@ -233,6 +232,15 @@ impl Reading {
             Self::SummaryArrays | Self::SummaryObservations { .. } => Kind::Summary,
             Self::Info { .. } => Kind::Info,
             Self::StateSet { .. } => Kind::StateSet,
+        }
+    }
+
+    /// What the names of further columns that it reads have behind its own.
+    pub fn suffixes_beside(&self) -> &'static [&'static str] {
+        match self {
+            Self::HistogramArrays => &["_bucket", "_sum", "_count"],
+            Self::SummaryArrays => &["_quantile", "_sum", "_count"],
+            _ => &[],
         }
     }
 }

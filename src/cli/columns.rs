@@ -1,6 +1,6 @@
 //! What becomes of the columns of a result, in words.
 
-use crate::config::{MetricColumn, Query, Reading, Usage};
+use crate::config::{MetricColumn, Query, Usage};
 use crate::metric::{Kind, MetricName};
 
 /// What becomes of a result's column: `label datname`, `gauge pg_x_size`, `discarded`.
@@ -9,7 +9,7 @@ pub(super) fn fate(query: &Query, column: &str) -> String {
         return match &declared.usage {
             Usage::Label(name) => format!("label {}", name.as_str()),
             Usage::Metric(metric) => format!("{} {}", kind(metric.reading.kind()), metric.family.as_str()),
-            Usage::Timestamp => "time of the row's samples".to_owned(),
+            Usage::Timestamp => "timestamp of the row".to_owned(),
             Usage::Discard => "discarded".to_owned(),
         };
     }
@@ -26,12 +26,7 @@ pub(super) fn fate(query: &Query, column: &str) -> String {
 
 /// Whether the metric of column `whole` reads `column`, too.
 fn is_part(metric: &MetricColumn, whole: &str, column: &str) -> bool {
-    let suffixes: &[&str] = match metric.reading {
-        Reading::HistogramArrays => &["_bucket", "_sum", "_count"],
-        Reading::SummaryArrays => &["_quantile", "_sum", "_count"],
-        _ => &[],
-    };
-    column.strip_prefix(whole).is_some_and(|suffix| suffixes.contains(&suffix))
+    column.strip_prefix(whole).is_some_and(|suffix| metric.reading.suffixes_beside().contains(&suffix))
 }
 
 fn kind(kind: Kind) -> &'static str {

@@ -22,7 +22,7 @@ struct Owner {
 pub(super) enum Clash {
     #[error("the name {0}, or one that is made of it, is kept for the exporter's own metrics")]
     Exporter(MetricName),
-    #[error("metric {family} is a {here} here and a {there} in {namespace}")]
+    #[error("metric {family} is {here} here and {there} in {namespace}")]
     Kind { family: MetricName, here: &'static str, there: &'static str, namespace: String },
     #[error("metrics {here} and {there} (in {namespace}) both need the name {name}")]
     Sample { here: MetricName, there: MetricName, namespace: String, name: String },
@@ -70,19 +70,20 @@ impl Names {
 
 fn word(kind: Kind) -> &'static str {
     match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
-        Kind::Summary => "summary",
-        Kind::Info => "info",
-        Kind::StateSet => "stateset",
-        Kind::Untyped => "untyped metric",
+        Kind::Counter => "a counter",
+        Kind::Gauge => "a gauge",
+        Kind::Histogram => "a histogram",
+        Kind::Summary => "a summary",
+        Kind::Info => "an info metric",
+        Kind::StateSet => "a state set",
+        Kind::Untyped => "an untyped metric",
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metric::LabelName;
 
     fn clash(first: &(&str, Reading), second: &(&str, Reading)) -> Option<String> {
         let mut names = Names::default();
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn families_meet_through_their_suffixes() {
-        use Reading::{Counter, Gauge, HistogramArrays as Histogram};
+        use Reading::{Counter, Gauge, HistogramArrays as Histogram, SummaryArrays as Summary};
+        let info = || Reading::Info { label: LabelName::new("x").unwrap() };
         let table = [
             (("x", Gauge), ("x", Gauge), None),
             (("x", Histogram), ("x", Histogram), None),
@@ -111,6 +113,13 @@ mod tests {
             (("x_total", Counter), ("x", Gauge), Some("x and x_total (in pg_a) both need the name x")),
             (("x_created", Gauge), ("x_total", Counter), Some("both need the name x_created")),
             (("x_total", Counter), ("x", Histogram), Some("both need the name x")),
+            (("x", Summary), ("x_sum", Gauge), Some("both need the name x_sum")),
+            (("x", Summary), ("x_bucket", Gauge), None),
+            (("x", Summary), ("x", Histogram), Some("x is a histogram here and a summary in pg_a")),
+            (("x_info", info()), ("x", Gauge), Some("x and x_info (in pg_a) both need the name x")),
+            (("x", Gauge), ("x_info", info()), Some("x_info and x (in pg_a) both need the name x")),
+            (("x_info", info()), ("x_info", info()), None),
+            (("x_info", info()), ("x_total", Counter), Some("both need the name x")),
             (("y", Gauge), ("pg_up", Gauge), Some("the name pg_up,")),
             (("y", Gauge), ("pg_up_total", Counter), Some("the name pg_up_total,")),
             (("y", Gauge), ("pg_exporter_x", Gauge), Some("the name pg_exporter_x,")),

@@ -94,11 +94,11 @@ pub(super) fn read(
     if matches!(draft.query, QueryText::Missing) {
         at.error("the query is missing", "add `query`, or leave it empty to switch the namespace off");
     }
-    check_prefix(namespace, draft.name.as_deref(), &mut at);
     let prefix = format!("{}{}", naming.prefix, draft.name.as_deref().unwrap_or(namespace));
+    check_prefix(&prefix, draft.name.is_some(), &mut at);
     let columns = column::resolve(&draft.columns, &prefix, &mut at);
-    add_extra_labels(&mut draft.labels, naming, &columns);
     check_labels(&draft.labels, &columns, &mut at);
+    add_extra_labels(&mut draft.labels, naming, &columns);
     warn_of_cached_counters(draft.cache, &columns, &mut at);
     let taken = check_names(namespace, &columns, names, &mut at);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
@@ -174,21 +174,23 @@ fn read_timeout(node: &Node, at: &mut At<'_>) -> Option<Duration> {
     None
 }
 
-fn check_prefix(namespace: &str, name: Option<&str>, at: &mut At<'_>) {
-    match (MetricName::new(name.unwrap_or(namespace)), name) {
-        (Ok(_), _) => {}
-        (Err(invalid), None) => {
-            at.error(format!("cannot begin a metric name: {invalid}"), "give the namespace a `name`");
-        }
-        (Err(invalid), Some(_)) => at.key("name").error(format!("cannot begin a metric name: {invalid}"), ""),
+fn check_prefix(prefix: &str, is_named: bool, at: &mut At<'_>) {
+    let Err(invalid) = MetricName::new(prefix) else { return };
+    let message = format!("cannot begin a metric name: {invalid}");
+    match is_named {
+        true => at.key("name").error(message, ""),
+        false => at.error(message, "give the namespace a `name`"),
     }
 }
 
-/// What the query says of itself counts more than what is said of all.
+/// A label that the query has itself, or a type of metric in it, is not replaced.
 fn add_extra_labels(own: &mut Vec<(LabelName, String)>, naming: &Naming, columns: &[(String, Column)]) {
     let extra = naming.labels.iter().filter(|(name, _)| {
-        let is_column = columns.iter().any(|(_, column)| column.usage == Usage::Label(name.clone()));
-        !is_column && !own.iter().any(|(own, _)| own == name)
+        let has_it = |column: &Column| {
+            matches!(&column.usage, Usage::Label(label) if label == name)
+                || own_label(column).is_some_and(|(label, _)| label == name.as_str())
+        };
+        !own.iter().any(|(own, _)| own == name) && !columns.iter().any(|(_, column)| has_it(column))
     });
     let extra: Vec<_> = extra.cloned().collect();
     own.extend(extra);
@@ -217,10 +219,10 @@ fn check_labels(constant: &[(LabelName, String)], columns: &[(String, Column)], 
     for (place, name) in constant.chain(from_columns).collect::<Vec<_>>() {
         let mut at = at.elsewhere(&place);
         if !seen.insert(name) {
-            at.error(format!("label {name} stands twice"), "give one of them another `name`");
+            at.error(format!("label {name} stands twice"), RENAME);
         }
         if let Some((_, what)) = own.iter().find(|(own, _)| *own == name.as_str()) {
-            at.error(format!("{what} has the label {name} for itself"), "give this one another `name`");
+            at.error(format!("{what} has the label {name} for itself"), RENAME);
         }
     }
 }

@@ -123,7 +123,8 @@ fn compared(operator: &str, Interval { from, until, .. }: Interval) -> Result<In
     Ok(Interval { from, until, inside })
 }
 
-/// A database's name, or a pattern of names: `*` is any text, `?` any character, `[a-c]` and `[!a-c]` one of them.
+/// A database's name, or a pattern of names as CloudNativePG has them: `*` is any text, `?` any character, `[a-c]`
+/// one of these, `[^a-c]` or `[!a-c]` any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabasePattern(glob::Pattern);
 
@@ -138,7 +139,12 @@ impl FromStr for DatabasePattern {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, glob::PatternError> {
-        glob::Pattern::new(text).map(Self)
+        // Go writes `[^…]`, and to the library `**` is about folders.
+        let mut pattern = text.replace("[^", "[!");
+        while pattern.contains("**") {
+            pattern = pattern.replace("**", "*");
+        }
+        glob::Pattern::new(&pattern).map(Self)
     }
 }
 
@@ -200,6 +206,8 @@ mod tests {
         assert!(matches("shop", "shop") && !matches("shop", "shop2") && !matches("shop", "Shop"));
         assert!(matches("*", "any") && matches("app-*", "app-1") && matches("app?", "app1"));
         assert!(matches("app[0-9]", "app7") && !matches("app[!0-9]", "app7"));
+        assert!(matches("app[^0-9]*", "apple") && !matches("app[^0-9]*", "app7"));
+        assert!(matches("a**", "abc") && matches("**", "a/b") && matches("*", ".hidden"));
         assert!("a[".parse::<DatabasePattern>().is_err());
     }
 }

@@ -3,11 +3,13 @@
 //! Each `tests/queries/*/NAME.yml` has beside it `NAME.expected`: the problems, and what is left to run.
 //! `UPDATE_GOLDEN=1 cargo test` writes those anew.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use pg_lambda_exporter::config::{Config, Naming, Problem, Query, Severity, Usage};
+use pg_lambda_exporter::config::{AuroraQuery, Config, Naming, Problem, Query, Severity, Usage};
+use pg_lambda_exporter::metric::LabelName;
 use proptest::prelude::*;
 
 fn parse(texts: &[&str]) -> Config {
@@ -33,14 +35,47 @@ fn describe(query: &Query) -> String {
     if let Some(timeout) = query.timeout {
         let _ = write!(text, " timeout {timeout:?}");
     }
+    if let Some(cache) = query.cache {
+        let _ = write!(text, " cache {cache:?}");
+    }
+    if query.primary_only {
+        text.push_str(" primary");
+    }
     let _ = writeln!(text, "\n  {:?}", query.sql.as_str());
+    if let Some(predicate) = &query.predicate {
+        let _ = writeln!(text, "  if {:?}", predicate.as_str());
+    }
+    match &query.aurora {
+        Some(AuroraQuery::Skip) => text.push_str("  not on Aurora\n"),
+        Some(AuroraQuery::Instead(sql)) => {
+            let _ = writeln!(text, "  on Aurora {:?}", sql.as_str());
+        }
+        None => {}
+    }
+    if let Some(versions) = &query.server_versions {
+        let majors: Vec<_> = (9..19).filter(|major| versions.contains(major * 10_000 + 1)).collect();
+        let _ = writeln!(text, "  majors {majors:?}");
+    }
+    if !query.databases.is_empty() {
+        let names = ["app", "app1", "shop", "postgres"];
+        let matching: Vec<_> =
+            names.into_iter().filter(|name| query.databases.iter().any(|p| p.matches(name))).collect();
+        let _ = writeln!(text, "  databases {matching:?}");
+    }
     for column in &query.columns {
         let _ = match &column.usage {
             Usage::Timestamp => writeln!(text, "  {}: timestamp", column.name),
             Usage::Discard => writeln!(text, "  {}: nothing", column.name),
             Usage::Label(name) => writeln!(text, "  {}: label {name}", column.name),
             Usage::Metric(m) => {
-                writeln!(text, "  {}: {:?} {} {:?}", column.name, m.reading, m.family, m.help)
+                let _ = write!(text, "  {}: {:?} {} {:?}", column.name, m.reading, m.family, m.help);
+                if let Some(default) = m.default {
+                    let _ = write!(text, " default {default}");
+                }
+                if let Some(scale) = m.scale {
+                    let _ = write!(text, " scale {scale}");
+                }
+                writeln!(text)
             }
         };
     }
@@ -162,6 +197,52 @@ c: {query: SELECT 1, metrics: [{x: {usage: GAUGE}}], name: same}
 "]);
     assert_eq!(config.disabled, ["a", "c"]);
     assert_eq!(config.queries[0].namespace, "b");
+}
+
+#[test]
+fn twenty_mistakes_are_twenty_problems_each_at_its_place() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/queries/mistakes/twenty_mistakes.yml");
+    let text = fs::read_to_string(path).unwrap();
+    let config = parse(&[&text]);
+    // Each mistake has its place beside it, in a comment.
+    let expected: Vec<_> =
+        text.lines().filter_map(|line| line.split_once("# at ")).map(|(_, place)| place).collect();
+    let found: Vec<_> = config.problems.iter().map(|problem| problem.place.as_str()).collect();
+    assert_eq!(found, expected);
+    assert_eq!(found.len(), 20);
+    let messages: BTreeSet<_> = config.problems.iter().map(|problem| &problem.message).collect();
+    assert_eq!(messages.len(), 20);
+    assert!(config.problems.iter().all(|problem| problem.severity != Severity::Warning));
+}
+
+#[test]
+fn names_are_completed_where_the_query_does_not_say_otherwise() {
+    let label = |name, value: &str| (LabelName::new(name).unwrap(), value.to_owned());
+    let naming = Naming {
+        prefix: "cnpg_".into(),
+        labels: vec![label("server", "db1"), label("env", "prod"), label("le", "x"), label("v", "y")],
+    };
+    let text = "
+pg_a: {query: SELECT 1, labels: {env: test}, metrics: [{v: {usage: GAUGE}}]}
+pg_b: {query: SELECT 1, metrics: [{host: {usage: LABEL, name: server}}, {h: {usage: HISTOGRAM}}, {v: {usage: INFO}}]}
+1: {query: SELECT 1, metrics: [{s: {usage: STATESET, states: [on, off]}}]}
+";
+    let config = Config::parse(&[("queries.yml".into(), text.into())], &naming);
+    assert_eq!(config.problems, []);
+    let described: String = config.queries.iter().map(describe).collect();
+    let expected = r#"query pg_a prefix cnpg_pg_a env="test" server="db1" le="x" v="y"
+  "SELECT 1"
+  v: Gauge cnpg_pg_a_v ""
+query pg_b prefix cnpg_pg_b env="prod"
+  "SELECT 1"
+  host: label server
+  h: HistogramArrays cnpg_pg_b_h ""
+  v: Info { label: LabelName("v") } cnpg_pg_b_v_info ""
+query 1 prefix cnpg_1 server="db1" env="prod" le="x" v="y"
+  "SELECT 1"
+  s: StateSet { states: ["on", "off"], label: LabelName("cnpg_1_s") } cnpg_1_s ""
+"#;
+    assert_eq!(described, expected);
 }
 
 /// Lines that are made of what the format is made of, right or wrong.

@@ -12,6 +12,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as ProvideFuture;
 use aws_sdk_secretsmanager::config::ProvideCredentials;
 use aws_sdk_secretsmanager::config::{Credentials, SharedCredentialsProvider};
+use pg_lambda_exporter::config::Naming;
+use pg_lambda_exporter::metric::LabelName;
 use pg_lambda_exporter::secret::{Failure, SecretError, SecretsManager};
 use pg_lambda_exporter::settings::{Authorization, Settings, Source};
 use pg_lambda_exporter::target::{Host, Part, Parts, Problem, SslMode, Target};
@@ -237,6 +239,29 @@ fn files_and_authorization_are_what_the_variables_say() {
     let unsaid = settings(&[base, ("AUTH", ""), ("QUERIES_FILE", "")]).unwrap();
     assert_eq!(unsaid.authorization, Authorization::Locked);
     assert_eq!((unsaid.queries.file, unsaid.queries.task_root), (None, None));
+    assert_eq!(unsaid.queries.naming, Naming::default());
+}
+
+#[test]
+fn names_are_completed_as_the_variables_say() {
+    let naming = |prefix, labels| {
+        let said = [("DB_SECRET_ID", "x"), ("METRIC_PREFIX", prefix), ("EXTRA_LABELS", labels)];
+        settings(&said).map(|settings| settings.queries.naming)
+    };
+    let label = |name, value: &str| (LabelName::new(name).unwrap(), value.to_owned());
+    let labels = vec![label("server", "db1:5432"), label("q", "a=b"), label("empty", "")];
+    let expected = Naming { prefix: "cnpg_".into(), labels };
+    assert_eq!(naming("cnpg_", "server=db1:5432, q=a=b,empty=").unwrap(), expected);
+    let mistakes = naming("1_", "server,a b=c,__x=1,a=1,a=2,").unwrap_err();
+    let expected = [
+        "METRIC_PREFIX: cannot begin a metric name: '1' may not stand in a name here; letters, digits and _ may, and no digit at the front",
+        "EXTRA_LABELS: must be name=value, separated by commas",
+        "EXTRA_LABELS: a label name cannot be: ' ' may not stand in a name here; letters, digits and _ may, and no digit at the front",
+        "EXTRA_LABELS: a label name cannot be: label names beginning with __ are reserved by Prometheus",
+        "EXTRA_LABELS: label a stands twice",
+        "EXTRA_LABELS: must be name=value, separated by commas",
+    ];
+    assert_eq!(mistakes, expected);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use crate::config::node::Node;
 use crate::config::report::{At, Key, Standing, did_you_mean, read_keys, standings};
 use crate::config::{Column, MetricColumn, Reading, Usage};
-use crate::metric::{InvalidName, LabelName, MetricName};
+use crate::metric::{InvalidName, Kind, LabelName, MetricName};
 use values::Values;
 
 /// The usages, as they are written.
@@ -135,7 +135,7 @@ fn read_usage(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
         text => text.unwrap_or_default(),
     };
     let known = USAGES.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-    draft.usage = known.map_or(WrittenUsage::Wrong, |(_, word)| WrittenUsage::Known(*word));
+    draft.usage = known.map_or(WrittenUsage::Wrong, |&(_, word)| WrittenUsage::Known(word));
     if known.is_none() && !text.is_empty() {
         let hint = did_you_mean(text, USAGES.iter().map(|(word, _)| *word));
         at.error(format!("usage {text:?} is not one of {}", words()), hint);
@@ -164,7 +164,7 @@ pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(S
     for draft in drafts {
         let WrittenUsage::Known(word) = draft.usage else { continue };
         let mut at = at.elsewhere(&draft.place);
-        draft.values.warn_of_misplaced(word, &mut at);
+        draft.values.report_misplaced(word, &mut at);
         let usage = match word {
             Word::Discard => Some(Usage::Discard),
             Word::Label => label(draft, &mut at).map(Usage::Label),
@@ -193,10 +193,10 @@ impl Draft {
     fn columns_beside(&self) -> impl Iterator<Item = String> + '_ {
         let suffixes: &[&str] = match self.usage {
             WrittenUsage::Known(Word::Histogram) if self.values.buckets.is_none() => {
-                &["_bucket", "_sum", "_count"]
+                Reading::HistogramArrays.suffixes_beside()
             }
             WrittenUsage::Known(Word::Summary) if self.values.quantiles.is_none() => {
-                &["_quantile", "_sum", "_count"]
+                Reading::SummaryArrays.suffixes_beside()
             }
             _ => &[],
         };
@@ -213,11 +213,11 @@ fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<Me
     let name = draft.name.as_ref().unwrap_or(&draft.column);
     // What is wrong with the prefix is reported once, at its place.
     let own = if name.is_empty() { Err(InvalidName::Empty) } else { MetricName::new(&format!("_{name}")) };
-    own.map_err(|invalid| misnamed(draft, "metric", &invalid, at)).ok()?;
+    let own_part = own.map_err(|invalid| misnamed(draft, "metric", &invalid, at)).ok()?;
     let ending = match word {
         // As postgres_exporter names it.
         Word::Duration => "_milliseconds",
-        Word::Info if !name.ends_with("_info") => "_info",
+        Word::Info if !own_part.as_str().ends_with("_info") => "_info",
         _ => "",
     };
     let family = MetricName::new(&format!("{prefix}_{name}{ending}")).ok()?;
@@ -229,6 +229,9 @@ fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<Me
         );
     }
     let Values { default, scale, .. } = draft.values;
+    if scale.is_some_and(|scale| scale < 0.0) && !matches!(reading.kind(), Kind::Gauge) {
+        at.key("scale").error("a factor below zero turns the order around", "only a GAUGE can have it");
+    }
     Some(MetricColumn { family, help: draft.description.clone(), reading, default, scale })
 }
 
@@ -248,7 +251,9 @@ fn reading(draft: &Draft, word: Word, family: &MetricName, at: &mut At<'_>) -> O
         },
         Word::Info => {
             let label = LabelName::new(&draft.column);
-            Reading::Info { label: label.map_err(|invalid| misnamed(draft, "label", &invalid, at)).ok()? }
+            let hint = "give the column another name in the query, with AS";
+            let misnamed = |invalid| at.error(format!("cannot be a label name: {invalid}"), hint);
+            Reading::Info { label: label.map_err(misnamed).ok()? }
         }
         Word::StateSet => {
             let Some(states) = &values.states else {
@@ -257,7 +262,9 @@ fn reading(draft: &Draft, word: Word, family: &MetricName, at: &mut At<'_>) -> O
             };
             // A metric's name may have colons, a label's may not.
             let label = LabelName::new(family.as_str());
-            let label = label.map_err(|invalid| misnamed(draft, "label", &invalid, at)).ok()?;
+            let hint = "a state set's label is named like its metric, and no label has a colon";
+            let misnamed = |invalid| at.error(format!("cannot be a label name: {invalid}"), hint);
+            let label = label.map_err(misnamed).ok()?;
             Reading::StateSet { states: states.clone()?, label }
         }
         Word::Mapped => {

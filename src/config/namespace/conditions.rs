@@ -9,10 +9,13 @@ use crate::config::{AuroraQuery, DatabasePattern, VersionRange};
 use crate::sql::Sql;
 
 pub(super) fn cache(node: &Node, at: &mut At<'_>) -> Option<Duration> {
-    let seconds = at.text(node)?.trim().parse().ok();
-    let cache = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let text = at.text(node)?.trim();
+    if text.is_empty() {
+        return None;
+    }
+    let cache = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     if cache.is_none() {
-        at.error("no number of seconds", "write a number from 0 on, without a unit");
+        at.error("not a number of seconds", "write a number from 0 on, without a unit");
     }
     cache.filter(|cache| !cache.is_zero())
 }
@@ -35,7 +38,7 @@ pub(super) fn is_true(node: &Node, at: &mut At<'_>) -> bool {
     match at.text(node).unwrap_or_default().to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" => return true,
         "false" | "no" | "off" | "n" | "" => {}
-        _ => at.error("neither true nor false", ""),
+        _ => at.error("neither true nor false", "write true or false"),
     }
     false
 }
@@ -45,6 +48,10 @@ pub(super) fn databases(node: &Node, at: &mut At<'_>) -> Vec<DatabasePattern> {
     for (index, item) in at.list(node).unwrap_or_default().iter().enumerate() {
         let mut at = at.item(index);
         let Some(text) = at.text(item) else { continue };
+        if text.is_empty() {
+            at.error("a database without a name", "write `*` for all");
+            continue;
+        }
         match text.parse() {
             Ok(pattern) => patterns.push(pattern),
             Err(_) => at.error("no pattern of names", "close each [ with a ]"),

@@ -2,7 +2,7 @@
 
 use super::Word;
 use crate::config::node::Node;
-use crate::config::report::{At, Standing, standings};
+use crate::config::report::At;
 
 /// The values as they are written. The inner `None` of a list is one with a mistake, which is reported.
 #[derive(Default)]
@@ -16,8 +16,8 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Keys that mean nothing to the column's usage are passed over.
-    pub(super) fn warn_of_misplaced(&self, word: Word, at: &mut At<'_>) {
+    /// Says which keys mean nothing to the column's usage. DISCARD may have them all: it switches a column off.
+    pub(super) fn report_misplaced(&self, word: Word, at: &mut At<'_>) {
         use Word::{Counter, Duration, Gauge, Histogram, Mapped, StateSet, Summary};
         let keys: [(&str, bool, &[Word]); 6] = [
             ("metric_mapping", self.mapping.is_some(), &[Mapped]),
@@ -28,17 +28,22 @@ impl Values {
             ("scale", self.scale.is_some(), &[Gauge, Counter, Mapped, Duration, Histogram, Summary]),
         ];
         for (key, is_given, words) in keys {
-            if is_given && !words.contains(&word) {
-                at.key(key).ignored("the key means nothing to this usage", "");
+            if is_given && word != Word::Discard && !words.contains(&word) {
+                at.key(key).ignored("the key means nothing to this usage", "remove it");
             }
         }
     }
 }
 
 pub(super) fn number(node: &Node, at: &mut At<'_>) -> Option<f64> {
-    let number = at.text(node)?.trim().parse().ok();
+    let text = at.text(node)?.trim();
+    // YAML writes `.inf` and `.nan` where Rust has no dot.
+    let number = match text.trim_start_matches(['+', '-']).to_ascii_lowercase().as_str() {
+        ".inf" | ".nan" => text.replacen('.', "", 1).parse().ok(),
+        _ => text.parse().ok(),
+    };
     if number.is_none() {
-        at.error("no number", "");
+        at.error("not a number", "");
     }
     number
 }
@@ -46,7 +51,7 @@ pub(super) fn number(node: &Node, at: &mut At<'_>) -> Option<f64> {
 pub(super) fn scale(node: &Node, at: &mut At<'_>) -> Option<f64> {
     let scale = number(node, at)?;
     if !scale.is_finite() || scale == 0.0 {
-        at.error("no factor", "write a number that is not zero");
+        at.error("cannot be a factor", "write a finite number that is not zero");
         return None;
     }
     Some(scale)
@@ -59,7 +64,12 @@ pub(super) fn buckets(node: &Node, at: &mut At<'_>) -> Option<Vec<f64>> {
         bounds.pop();
     }
     check(!bounds.is_empty(), "no buckets", "list the upper bounds", at)?;
-    check(bounds.iter().all(|bound| bound.is_finite()), "a bound that is not finite", "", at)?;
+    check(
+        bounds.iter().all(|bound| bound.is_finite()),
+        "a bound that is not finite",
+        "remove it: +Inf is always there",
+        at,
+    )?;
     Some(bounds)
 }
 
@@ -71,44 +81,44 @@ pub(super) fn quantiles(node: &Node, at: &mut At<'_>) -> Option<Vec<f64>> {
     Some(quantiles)
 }
 
+/// Each once, and none that is empty: to Prometheus its label would not be there.
 pub(super) fn states(node: &Node, at: &mut At<'_>) -> Option<Vec<String>> {
     let items = at.list(node)?;
     let mut states: Vec<String> = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let mut at = at.item(index);
-        let state = at.text(item)?;
-        check(!states.iter().any(|known| known == state), "a state that stands twice", "", &mut at)?;
-        states.push(state.to_owned());
+        let Some(state) = at.text(item) else { continue };
+        if state.is_empty() {
+            at.error("a state without a name", "");
+        } else if states.iter().any(|known| known == state) {
+            at.error("the state stands twice", "remove one");
+        } else {
+            states.push(state.to_owned());
+        }
     }
-    check(!states.is_empty(), "no states", "list all of them", at)?;
-    Some(states)
+    check(!items.is_empty(), "no states", "list all of them", at)?;
+    (states.len() == items.len()).then_some(states)
 }
 
 pub(super) fn mapping(node: &Node, at: &mut At<'_>) -> Option<Vec<(String, f64)>> {
     let entries = at.map(node)?;
     check(!entries.is_empty(), "no mapping", "write each text and its number, such as {up: 1, down: 0}", at)?;
-    let standings = standings(entries.iter().map(|(text, _)| text.as_str()));
-    let mut mapping = Vec::new();
-    for ((text, node), standing) in entries.iter().zip(standings) {
-        let mut at = at.key(text);
-        match standing {
-            Standing::Replaced => continue,
-            Standing::Replacing => at.warning("stands more than once", "the last one counts"),
-            Standing::Only => {}
-        }
-        mapping.push((text.clone(), number(node, &mut at)?));
-    }
-    Some(mapping)
+    let numbers: Vec<_> = at
+        .unique(entries)
+        .into_iter()
+        .map(|(text, node)| Some((text.to_owned(), number(node, &mut at.key(text))?)))
+        .collect();
+    numbers.into_iter().collect()
 }
 
 fn rising(node: &Node, at: &mut At<'_>) -> Option<Vec<f64>> {
-    let mut numbers: Vec<f64> = Vec::new();
-    for (index, item) in at.list(node)?.iter().enumerate() {
-        let mut at = at.item(index);
-        let number = number(item, &mut at)?;
-        let rises = !number.is_nan() && numbers.last().is_none_or(|&last| last < number);
-        check(rises, "not above the one before it", "order them from small to large", &mut at)?;
-        numbers.push(number);
+    let items = at.list(node)?.iter().enumerate();
+    let numbers: Vec<_> = items.map(|(index, item)| number(item, &mut at.item(index))).collect();
+    let numbers = numbers.into_iter().collect::<Option<Vec<_>>>()?;
+    let falls = numbers.windows(2).position(|pair| !matches!(pair, [low, high] if low < high));
+    if let Some(index) = falls {
+        at.item(index + 1).error("not above the one before it", "order them from small to large");
+        return None;
     }
     Some(numbers)
 }
