@@ -7,8 +7,8 @@ use std::fmt;
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::text::encode_registry;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -168,6 +168,9 @@ impl SelfMetrics {
 #[derive(Debug)]
 struct Gauges(SelfMetrics);
 
+/// Below it, an f64 tells whole numbers apart.
+const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
+
 /// Labels and a value.
 type Sample<'a> = (Vec<(&'a str, &'a str)>, f64);
 
@@ -313,9 +316,15 @@ fn gauge<'a>(
     }
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (labels, value) in samples {
+        // Whole numbers are written without a fraction, as people write and grep for them.
+        let whole = (value.fract() == 0.0 && value.abs() < WHOLE_LIMIT).then_some(value as i64);
+        let mut encode = |sample: &mut MetricEncoder<'_>| match whole {
+            Some(whole) => sample.encode_gauge(&whole),
+            None => sample.encode_gauge(&value),
+        };
         match labels.is_empty() {
-            true => family.encode_gauge(&value)?,
-            false => family.encode_family(&labels)?.encode_gauge(&value)?,
+            true => encode(&mut family)?,
+            false => encode(&mut family.encode_family(&labels)?)?,
         }
     }
     Ok(())
