@@ -5,6 +5,7 @@
 mod cache;
 mod cli;
 mod collect;
+mod compat;
 mod conditions;
 mod config;
 mod database;
