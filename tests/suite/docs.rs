@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pg_lambda_exporter::config::{Config, Naming};
+use pg_lambda_exporter::database::Connection;
+use pg_lambda_exporter::table::Table;
 
-use crate::lambda::{Queries, scrape_of};
+use crate::golden;
+use crate::lambda::{AMPLE, Queries, scrape_of};
 use crate::postgres::Server;
 
 /// A fenced block: where it stands, its language and its text.
@@ -51,8 +54,10 @@ fn of(language: &str) -> Vec<Snippet> {
 #[test]
 fn every_snippet_has_a_language_that_is_checked() {
     // Pictures have none. Those of docs/configuration.md (json, url) are parsed with the tests of secrets.
+    let languages =
+        ["", "yaml", "yaml before", "sh", "sql", "prometheus", "openmetrics", "rows", "json", "url"];
     for snippet in snippets() {
-        let known = ["", "yaml", "sh", "sql", "prometheus", "json", "url"].contains(&&*snippet.language);
+        let known = languages.contains(&&*snippet.language);
         assert!(known, "{}: {:?}", snippet.place, snippet.language);
     }
 }
@@ -73,6 +78,70 @@ fn queries_are_without_a_problem_and_prometheus_takes_its_configuration() {
             assert!(!config.queries.is_empty(), "{place}");
         }
     }
+}
+
+/// What other exporters read.
+#[test]
+fn what_people_have_now_is_yaml() {
+    for Snippet { place, text, .. } in of("yaml before") {
+        let document: serde_yaml::Value = serde_yaml::from_str(&text).unwrap();
+        assert!(document.is_mapping(), "{place}");
+    }
+}
+
+/// Queries, the rows that one is said to give, and both expositions. `UPDATE_GOLDEN=1` writes the expositions anew.
+#[tokio::test]
+async fn the_examples_of_the_format_give_what_stands_there() {
+    let path = root().join("docs/queries.md");
+    let document = fs::read_to_string(&path).unwrap();
+    let mut parts: Vec<String> = document.split("\n```").map(str::to_owned).collect();
+    let is = |part: &str, language: &str| part.split('\n').next() == Some(language);
+    let examples: Vec<_> = (0..parts.len()).filter(|&index| is(&parts[index], "rows")).collect();
+    let database = Server::shared().database("examples");
+    let mut connection = Connection::open(&database.target(), AMPLE).await.unwrap();
+    let mut usages = String::new();
+    for rows in examples {
+        // Between two blocks is a part that is no block.
+        let [queries, text, openmetrics] = [rows - 2, rows + 2, rows + 4];
+        assert!(is(&parts[queries], "yaml"), "{}", parts[queries]);
+        let yaml = parts[queries].split_once('\n').unwrap().1.to_owned();
+        let config = Config::parse(&[("docs/queries.md".into(), yaml.clone())], &Naming::default());
+        let [query] = &config.queries[..] else { panic!("not one query: {yaml}") };
+        let table = read_table(&parts[rows]);
+        let answer = connection.run(&query.sql, AMPLE, AMPLE).await.unwrap();
+        assert_eq!(answer.columns(), table.columns(), "{yaml}");
+        let [(_, in_text), (_, in_openmetrics), _] = golden::outputs(&config, &[table]);
+        for (part, language, actual) in
+            [(text, "prometheus", in_text), (openmetrics, "openmetrics", in_openmetrics)]
+        {
+            let actual = format!("{language}\n{}", actual.trim_end());
+            if std::env::var_os("UPDATE_GOLDEN").is_some() {
+                assert!(is(&parts[part], language), "{yaml}");
+                parts[part] = actual.clone();
+            }
+            assert_eq!(parts[part], actual, "{yaml}");
+        }
+        usages.push_str(&yaml);
+    }
+    for usage in document.split("\n| `").filter_map(|row| row.split('`').next()) {
+        let is_usage = usage.len() > 3 && usage.chars().all(|c| c.is_ascii_uppercase());
+        assert!(!is_usage || usages.contains(&format!("usage: {usage}")), "{usage} has no example");
+    }
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, parts.join("\n```")).unwrap();
+    }
+}
+
+/// A table as psql shows it, with its first line being the language of the snippet.
+fn read_table(snippet: &str) -> Table {
+    let mut lines = snippet.lines().skip(1).map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
+    let mut table = Table::new(lines.next().unwrap().into_iter().map(str::to_owned).collect());
+    assert!(lines.next().unwrap()[0].starts_with("--"), "{snippet}");
+    for cells in lines {
+        assert_eq!(cells.len(), table.columns().len(), "{snippet}");
+        table.push_row(cells.into_iter().map(|cell| (cell != "NULL").then_some(cell)));
+    }
+    table
 }
 
 #[test]

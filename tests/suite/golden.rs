@@ -120,7 +120,8 @@ fn config(case: &Path) -> Config {
     config
 }
 
-fn outputs(config: &Config, tables: &[Table]) -> [(&'static str, String); 3] {
+/// Both expositions of what the queries gave, and what was dropped.
+pub(crate) fn outputs(config: &Config, tables: &[Table]) -> [(&'static str, String); 3] {
     let mut results = Vec::new();
     let mut remarks = Vec::new();
     for (query, table) in config.queries.iter().zip(tables) {
