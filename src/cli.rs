@@ -6,6 +6,7 @@
 mod arguments;
 mod check;
 mod columns;
+mod conditions;
 mod output;
 mod scrape;
 mod trial;
@@ -14,7 +15,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use lambda_http::tracing::subscriber;
 use subscriber::filter::LevelFilter;
 
@@ -71,11 +72,12 @@ fn source(lookup: impl Fn(&str) -> Option<String>) -> Result<Source> {
     Source::from_env(lookup).map_err(|problems| unusable(&problems))
 }
 
+/// Where the environment says that the queries are.
 fn queries(lookup: impl Fn(&str) -> Option<String>) -> Result<Queries> {
     Queries::from_env(lookup).map_err(|problems| unusable(&problems))
 }
 
-fn unusable(problems: &[Problem]) -> Error {
+fn unusable(problems: &[Problem]) -> anyhow::Error {
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
     anyhow!("the environment cannot be used: {}", problems.join("; "))
 }

@@ -1,12 +1,13 @@
-//! One connection to PostgreSQL: how it is opened and protected, how a query runs on it within a time, and what
-//! is said when it does not. It hands out [`Table`](crate::table::Table)s and typed errors; it does not know what
-//! the rows mean, where the credentials came from, or what a scrape is.
+//! One connection to PostgreSQL: how it is opened and protected, what is true of the server behind it, how a query
+//! runs on it within a time, and what is said when it does not. It hands out [`Table`](crate::table::Table)s and
+//! typed errors; it does not know what the rows mean, where the credentials came from, or what a scrape is.
 //!
 //! Every call is bounded: by a limit for the whole of it, whatever hangs. See [`Connection::run`] for what a query
 //! may and may not do.
 
 mod describe;
 mod error;
+mod facts;
 mod run;
 mod socket;
 mod tls;
@@ -24,6 +25,7 @@ use crate::target::{ChannelBinding, Host, Target};
 
 pub use describe::ResultColumn;
 pub use error::{ConnectError, Phase, QueryError};
+pub use facts::ServerFacts;
 pub use run::{GRACE, RESULT_BYTES_MAX};
 use socket::{Address, Allowance, Socket};
 use tls::Encryption;
@@ -46,6 +48,7 @@ pub struct Connection {
     allowance: Allowance,
     /// False in a database with encoding `SQL_ASCII`, which keeps whatever bytes it is given.
     has_encoding: bool,
+    facts: ServerFacts,
     opened: Instant,
     /// False from the moment a message is sent until the server has said that it is ready for the next, and so
     /// for good after a cancel or where the caller dropped the future in between.
@@ -53,9 +56,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects and authenticates, all within `limit`: name resolution, the socket, TLS and the login. A name
-    /// that has several addresses is tried at each, in the order of the resolver, with a fair share of what is
-    /// left of `limit`.
+    /// Connects, authenticates and asks the server about itself, all within `limit`: name resolution, the socket,
+    /// TLS, the login and one message. A name that has several addresses is tried at each, in the order of the
+    /// resolver, with a fair share of what is left of `limit`.
     ///
     /// # Errors
     /// [`ConnectError`] tells apart what an operator would do something different about.
@@ -78,19 +81,31 @@ impl Connection {
                 .await
                 .map_err(|_| ConnectError::TimedOut(Phase::Login))?
                 .map_err(|error| ConnectError::of_login(&error))?;
-        Ok(Self { client, driver, end, address, encryption, allowance, has_encoding, opened, ready: true })
+        let mut connection = Self {
+            client,
+            driver,
+            end,
+            address,
+            encryption,
+            allowance,
+            has_encoding,
+            facts: ServerFacts::default(),
+            opened,
+            ready: true,
+        };
+        connection.ask_facts(limit.saturating_sub(opened.elapsed())).await?;
+        Ok(connection)
     }
 
-    /// Whether the server answers an empty message within `limit`. If it does not, the connection is unusable
-    /// from then on.
+    /// Whether the server says within `limit` what is true of it now: one round trip, which renews
+    /// [`Connection::facts`]. If it does not, the connection is unusable from then on.
     pub async fn is_alive(&mut self, limit: Duration) -> bool {
-        if self.is_usable() {
-            self.ready = false;
-            self.allowance.renew();
-            let answer = tokio::time::timeout(limit, self.client.batch_execute("")).await;
-            self.ready = matches!(answer, Ok(Ok(())));
-        }
-        self.is_usable()
+        self.is_usable() && self.ask_facts(limit).await.is_ok()
+    }
+
+    /// What was true of the server when the connection was opened or last asked whether it is alive.
+    pub fn facts(&self) -> &ServerFacts {
+        &self.facts
     }
 
     /// Whether another query may be sent: false after a cancel, a lost connection, or a call that was dropped

@@ -3,11 +3,10 @@
 //! It owns routes, authorization, status, negotiation and encoding, and when an answer has to be ready. It knows
 //! nothing of secrets, SQL and databases.
 
-use std::io::Write as _;
+mod answer;
+
 use std::time::{Duration, SystemTime};
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use lambda_http::http::header::{
     ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
     VARY, WWW_AUTHENTICATE,
@@ -17,8 +16,8 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use tokio::time::Instant;
 
-use crate::exposition::{self, Format};
-use crate::scrape::Exporter;
+use crate::exposition::Format;
+use crate::scrape::{Exporter, Selection, UnknownQuery};
 use crate::settings::Authorization;
 
 /// Prometheus sends its `scrape_timeout` here, in seconds with a fraction.
@@ -36,8 +35,6 @@ const GATEWAY_LIMIT: Duration = Duration::from_secs(28);
 const LAMBDA_LIMIT: Duration = Duration::from_secs(900);
 /// Without any other limit.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
-/// A smaller body gains nothing from gzip.
-const GZIP_FLOOR_BYTES: usize = 1400;
 
 /// What answers requests.
 #[derive(Debug)]
@@ -83,9 +80,12 @@ impl Endpoint {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the exporter's configuration has no usable query; the function's log says why\n",
             ),
-            // A body that nobody reads is not worth a scrape.
-            (Route::Metrics, Some(_)) if head => text(StatusCode::OK, ""),
-            (Route::Metrics, Some(exporter)) => metrics(exporter, request).await,
+            (Route::Metrics, Some(exporter)) => match selection(exporter, request) {
+                Err(unknown) => text(StatusCode::BAD_REQUEST, &format!("{unknown}\n")),
+                // A body that nobody reads is not worth a scrape.
+                Ok(_) if head => text(StatusCode::OK, ""),
+                Ok(selection) => metrics(exporter, &selection, request).await,
+            },
         };
         if head { response.map(|_| Body::Empty) } else { response }
     }
@@ -139,28 +139,37 @@ fn path_in_stage(request: &Request) -> &str {
     without.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
 }
 
-async fn metrics(exporter: &Exporter, request: &Request) -> Response<Body> {
+async fn metrics(exporter: &Exporter, selection: &Selection, request: &Request) -> Response<Body> {
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let format = Format::negotiate(header(ACCEPT));
     let limit = time_limit(header(SCRAPE_TIMEOUT), lambda_time_left(request), is_behind_gateway(request));
-    let scrape = exporter.scrape(Instant::now() + limit).await;
-    let mut exposition = exposition::encode(&scrape.families, format);
-    exposition.push_str(&scrape.own.encode());
-    exposition.push_str(exposition::end(format));
+    let mut scrape = exporter.scrape(selection, Instant::now() + limit).await;
     let gzip = decodes_base64(request) && accepts_gzip(header(ACCEPT_ENCODING));
+    let body = answer::body(&mut scrape, format, gzip, answer::limit_bytes(request));
     let mut response = text(StatusCode::OK, "");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));
     headers.insert(VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
-    *response.body_mut() = match Some(&exposition).filter(|_| gzip).and_then(|text| compressed(text)) {
-        Some(bytes) => {
+    match (&body, format) {
+        (Body::Binary(_), _) => {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            headers.remove(LAMBDA_ENCODING);
-            Body::Binary(bytes)
         }
-        None => Body::Text(exposition),
-    };
+        (_, Format::OpenMetrics) => {
+            headers.insert(LAMBDA_ENCODING, HeaderValue::from_static("text"));
+        }
+        (_, Format::Text) => {}
+    }
+    *response.body_mut() = body;
     response
+}
+
+/// The queries that `collect[]` and `exclude[]` name; also without the brackets.
+fn selection(exporter: &Exporter, request: &Request) -> Result<Selection, UnknownQuery> {
+    let parameters = request.query_string_parameters_ref();
+    let all = |names: [&str; 2]| -> Vec<&str> {
+        names.iter().filter_map(|name| parameters?.all(name)).flatten().collect()
+    };
+    exporter.select(&all(["collect[]", "collect"]), &all(["exclude[]", "exclude"]))
 }
 
 /// How long the scrape may take: the least of what Prometheus, Lambda and API Gateway leave.
@@ -210,23 +219,12 @@ fn accepts_gzip(accept_encoding: Option<&str>) -> bool {
     weight("gzip").or_else(|| weight("*")).is_some_and(|q| q > 0.0)
 }
 
-fn compressed(text: &str) -> Option<Vec<u8>> {
-    if text.len() < GZIP_FLOOR_BYTES {
-        return None;
-    }
-    // Level 1 already takes nine tenths off an exposition; more costs time of every scrape.
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text.as_bytes()).ok()?;
-    encoder.finish().ok()
-}
-
 fn text(status: StatusCode, body: &str) -> Response<Body> {
     let mut response = Response::new(Body::Text(body.to_owned()));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(LAMBDA_ENCODING, HeaderValue::from_static("text"));
     response
 }
 

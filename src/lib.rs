@@ -3,10 +3,11 @@
 //! The map, from the inside out; docs/architecture.md draws it:
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
 //! - the shell, which touches the world: [`settings`], [`query_files`], [`secret`], [`credentials`], [`database`];
-//! - the middle, one scrape: [`scrape`], and what it says of itself, [`self_metrics`];
+//! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], and what it says of itself, [`self_metrics`];
 //! - the edge: [`http`], and the command line, [`cli`]; and [`startup`], which puts all together.
 
 pub mod cli;
+pub mod conditions;
 pub mod config;
 pub mod credentials;
 pub mod database;

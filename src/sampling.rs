@@ -7,18 +7,22 @@
 mod array;
 mod columns;
 mod dropped;
+mod duration;
 mod histogram;
 mod label_sets;
 mod merge;
 mod number;
+mod observations;
 mod reading;
+mod summary;
 mod time;
 
-use columns::{Columns, Fate};
+use columns::{Column, Columns, Fate, LabelColumns, TimeColumn};
 use label_sets::LabelSets;
+use reading::Row;
 
 use crate::config::Query;
-use crate::metric::{Family, Metric};
+use crate::metric::{Family, Metric, Value};
 use crate::table::Table;
 
 pub use dropped::Dropped;
@@ -50,63 +54,112 @@ pub struct MissingLabel {
 /// Reads a result as its query declares it.
 ///
 /// Within the result, the first metric of a family with some label set stays and any other is a duplicate. A row's
-/// metrics share one label set.
+/// metrics share one label set, to which an INFO adds its own, and the time of a TIMESTAMP, without which there is
+/// none of them. Observations are grouped by label set, in the order of the groups' first rows; a group has the
+/// latest time of its rows.
 ///
 /// # Errors
 /// [`MissingLabel`] if a column that is declared as LABEL is not in the result.
 pub fn sample(query: &Query, table: &Table) -> Result<Sampled, MissingLabel> {
-    let Columns { labels, mut metrics, families, missing } = Columns::of(query, table)?;
-    let mut sets = LabelSets::default();
-    let mut families: Vec<Open> =
-        families.into_iter().map(|family| Open::new(family, table.row_count())).collect();
-    for row in table.rows() {
-        let Some(labels) = labels.labels(&row) else {
+    let Columns { labels, mut time, mut metrics, families, missing } = Columns::of(query, table)?;
+    let mut open = Open::new(families);
+    for cells in table.rows() {
+        let Some(row_labels) = labels.labels(&cells) else {
             metrics.iter_mut().for_each(|column| column.dropped.add(Reason::Label));
             continue;
         };
-        let label_set = sets.number(&labels);
+        let timestamp_seconds = match &mut time {
+            None => None,
+            Some(time) => match time.read(&cells) {
+                Ok(seconds) => Some(seconds),
+                Err(reason) => {
+                    metrics.iter().for_each(|_| time.dropped.add(reason));
+                    continue;
+                }
+            },
+        };
+        let label_set = open.label_sets.number(&row_labels);
+        let row = Row { cells: &cells, labels: row_labels, label_set, timestamp_seconds };
         for column in &mut metrics {
-            let outcome = match &column.fate {
-                Fate::Drop(reason) => Err(*reason),
-                Fate::Sample { family, reading } => reading.of(&row).and_then(|(value, dropped_parts)| {
-                    let open = families.get_mut(*family).ok_or(Reason::Invalid)?;
-                    open.push(label_set, Metric { labels: labels.clone(), value, timestamp_seconds: None })?;
-                    column.dropped += dropped_parts;
-                    Ok(())
-                }),
-            };
-            if let Err(reason) = outcome {
+            if let Err(reason) = open.take(column, &row, &labels) {
                 column.dropped.add(reason);
             }
         }
     }
+    metrics.iter_mut().for_each(|column| open.take_observations(column));
+    let time_dropped = time.as_ref().map(|time| time.dropped);
     Ok(Sampled {
-        families: families.into_iter().map(|open| open.family).collect(),
-        dropped: metrics.iter().map(|column| column.dropped).sum(),
+        families: open.families,
+        dropped: metrics.iter().map(|column| column.dropped).chain(time_dropped).sum(),
         missing,
-        notes: metrics.iter().filter_map(columns::Column::note).collect(),
+        notes: time
+            .iter()
+            .filter_map(TimeColumn::note)
+            .chain(metrics.iter().filter_map(Column::note))
+            .collect(),
     })
 }
 
-/// A family that still takes metrics.
+/// Families that still take metrics.
 struct Open {
-    family: Family,
-    /// Which label sets it has, by their [number](LabelSets::number).
-    has: Vec<bool>,
+    families: Vec<Family>,
+    label_sets: LabelSets,
+    /// Which label sets each family has, by their [number](LabelSets::number).
+    has: Vec<Vec<bool>>,
 }
 
 impl Open {
-    fn new(mut family: Family, rows: usize) -> Self {
-        family.metrics.reserve_exact(rows);
-        Self { family, has: vec![false; rows] }
+    fn new(families: Vec<Family>) -> Self {
+        Self { has: vec![Vec::new(); families.len()], families, label_sets: LabelSets::default() }
     }
 
-    fn push(&mut self, label_set: usize, metric: Metric) -> Result<(), Reason> {
-        let has = self.has.get_mut(label_set).ok_or(Reason::Invalid)?;
-        if std::mem::replace(has, true) {
-            return Err(Reason::Duplicate);
+    /// What a row gives for a column: a metric, or an observation that is kept until all rows are there.
+    fn take(
+        &mut self,
+        column: &mut Column<'_>,
+        row: &Row<'_>,
+        labels: &LabelColumns<'_>,
+    ) -> Result<(), Reason> {
+        let &Row { label_set, timestamp_seconds, .. } = row;
+        match &mut column.fate {
+            Fate::Drop(reason) => Err(*reason),
+            Fate::Observe { observations, .. } => observations.observe(row),
+            Fate::Tell { family, column, names } => {
+                let text = reading::cell(row.cells, *column).ok_or(Reason::Null)?;
+                let labels = labels.labels_with(names, text, row.cells);
+                let label_set = self.label_sets.number(&labels);
+                self.push(*family, label_set, Metric { labels, value: Value::Info, timestamp_seconds })
+            }
+            Fate::Sample { family, reading } => {
+                let (value, dropped_parts) = reading.of(row.cells)?;
+                let metric = Metric { labels: row.labels.clone(), value, timestamp_seconds };
+                self.push(*family, label_set, metric)?;
+                column.dropped += dropped_parts;
+                Ok(())
+            }
         }
-        self.family.metrics.push(metric);
+    }
+
+    fn take_observations(&mut self, column: &mut Column<'_>) {
+        if let Fate::Observe { family, observations } = &mut column.fate {
+            for (label_set, metric) in observations.take_metrics() {
+                if let Err(reason) = self.push(*family, label_set, metric) {
+                    column.dropped.add(reason);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, family: usize, label_set: usize, metric: Metric) -> Result<(), Reason> {
+        let (Some(family), Some(has)) = (self.families.get_mut(family), self.has.get_mut(family)) else {
+            return Err(Reason::Invalid);
+        };
+        has.resize(has.len().max(label_set + 1), false);
+        match has.get_mut(label_set) {
+            Some(has) if !*has => *has = true,
+            _ => return Err(Reason::Duplicate),
+        }
+        family.metrics.push(metric);
         Ok(())
     }
 }

@@ -27,6 +27,8 @@ pub struct SelfMetrics {
     pub connection_age: Option<Duration>,
     /// How long ago the credentials were fetched.
     pub secret_age: Option<Duration>,
+    /// Whether a file of queries could not be read as a whole, so that it is not even known which queries lack.
+    pub has_unreadable_file: bool,
     /// Every namespace, in the order of the files.
     pub queries: Vec<QueryReport>,
 }
@@ -36,14 +38,55 @@ pub struct SelfMetrics {
 pub struct QueryReport {
     /// The namespace.
     pub query: String,
-    /// `None` where it succeeded.
-    pub failure: Option<Failure>,
-    /// How long it ran, if it ran.
+    /// How it ended.
+    pub verdict: Verdict,
+    /// How long it ran, its predicate included, if it ran.
     pub duration: Option<Duration>,
-    /// The rows that it returned, if it returned.
+    /// The rows that it returned, now or when they were kept.
     pub rows: Option<usize>,
     /// The samples that its rows did not give.
     pub dropped: Dropped,
+    /// How old its result is, where results of this query are kept for later scrapes.
+    pub cache_age: Option<Duration>,
+}
+
+/// How a query ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It gave its samples.
+    Succeeded,
+    /// It did not.
+    Failed(Failure),
+    /// Its own conditions say that it does not run here. That is no failure.
+    Skipped(Skip),
+}
+
+/// The condition of a query that does not hold, as the label `reason` says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Skip {
+    /// `primary`, on a server in recovery.
+    Primary,
+    /// `runonserver`.
+    Version,
+    /// `target_databases`.
+    Database,
+    /// `query_aurora: "!"`, on Aurora.
+    Aurora,
+    /// `predicate_query`.
+    Predicate,
+}
+
+impl Skip {
+    /// The value of the label.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Primary => "primary",
+            Self::Version => "version",
+            Self::Database => "database",
+            Self::Aurora => "aurora",
+            Self::Predicate => "predicate",
+        }
+    }
 }
 
 /// Why a query has no samples, as the label `reason` says it.
@@ -59,9 +102,11 @@ pub enum Failure {
     Syntax,
     /// No connection, or it was lost.
     Connection,
+    /// The server refuses its predicate, or the predicate's result is not one boolean.
+    Predicate,
     /// The namespace is wrong, or does not fit the columns of the result.
     Config,
-    /// The result is larger than what is read.
+    /// The result is larger than what is read, or the answer than what may be sent.
     Limit,
     /// Any other error of the server.
     Other,
@@ -76,6 +121,7 @@ impl Failure {
             Self::Permission => "permission",
             Self::Syntax => "syntax",
             Self::Connection => "connection",
+            Self::Predicate => "predicate",
             Self::Config => "config",
             Self::Limit => "limit",
             Self::Other => "other",
@@ -83,10 +129,27 @@ impl Failure {
     }
 }
 
+impl QueryReport {
+    /// The reason, if it failed.
+    pub fn failure(&self) -> Option<Failure> {
+        match self.verdict {
+            Verdict::Failed(failure) => Some(failure),
+            Verdict::Succeeded | Verdict::Skipped(_) => None,
+        }
+    }
+
+    fn skip(&self) -> Option<Skip> {
+        match self.verdict {
+            Verdict::Skipped(skip) => Some(skip),
+            Verdict::Succeeded | Verdict::Failed(_) => None,
+        }
+    }
+}
+
 impl SelfMetrics {
-    /// Whether the database or any query failed.
+    /// Whether the database, a file of queries or any query failed.
     pub fn is_error(&self) -> bool {
-        !self.up || self.queries.iter().any(|query| query.failure.is_some())
+        !self.up || self.has_unreadable_file || self.queries.iter().any(|query| query.failure().is_some())
     }
 
     /// The gauges as text that is both 0.0.4 and OpenMetrics, without `# EOF`.
@@ -129,7 +192,7 @@ impl Gauges {
         gauge(
             encoder,
             "pg_exporter_last_scrape_error",
-            "Whether PostgreSQL could not be reached or any query failed in this scrape.",
+            "Whether PostgreSQL could not be reached, a query failed, or a file of queries is unreadable.",
             single(flag(scrape.is_error())),
         )
     }
@@ -168,15 +231,23 @@ impl Gauges {
             encoder,
             "pg_exporter_query_success",
             "Whether the query gave its samples.",
-            self.per_query(|query| Some(flag(query.failure.is_none()))),
+            self.per_query(|query| match query.verdict {
+                Verdict::Succeeded => Some(1.0),
+                Verdict::Failed(_) => Some(0.0),
+                Verdict::Skipped(_) => None,
+            }),
         )?;
         gauge(
             encoder,
             "pg_exporter_query_error",
             "A constant 1 for each query that failed, labelled by the reason.",
-            self.0.queries.iter().filter_map(|query| {
-                Some((vec![("query", &*query.query), ("reason", query.failure?.as_str())], 1.0))
-            }),
+            self.with_reason(|query| query.failure().map(Failure::as_str)),
+        )?;
+        gauge(
+            encoder,
+            "pg_exporter_query_skipped",
+            "A constant 1 for each query that does not run on this server or now, labelled by the reason.",
+            self.with_reason(|query| query.skip().map(Skip::as_str)),
         )?;
         gauge(
             encoder,
@@ -192,6 +263,12 @@ impl Gauges {
         )?;
         gauge(
             encoder,
+            "pg_exporter_query_cache_age_seconds",
+            "How old the result is, of a query whose results are kept for later scrapes.",
+            self.per_query(|query| query.cache_age.map(|age| age.as_secs_f64())),
+        )?;
+        gauge(
+            encoder,
             "pg_exporter_query_samples_dropped",
             "How many samples the query's rows did not give, labelled by the reason.",
             self.0.queries.iter().flat_map(|query| {
@@ -200,6 +277,14 @@ impl Gauges {
                     .map(|(reason, count)| (vec![("query", &*query.query), ("reason", reason)], count as f64))
             }),
         )
+    }
+
+    fn with_reason(
+        &self,
+        reason: fn(&QueryReport) -> Option<&'static str>,
+    ) -> impl Iterator<Item = Sample<'_>> {
+        let reasons = self.0.queries.iter().filter_map(move |query| Some((query, reason(query)?)));
+        reasons.map(|(query, reason)| (vec![("query", &*query.query), ("reason", reason)], 1.0))
     }
 
     fn per_query(&self, value: fn(&QueryReport) -> Option<f64>) -> impl Iterator<Item = Sample<'_>> {

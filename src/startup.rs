@@ -1,6 +1,8 @@
 //! From the environment and the query files to an endpoint. A mistake in either is told in the log and answered by
 //! the endpoint: a function that ended instead would be started again and again, and answer 502.
 
+use std::path::PathBuf;
+
 use anyhow::Result;
 
 use crate::config::{Config, Severity};
@@ -23,7 +25,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             return Endpoint::new(authorization, None);
         }
     };
-    let config = config(&settings.queries).unwrap_or_else(|error| {
+    let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
         tracing::error!(error = format!("{error:#}"), "no query files");
         Config::default()
     });
@@ -35,12 +37,18 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
     Endpoint::new(settings.authorization, exporter)
 }
 
-/// The queries of the files that the settings name.
+/// The queries of the files and folders `paths` or, without any, of the files that the settings name.
 ///
 /// # Errors
 /// There are no files, or one cannot be read. What is wrong in them is in the [`Config`].
-pub fn config(queries: &Queries) -> Result<Config> {
-    let files = query_files::read(queries.file.as_deref(), queries.task_root.as_deref())?;
+pub fn config(queries: &Queries, paths: &[PathBuf]) -> Result<Config> {
+    let mut files = Vec::new();
+    for path in paths {
+        files.extend(query_files::read(Some(path), None)?);
+    }
+    if paths.is_empty() {
+        files = query_files::read(queries.file.as_deref(), queries.task_root.as_deref())?;
+    }
     Ok(Config::parse(&files, &queries.naming))
 }
 

@@ -8,7 +8,7 @@ mod url;
 
 use std::path::PathBuf;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 pub use parts::{Part, Parts};
 pub use problem::{Mistake, Problem};
@@ -77,6 +77,16 @@ pub enum ChannelBinding {
 }
 
 impl Target {
+    /// Whether both lead to the same server, database and role with the same password and protection.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let password = |target: &Self| target.password.as_ref().map(|text| text.expose_secret().to_owned());
+        let plain = |target: &Self| {
+            let Self { host, port, database, user, tls, .. } = target.clone();
+            (host, port, database, user, tls)
+        };
+        plain(self) == plain(other) && password(self) == password(other)
+    }
+
     /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. What it
     /// does not say comes from `defaults`.
     ///

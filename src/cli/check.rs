@@ -1,7 +1,5 @@
 //! `check`: all that is wrong with query files, and with `--database` what the queries give.
 
-use std::path::Path;
-
 use anyhow::Result;
 use serde_json::{Value, json};
 
@@ -9,18 +7,18 @@ use super::arguments::{Check, Format};
 use super::output::{Output, counted};
 use super::trial::{self, Trial};
 use crate::config::{Config, Problem, Severity};
-use crate::{query_files, startup};
+use crate::startup;
 
 /// Whether nothing is wrong.
 ///
 /// # Errors
-/// There are no files or one cannot be read, or the environment cannot be used.
+/// There are no files or one cannot be read, or with `--database` the environment names no database.
 pub(super) fn run(
     command: &Check,
     lookup: impl Fn(&str) -> Option<String>,
     output: &mut Output,
 ) -> Result<bool> {
-    let config = config(&command.paths, &lookup)?;
+    let config = startup::config(&super::queries(&lookup)?, &command.paths)?;
     let text = command.format == Format::Text;
     if text {
         output.print(&report(&config))?;
@@ -42,18 +40,6 @@ pub(super) fn run(
     Ok(!config.queries.is_empty()
         && mistakes(&config).next().is_none()
         && trials.iter().all(Trial::succeeded))
-}
-
-fn config(paths: &[impl AsRef<Path>], lookup: impl Fn(&str) -> Option<String>) -> Result<Config> {
-    let queries = super::queries(lookup)?;
-    if paths.is_empty() {
-        return startup::config(&queries);
-    }
-    let mut files = Vec::new();
-    for path in paths {
-        files.extend(query_files::read(Some(path.as_ref()), None)?);
-    }
-    Ok(Config::parse(&files, &queries.naming))
 }
 
 /// What keeps a file from being as its author means it: what is not understood is among it.

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use super::columns;
+use super::conditions::{self, Reason};
 use super::output::{aligned, counted, printable};
 use crate::config::Query;
 use crate::credentials::Credentials;
@@ -16,12 +17,13 @@ use crate::metric::Family;
 use crate::sampling::{self, Dropped};
 use crate::settings::Source;
 use crate::table::Table;
+use crate::target::Target;
 
 const SECRET_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// What a query without a `timeout` may take; the function gives it no more.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
-const CANCEL_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
 /// What came of one query.
 #[derive(Debug, Default)]
@@ -33,6 +35,8 @@ pub(super) struct Trial {
     series: usize,
     duration: Duration,
     dropped: Dropped,
+    /// Why it was not run, which is no failure.
+    skipped: Option<&'static str>,
     /// What is doubtful, in words and without values.
     notes: Vec<String>,
     /// Why it has failed: one text a reason.
@@ -57,26 +61,26 @@ pub(super) async fn run(
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<Vec<Trial>> {
     let target = Credentials::new(source).await.fetch(SECRET_LIMIT).await.context("no credentials")?;
-    let mut connections = [None, None];
+    let mut kept: Option<Connection> = None;
     let mut trials = Vec::new();
     let mut results = Vec::new();
     for query in queries {
-        // Preparing statements is kept off the connection that the queries see, as the function prepares none.
-        for connection in &mut connections {
-            if !connection.as_ref().is_some_and(Connection::is_usable) {
-                let opened = Connection::open(&target, CONNECT_LIMIT).await;
-                *connection = Some(opened.context("no connection to the database")?);
-            }
-        }
-        let [Some(running), Some(describing)] = &mut connections else { continue };
-        let described = describing.describe(&query.sql, QUERY_LIMIT).await;
-        let (trial, families) = try_query(query, running, described).await;
+        let mut connection = match kept.take().filter(Connection::is_usable) {
+            Some(connection) => connection,
+            None => connect(&target).await?,
+        };
+        let (trial, families) = try_query(query, &mut connection, &target).await?;
+        kept = Some(connection);
         tell(&trial.to_string())?;
         results.push((families, trial.dropped));
         trials.push(trial);
     }
     tell_across(&mut trials, results, tell)?;
     Ok(trials)
+}
+
+async fn connect(target: &Target) -> Result<Connection> {
+    Connection::open(target, CONNECT_LIMIT).await.context("no connection to the database")
 }
 
 /// What queries do to each other: a series or a name that an earlier one has is dropped from a later one.
@@ -107,13 +111,26 @@ fn total(dropped: &Dropped) -> usize {
 async fn try_query(
     query: &Query,
     connection: &mut Connection,
-    described: Option<Vec<ResultColumn>>,
-) -> (Trial, Vec<Family>) {
+    target: &Target,
+) -> Result<(Trial, Vec<Family>)> {
     let mut trial = Trial { query: query.namespace.clone(), ..Trial::default() };
+    let limit = query.timeout.unwrap_or(QUERY_LIMIT);
+    let (sql, limit) = match conditions::sql(query, connection, limit).await {
+        Ok(to_run) => to_run,
+        Err(reason) => {
+            match reason {
+                Reason::Skipped(condition) => trial.skipped = Some(condition),
+                Reason::Failed(why) => trial.failures.push(why),
+            }
+            return Ok((trial, Vec::new()));
+        }
+    };
+    // On a connection of its own: the function prepares no statement on that of the queries.
+    let described: Vec<ResultColumn> =
+        connect(target).await?.describe(sql, QUERY_LIMIT).await.unwrap_or_default();
     let begun = Instant::now();
-    let result = connection.run(&query.sql, query.timeout.unwrap_or(QUERY_LIMIT), CANCEL_LIMIT).await;
+    let result = connection.run(sql, limit, CANCEL_LIMIT).await;
     trial.duration = begun.elapsed();
-    let described = described.unwrap_or_default();
     let names = match &result {
         Ok(table) => table.columns().to_vec(),
         Err(_) => described.iter().map(|column| column.name.clone()).collect(),
@@ -124,16 +141,14 @@ async fn try_query(
         Column { name, type_name: type_name(index), fate }
     };
     trial.columns = names.into_iter().enumerate().map(column).collect();
-    match result {
-        Ok(table) => {
-            let families = trial.take(query, &table);
-            (trial, families)
-        }
+    let families = match result {
+        Ok(table) => trial.take(query, &table),
         Err(error) => {
             trial.failures.push(error.to_string());
-            (trial, Vec::new())
+            Vec::new()
         }
-    }
+    };
+    Ok((trial, families))
 }
 
 impl Trial {
@@ -166,6 +181,7 @@ impl Trial {
         let dropped = self.dropped.iter().filter(|(_, count)| *count > 0);
         json!({
             "query": self.query,
+            "skipped": self.skipped,
             "columns": self.columns.iter().map(column).collect::<Vec<_>>(),
             "rows": self.rows,
             "series": self.series,
@@ -181,6 +197,9 @@ impl fmt::Display for Trial {
     /// The namespace, its columns as a table, what came of it, and what to look at.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", printable(&self.query))?;
+        if let Some(condition) = self.skipped {
+            return writeln!(f, "  skipped, {condition}\n");
+        }
         let row = |column: &Column| {
             let type_name = column.type_name.clone().unwrap_or_else(|| "-".to_owned());
             [&column.name, &type_name, &column.fate].map(|cell| printable(cell)).to_vec()

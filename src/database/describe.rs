@@ -20,12 +20,12 @@ pub struct ResultColumn {
 
 impl Connection {
     /// The columns of the result of `sql`, which is not run. The extended protocol that this takes is used nowhere
-    /// else: the statement is prepared in a read-only transaction, which some poolers need, and closed before its
-    /// end.
+    /// else, and on this connection for nothing else: the statement is prepared in a read-only transaction, and
+    /// the transaction ends without prepared statements, so that behind a pooler nobody else finds one.
     ///
     /// `None` where the server does not tell: of several statements at once, of a statement that it refuses, or
-    /// within `limit`. In the last case the connection is unusable from then on.
-    pub async fn describe(&mut self, sql: &Sql, limit: Duration) -> Option<Vec<ResultColumn>> {
+    /// within `limit`.
+    pub async fn describe(mut self, sql: &Sql, limit: Duration) -> Option<Vec<ResultColumn>> {
         if !self.is_usable() {
             return None;
         }
@@ -46,7 +46,13 @@ async fn describe(
     let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}");
     client.batch_execute(&begin).await?;
     let columns = match client.prepare(sql.as_str()).await {
-        Ok(statement) => Some(columns(client, &statement).await?),
+        Ok(statement) => {
+            let columns = columns(client, &statement).await?;
+            drop(statement);
+            // The driver keeps the statements with which it asks for types that it does not know.
+            client.batch_execute("DEALLOCATE ALL").await?;
+            Some(columns)
+        }
         Err(error) if error::is_of_statement(&error) => None,
         Err(error) => return Err(error),
     };

@@ -54,6 +54,8 @@ pub enum Phase {
     Socket,
     /// TLS and authentication.
     Login,
+    /// Asking the server about itself.
+    Facts,
 }
 
 impl fmt::Display for Phase {
@@ -62,6 +64,7 @@ impl fmt::Display for Phase {
             Self::Resolution => "resolving the host's name",
             Self::Socket => "reaching the server",
             Self::Login => "in the TLS handshake or authentication",
+            Self::Facts => "asking the server for its version and state",
         })
     }
 }
@@ -77,6 +80,13 @@ impl ConnectError {
                 _ => false,
             },
             _ => false,
+        }
+    }
+
+    pub(super) fn of_facts(error: &tokio_postgres::Error) -> Self {
+        match error.as_db_error() {
+            Some(_) => Self::of_login(error),
+            None => Self::Protocol(describe(error)),
         }
     }
 

@@ -27,7 +27,7 @@ const CELL_BYTES: usize = 16;
 pub const GRACE: Duration = Duration::from_millis(250);
 
 /// What a cell becomes whose bytes are no text (in a database with encoding `SQL_ASCII`).
-const NOT_TEXT: &str = "\u{FFFD}";
+pub(super) const NOT_TEXT: &str = "\u{FFFD}";
 
 impl Connection {
     /// Runs `sql` and returns the rows of its last statement that has a result; an empty table without columns
@@ -129,7 +129,7 @@ impl Connection {
 }
 
 /// The prologue and the query.
-fn message(sql: &str, timeout: Duration, database_has_encoding: bool) -> String {
+pub(super) fn message(sql: &str, timeout: Duration, database_has_encoding: bool) -> String {
     // 0 would be no limit at all; what is above the setting's range is next to none.
     let milliseconds = timeout.as_micros().div_ceil(1000).clamp(1, i32::MAX as u128);
     // Without an encoding the server knows of no characters, and refuses to call its bytes UTF-8.

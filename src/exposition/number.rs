@@ -14,6 +14,11 @@ pub(super) fn push_value(out: &mut String, value: f64) {
     push(out, value, VALUE_PLAIN_BELOW);
 }
 
+/// A finite time in seconds, as the whole milliseconds that 0.0.4 has.
+pub(super) fn push_milliseconds(out: &mut String, seconds: f64) {
+    let _ = write!(out, "{}", (seconds * 1000.0).round() as i64);
+}
+
 /// A finite `le` or `quantile` in 0.0.4: `1`, `0.5`, `1e+06`.
 pub(super) fn text_bound(bound: f64) -> String {
     let mut text = String::new();

@@ -1,7 +1,7 @@
 //! The two text formats, which differ in few places.
 
 use super::{Format, number};
-use crate::metric::{Family, Histogram, Kind, Labels, Value};
+use crate::metric::{Family, Histogram, Kind, Metric, Quantile, StateSet, Summary, Value};
 
 /// The families in their order, each with its HELP, its TYPE and its samples; families without metrics are left
 /// out, and so is a HELP without text. In OpenMetrics, [`end`] must follow as the last line.
@@ -37,11 +37,11 @@ impl Lines {
         self.push(&["# TYPE ", name, " ", kind, "\n"]);
         for metric in &family.metrics {
             match &metric.value {
-                Value::Number(number) => self.sample(family, "", &metric.labels, None, *number),
-                Value::Histogram(histogram) => self.histogram(family, &metric.labels, histogram),
-                Value::Info => self.sample(family, "", &metric.labels, None, 1.0),
-                // No query file can declare these yet.
-                Value::Summary(_) | Value::StateSet(_) => {}
+                Value::Number(number) => self.sample(family, metric, "", None, *number),
+                Value::Info => self.sample(family, metric, "", None, 1.0),
+                Value::StateSet(set) => self.state_set(family, metric, set),
+                Value::Histogram(histogram) => self.histogram(family, metric, histogram),
+                Value::Summary(summary) => self.summary(family, metric, summary),
             }
         }
     }
@@ -49,29 +49,69 @@ impl Lines {
     /// What HELP and TYPE say. Samples have the family's own name in either format, with a suffix if need be.
     fn name_and_type<'a>(&self, family: &'a Family) -> (&'a str, &'static str) {
         let name = family.name.as_str();
-        match (self.format, family.kind, family.name.without_total()) {
-            (Format::OpenMetrics, Kind::Counter, Some(base)) => (base, "counter"),
-            // OpenMetrics has no counter without `_total`. Renaming it would part it from its past.
-            (Format::OpenMetrics, Kind::Counter, None) => (name, "unknown"),
-            (Format::OpenMetrics, Kind::Untyped, _) => (name, "unknown"),
-            (Format::Text, Kind::Untyped, _) => (name, "untyped"),
-            (Format::Text, Kind::Counter, _) => (name, "counter"),
-            (_, Kind::Gauge, _) => (name, "gauge"),
-            (_, Kind::Histogram, _) => (name, "histogram"),
-            (_, Kind::Summary, _) => (name, "summary"),
-            (_, Kind::Info | Kind::StateSet, _) => (name, "gauge"),
+        match (self.format, family.kind) {
+            (Format::Text, Kind::Counter) => (name, "counter"),
+            (Format::OpenMetrics, Kind::Counter) => match family.name.without_total() {
+                Some(base) => (base, "counter"),
+                // OpenMetrics has no counter without `_total`. Renaming it would part it from its past.
+                None => (name, "unknown"),
+            },
+            (Format::OpenMetrics, Kind::Info) => match family.name.without_info() {
+                Some(base) => (base, "info"),
+                None => (name, "gauge"),
+            },
+            (Format::OpenMetrics, Kind::StateSet) => (name, "stateset"),
+            // What 0.0.4 does not know is a gauge there.
+            (Format::Text, Kind::Info | Kind::StateSet) | (_, Kind::Gauge) => (name, "gauge"),
+            (Format::Text, Kind::Untyped) => (name, "untyped"),
+            (Format::OpenMetrics, Kind::Untyped) => (name, "unknown"),
+            (_, Kind::Histogram) => (name, "histogram"),
+            (_, Kind::Summary) => (name, "summary"),
         }
     }
 
-    fn histogram(&mut self, family: &Family, labels: &Labels, histogram: &Histogram) {
-        for bucket in &histogram.buckets {
-            let bound = match self.format {
-                Format::Text => number::text_bound(bucket.upper_bound),
-                Format::OpenMetrics => number::openmetrics_bound(bucket.upper_bound),
-            };
-            self.sample(family, "_bucket", labels, Some(("le", &bound)), bucket.cumulative_count);
+    fn state_set(&mut self, family: &Family, metric: &Metric, set: &StateSet) {
+        for (index, state) in set.states.iter().enumerate() {
+            let is_current = set.current == Some(index);
+            let label = (set.label.as_str(), state.as_str());
+            self.sample(family, metric, "", Some(label), f64::from(u8::from(is_current)));
         }
-        self.sample(family, "_bucket", labels, Some(("le", "+Inf")), histogram.count);
+    }
+
+    fn summary(&mut self, family: &Family, metric: &Metric, summary: &Summary) {
+        for Quantile { quantile, value } in &summary.quantiles {
+            if self.allows(*value) || value.is_nan() {
+                let quantile = self.bound(*quantile);
+                self.sample(family, metric, "", Some(("quantile", &quantile)), *value);
+            }
+        }
+        if let Some(sum) = summary.sum.filter(|&sum| self.allows(sum)) {
+            self.sample(family, metric, "_sum", None, sum);
+        }
+        if let Some(count) = summary.count {
+            self.sample(family, metric, "_count", None, count);
+        }
+    }
+
+    /// Whether the format has such a sum, or such a value of a quantile (OpenMetrics 1.0, "Summary"): not a
+    /// negative one, and not NaN, which only a quantile may be.
+    fn allows(&self, value: f64) -> bool {
+        self.format == Format::Text || value >= 0.0
+    }
+
+    fn bound(&self, bound: f64) -> String {
+        match self.format {
+            Format::Text => number::text_bound(bound),
+            Format::OpenMetrics => number::openmetrics_bound(bound),
+        }
+    }
+
+    fn histogram(&mut self, family: &Family, metric: &Metric, histogram: &Histogram) {
+        for bucket in &histogram.buckets {
+            let bound = self.bound(bucket.upper_bound);
+            self.sample(family, metric, "_bucket", Some(("le", &bound)), bucket.cumulative_count);
+        }
+        self.sample(family, metric, "_bucket", Some(("le", "+Inf")), histogram.count);
         let (sum, has_count) = match self.format {
             Format::Text => (histogram.sum, true),
             Format::OpenMetrics => {
@@ -80,23 +120,23 @@ impl Lines {
             }
         };
         if let Some(sum) = sum {
-            self.sample(family, "_sum", labels, None, sum);
+            self.sample(family, metric, "_sum", None, sum);
         }
         if has_count {
-            self.sample(family, "_count", labels, None, histogram.count);
+            self.sample(family, metric, "_count", None, histogram.count);
         }
     }
 
     fn sample(
         &mut self,
         family: &Family,
+        metric: &Metric,
         suffix: &str,
-        labels: &Labels,
         own: Option<(&str, &str)>,
         value: f64,
     ) {
         self.push(&[family.name.as_str(), suffix]);
-        let labels = labels.iter().map(|(name, value)| (name.as_str(), value)).chain(own);
+        let labels = metric.labels.iter().map(|(name, value)| (name.as_str(), value)).chain(own);
         let mut before = "{";
         for (name, value) in labels {
             self.push(&[before, name, "=\""]);
@@ -106,6 +146,13 @@ impl Lines {
         }
         self.push(&[if before == "," { "} " } else { " " }]);
         number::push_value(&mut self.out, value);
+        if let Some(seconds) = metric.timestamp_seconds {
+            self.push(&[" "]);
+            match self.format {
+                Format::Text => number::push_milliseconds(&mut self.out, seconds),
+                Format::OpenMetrics => number::push_value(&mut self.out, seconds),
+            }
+        }
         self.push(&["\n"]);
     }
 

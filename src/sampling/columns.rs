@@ -2,16 +2,18 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::MissingLabel;
 use super::dropped::{Dropped, Reason};
-use super::reading::{self, Reading, Row, cell};
+use super::observations::{Observations, Shape};
+use super::reading::{Cells, NumberCell, Reading, cell};
+use super::{MissingLabel, histogram, number, summary, time};
 use crate::config::{self, MetricColumn, Query, Usage};
-use crate::metric::{Family, Kind, LabelName, LabelNames, Labels, MetricName};
+use crate::metric::{Family, Kind, LabelName, LabelNames, Labels, MetricName, StateSet};
 use crate::table::Table;
 
 /// A query's declaration, resolved against the columns of its result.
 pub(super) struct Columns<'a> {
     pub labels: LabelColumns<'a>,
+    pub time: Option<TimeColumn<'a>>,
     pub metrics: Vec<Column<'a>>,
     /// Still without metrics.
     pub families: Vec<Family>,
@@ -20,23 +22,36 @@ pub(super) struct Columns<'a> {
 
 /// Where the labels of a row come from: constants, then columns.
 pub(super) struct LabelColumns<'a> {
+    in_order: Vec<LabelName>,
     /// `None` if a name stands twice.
     names: Option<LabelNames>,
     constants: Vec<&'a str>,
     columns: Vec<usize>,
 }
 
-/// A column that gives metrics, or should give some.
-pub(super) struct Column<'a> {
+/// Where the time of a row's metrics comes from.
+pub(super) struct TimeColumn<'a> {
     name: &'a str,
-    pub fate: Fate,
+    column: usize,
+    /// Metrics that have no time, and so did not come about.
     pub dropped: Dropped,
 }
 
-/// What becomes of a column's cells.
-pub(super) enum Fate {
-    /// Metrics of the family with this index.
-    Sample { family: usize, reading: Reading },
+/// A column that gives metrics, or should give some.
+pub(super) struct Column<'a> {
+    name: &'a str,
+    pub fate: Fate<'a>,
+    pub dropped: Dropped,
+}
+
+/// What becomes of a column's cells. `family` is an index.
+pub(super) enum Fate<'a> {
+    /// Each row gives a metric.
+    Sample { family: usize, reading: Reading<'a> },
+    /// Each row gives a metric whose last label is the cell.
+    Tell { family: usize, column: usize, names: LabelNames },
+    /// All rows of one label set give a metric.
+    Observe { family: usize, observations: Observations<'a> },
     /// Nothing; each row counts.
     Drop(Reason),
 }
@@ -66,17 +81,22 @@ impl<'a> Columns<'a> {
     pub(super) fn of(query: &'a Query, table: &'a Table) -> Result<Self, MissingLabel> {
         let positions = Positions::of(table);
         let labels = LabelColumns::of(query, &positions)?;
-        let mut columns = Self { labels, metrics: Vec::new(), families: Vec::new(), missing: Vec::new() };
+        let mut columns =
+            Self { labels, time: None, metrics: Vec::new(), families: Vec::new(), missing: Vec::new() };
         let mut declared = HashSet::new();
         for column in &query.columns {
             declared.insert(column.name.clone());
             match &column.usage {
                 Usage::Label(_) => columns.add_label_repetitions(column, &positions),
                 Usage::Metric(metric) => {
-                    declared.extend(reading::columns_beside(&metric.reading, &column.name));
+                    declared.extend(columns_beside(&metric.reading, &column.name));
                     columns.add_metric(column, metric, &positions);
                 }
-                Usage::Timestamp | Usage::Discard => {}
+                Usage::Timestamp => match positions.first(&column.name) {
+                    Some(index) => columns.time = Some(TimeColumn::new(&column.name, index)),
+                    None => columns.missing.push(column.name.clone()),
+                },
+                Usage::Discard => {}
             }
         }
         for (index, name) in table.columns().iter().enumerate() {
@@ -94,22 +114,64 @@ impl<'a> Columns<'a> {
     }
 
     /// A column that the result has several times gives its metric as often; all but the first are duplicates.
-    fn add_metric(&mut self, column: &'a config::Column, metric: &MetricColumn, positions: &Positions<'_>) {
-        let needed = std::iter::once(column.name.clone())
-            .chain(reading::columns_beside(&metric.reading, &column.name));
+    fn add_metric(
+        &mut self,
+        column: &'a config::Column,
+        metric: &'a MetricColumn,
+        positions: &Positions<'_>,
+    ) {
+        let name = &column.name;
+        let needed = std::iter::once(name.clone()).chain(columns_beside(&metric.reading, name));
         self.missing.extend(needed.filter(|name| positions.first(name).is_none()));
         let family = self.family(&metric.family, metric.reading.kind(), || metric.help.clone());
-        for &index in positions.all(&column.name) {
-            let position = |name: &str| positions.first(name);
-            if let Some(reading) = Reading::declared(&metric.reading, &column.name, index, position) {
-                let fate = if self.labels.tell_no_buckets_apart(&reading) {
-                    Fate::Drop(Reason::Label)
-                } else {
-                    Fate::Sample { family, reading }
-                };
-                self.metrics.push(Column::new(&column.name, fate));
+        for &index in positions.all(name) {
+            if let Some(fate) = self.fate(family, metric, name, index, positions) {
+                self.metrics.push(Column::new(name, fate));
             }
         }
+    }
+
+    /// `None` if a column is missing that the metric cannot do without.
+    fn fate(
+        &self,
+        family: usize,
+        metric: &'a MetricColumn,
+        name: &str,
+        column: usize,
+        positions: &Positions<'_>,
+    ) -> Option<Fate<'a>> {
+        use config::Reading as Declared;
+        if own_label(&metric.reading).is_some_and(|label| self.labels.contain(label)) {
+            return Some(Fate::Drop(Reason::Label));
+        }
+        let number = || NumberCell::declared(column, metric);
+        let position = |name: &str| positions.first(name);
+        let observe = |shape| Fate::Observe { family, observations: Observations::new(number(), shape) };
+        let reading = match &metric.reading {
+            Declared::Gauge | Declared::Mapped(_) | Declared::Duration => Reading::Gauge(number()),
+            Declared::Counter => Reading::Counter(number()),
+            Declared::HistogramArrays => {
+                Reading::Histogram(histogram::Columns::of(column, name, metric.scale, position)?)
+            }
+            Declared::SummaryArrays => {
+                Reading::Summary(summary::Columns::of(column, name, metric.scale, position)?)
+            }
+            Declared::StateSet { states, label } => {
+                let set = StateSet { label: label.clone(), states: states.as_slice().into(), current: None };
+                Reading::StateSet { column, set }
+            }
+            Declared::HistogramObservations { buckets } => return Some(observe(Shape::Histogram(buckets))),
+            Declared::SummaryObservations { quantiles } => return Some(observe(Shape::Summary(quantiles))),
+            Declared::Info { label } => {
+                let names = self.labels.names_with(label);
+                return Some(names.map_or(Fate::Drop(Reason::Label), |names| Fate::Tell {
+                    family,
+                    column,
+                    names,
+                }));
+            }
+        };
+        Some(Fate::Sample { family, reading })
     }
 
     fn add_undeclared(&mut self, query: &Query, column: &'a str, index: usize) {
@@ -118,7 +180,7 @@ impl<'a> Columns<'a> {
             Ok(name) => Fate::Sample {
                 family: self
                     .family(&name, Kind::Untyped, || format!("Unknown metric from {}", query.namespace)),
-                reading: Reading::Untyped(index),
+                reading: Reading::Gauge(NumberCell::undeclared(index)),
             },
             Err(_) => Fate::Drop(Reason::Invalid),
         };
@@ -147,45 +209,103 @@ impl<'a> LabelColumns<'a> {
                 names.push(name.clone());
             }
         }
-        Ok(Self { names: LabelNames::new(names).ok(), constants, columns })
+        Ok(Self { names: LabelNames::new(names.clone()).ok(), in_order: names, constants, columns })
+    }
+
+    fn values<'row>(&'row self, cells: &Cells<'row>) -> impl Iterator<Item = &'row str> {
+        let cells = self.columns.iter().map(|&column| cell(cells, column).unwrap_or_default());
+        self.constants.iter().copied().chain(cells)
     }
 
     /// The labels of a row; NULL is an empty value. `None` if a name stands twice.
-    pub(super) fn labels(&self, row: &Row<'_>) -> Option<Labels> {
-        let cells = self.columns.iter().map(|&column| cell(row, column).unwrap_or_default());
-        let values: Vec<&str> = self.constants.iter().copied().chain(cells).collect();
-        Some(self.names.as_ref()?.with(&values))
+    pub(super) fn labels(&self, cells: &Cells<'_>) -> Option<Labels> {
+        Some(self.names.as_ref()?.with(&self.values(cells).collect::<Vec<_>>()))
     }
 
-    /// Whether a histogram's `le` has another meaning here.
-    fn tell_no_buckets_apart(&self, reading: &Reading) -> bool {
-        let is_histogram = matches!(reading, Reading::Histogram(_));
-        is_histogram && self.names.as_ref().is_some_and(|names| names.contains("le"))
+    /// The labels of a row and another one, of [`names_with`](Self::names_with) it.
+    pub(super) fn labels_with(&self, names: &LabelNames, value: &str, cells: &Cells<'_>) -> Labels {
+        names.with(&self.values(cells).chain([value]).collect::<Vec<_>>())
+    }
+
+    /// The names with another one behind them. `None` if a name stands twice.
+    fn names_with(&self, name: &LabelName) -> Option<LabelNames> {
+        LabelNames::new(self.in_order.iter().chain([name]).cloned().collect()).ok()
+    }
+
+    fn contain(&self, name: &str) -> bool {
+        self.in_order.iter().any(|label| label.as_str() == name)
+    }
+}
+
+impl<'a> TimeColumn<'a> {
+    fn new(name: &'a str, column: usize) -> Self {
+        Self { name, column, dropped: Dropped::default() }
+    }
+
+    /// Unix seconds, from a timestamp or a number of them.
+    pub(super) fn read(&self, cells: &Cells<'_>) -> Result<f64, Reason> {
+        let text = cell(cells, self.column).ok_or(Reason::Null)?.trim_ascii();
+        let seconds = number::decimal(text).or_else(|| time::timestamp(text)).ok_or(Reason::Unparsable)?;
+        (seconds.abs() <= TIMESTAMP_SECONDS_MAX).then_some(seconds).ok_or(Reason::Invalid)
+    }
+
+    pub(super) fn note(&self) -> Option<String> {
+        note(self.name, self.dropped, "a time that both formats can write is finite and not beyond year 9999")
+    }
+}
+
+/// The end of the year 9999, and as far before 1970: far from where 64 bits of milliseconds, which 0.0.4 and
+/// Prometheus itself have, come to an end.
+const TIMESTAMP_SECONDS_MAX: f64 = 253_402_300_799.0;
+
+/// The columns that a declared column needs beside it.
+fn columns_beside(declared: &config::Reading, column: &str) -> Vec<String> {
+    match declared {
+        config::Reading::HistogramArrays => histogram::Columns::names_beside(column).into(),
+        config::Reading::SummaryArrays => summary::Columns::names_beside(column).into(),
+        _ => Vec::new(),
+    }
+}
+
+/// The label that a metric has for itself.
+fn own_label(declared: &config::Reading) -> Option<&str> {
+    match declared {
+        config::Reading::HistogramArrays | config::Reading::HistogramObservations { .. } => Some("le"),
+        config::Reading::SummaryArrays | config::Reading::SummaryObservations { .. } => Some("quantile"),
+        config::Reading::StateSet { label, .. } | config::Reading::Info { label } => Some(label.as_str()),
+        _ => None,
     }
 }
 
 impl<'a> Column<'a> {
-    fn new(name: &'a str, fate: Fate) -> Self {
+    fn new(name: &'a str, fate: Fate<'a>) -> Self {
         Self { name, fate, dropped: Dropped::default() }
     }
 
-    /// What the log should say of it: nothing of NULL, which is everyday.
+    /// What the log should say of it.
     pub(super) fn note(&self) -> Option<String> {
-        let Dropped { null: _, unparsable, duplicate, label, invalid } = self.dropped;
-        let invalid_because = match &self.fate {
+        let demand = match &self.fate {
             Fate::Sample { reading, .. } => reading.demand(),
+            Fate::Observe { .. } => "an observation is not NaN",
+            Fate::Tell { .. } => "any text is valid",
             Fate::Drop(_) => "its name cannot be part of a metric's: name it with AS, or DISCARD it",
         };
-        let complaints: Vec<String> = [
-            ("unparsable", unparsable, "its usage does not read such text"),
-            ("duplicate", duplicate, "the first of the same name and labels stays"),
-            ("label", label, "a label stands twice, or a histogram has one named le"),
-            ("invalid", invalid, invalid_because),
-        ]
-        .into_iter()
-        .filter(|(_, count, _)| *count > 0)
-        .map(|(reason, count, why)| format!("{count} dropped as {reason} ({why})"))
-        .collect();
-        (!complaints.is_empty()).then(|| format!("column {:?}: {}", self.name, complaints.join(", ")))
+        note(self.name, self.dropped, demand)
     }
+}
+
+/// Nothing of NULL, which is everyday.
+fn note(column: &str, dropped: Dropped, demand: &str) -> Option<String> {
+    let Dropped { null: _, unparsable, duplicate, label, invalid } = dropped;
+    let complaints: Vec<String> = [
+        ("unparsable", unparsable, "its usage does not read such text"),
+        ("duplicate", duplicate, "the first of the same name and labels stays"),
+        ("label", label, "a label stands twice, or is one that the metric has for itself"),
+        ("invalid", invalid, demand),
+    ]
+    .into_iter()
+    .filter(|(_, count, _)| *count > 0)
+    .map(|(reason, count, why)| format!("{count} dropped as {reason} ({why})"))
+    .collect();
+    (!complaints.is_empty()).then(|| format!("column {column:?}: {}", complaints.join(", ")))
 }

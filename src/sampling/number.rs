@@ -27,7 +27,8 @@ pub(super) fn any(text: &str) -> Option<f64> {
     })
 }
 
-fn decimal(text: &str) -> Option<f64> {
+/// A number without anything around it.
+pub(super) fn decimal(text: &str) -> Option<f64> {
     let number: f64 = if text.contains('_') {
         underscores_stand_between_digits(text).then(|| text.replace('_', "").parse().ok()).flatten()?
     } else {

@@ -1,84 +1,159 @@
-//! How a row's cells become the value of a metric: one reading for each usage that gives metrics.
+//! How a row's cells become the value of a metric: one reading for each usage that gives a metric for each row.
 
 use super::dropped::{Dropped, Reason};
-use super::{histogram, number};
-use crate::config;
-use crate::metric::Value;
+use super::{array, duration, histogram, number, summary};
+use crate::config::{self, MetricColumn};
+use crate::metric::{Labels, StateSet, Value};
 
 /// One cell for each column of the result.
-pub(super) type Row<'a> = [Option<&'a str>];
+pub(super) type Cells<'a> = [Option<&'a str>];
 
 /// The text of a column in a row; `None` is NULL.
-pub(super) fn cell<'a>(row: &Row<'a>, column: usize) -> Option<&'a str> {
-    row.get(column).copied().flatten()
+pub(super) fn cell<'a>(cells: &Cells<'a>, column: usize) -> Option<&'a str> {
+    cells.get(column).copied().flatten()
+}
+
+/// A row, with what all metrics that come of it share.
+pub(super) struct Row<'a> {
+    pub cells: &'a Cells<'a>,
+    pub labels: Labels,
+    /// The number of the label set.
+    pub label_set: usize,
+    pub timestamp_seconds: Option<f64>,
 }
 
 /// How a row becomes a metric's value. The numbers are columns of the result.
-pub(super) enum Reading {
-    Gauge(usize),
-    Counter(usize),
-    Untyped(usize),
+pub(super) enum Reading<'a> {
+    Gauge(NumberCell<'a>),
+    Counter(NumberCell<'a>),
     Histogram(histogram::Columns),
+    Summary(summary::Columns),
+    StateSet { column: usize, set: StateSet },
 }
 
-/// The columns that a declared column needs beside it.
-pub(super) fn columns_beside(declared: &config::Reading, column: &str) -> Vec<String> {
-    match declared {
-        config::Reading::Gauge | config::Reading::Counter => Vec::new(),
-        config::Reading::HistogramArrays => histogram::Columns::names_beside(column).into(),
-        _ => Vec::new(),
-    }
-}
-
-impl Reading {
-    /// Of a declared column; `position` finds others. `None` if one is missing that the reading cannot do without.
-    pub(super) fn declared(
-        declared: &config::Reading,
-        name: &str,
-        column: usize,
-        position: impl Fn(&str) -> Option<usize>,
-    ) -> Option<Self> {
-        match declared {
-            config::Reading::Gauge => Some(Self::Gauge(column)),
-            config::Reading::Counter => Some(Self::Counter(column)),
-            config::Reading::HistogramArrays => {
-                histogram::Columns::of(column, name, position).map(Self::Histogram)
-            }
-            _ => None,
-        }
-    }
-
+impl Reading<'_> {
     /// The value of a row, and what was dropped of it without harm to the rest.
-    pub(super) fn of(&self, row: &Row<'_>) -> Result<(Value, Dropped), Reason> {
-        let number = |column, read: fn(&str) -> Option<f64>| {
-            read(cell(row, column).ok_or(Reason::Null)?).ok_or(Reason::Unparsable)
-        };
-        let number = match self {
-            Self::Gauge(column) => number(*column, number::any)?,
-            Self::Untyped(column) => number(*column, number::plain)?,
-            Self::Counter(column) => {
-                let number = number(*column, number::any)?;
+    pub(super) fn of(&self, cells: &Cells<'_>) -> Result<(Value, Dropped), Reason> {
+        let mut dropped = Dropped::default();
+        let value = match self {
+            Self::Gauge(number) => Value::Number(number.read(cells)?),
+            Self::Counter(number) => {
+                let number = number.read(cells)?;
                 if number.is_nan() || number < 0.0 {
                     return Err(Reason::Invalid);
                 }
-                number
+                Value::Number(number)
             }
-            Self::Histogram(columns) => {
-                let (histogram, dropped) = columns.read(row)?;
-                return Ok((Value::Histogram(Box::new(histogram)), dropped));
+            Self::Histogram(columns) => Value::Histogram(Box::new(columns.read(cells, &mut dropped)?)),
+            Self::Summary(columns) => Value::Summary(Box::new(columns.read(cells, &mut dropped)?)),
+            Self::StateSet { column, set } => {
+                let text = cell(cells, *column).ok_or(Reason::Null)?;
+                let current = set.states.iter().position(|state| state == text);
+                if current.is_none() {
+                    dropped.add(Reason::Unparsable);
+                }
+                Value::StateSet(Box::new(StateSet { current, ..set.clone() }))
             }
         };
-        Ok((Value::Number(number), Dropped::default()))
+        Ok((value, dropped))
     }
 
     /// What a value that was read must hold to be valid, for the log.
     pub(super) fn demand(&self) -> &'static str {
         match self {
-            Self::Gauge(_) | Self::Untyped(_) => "any number is valid",
+            Self::Gauge(_) | Self::StateSet { .. } => "any value is valid",
             Self::Counter(_) => "a counter is neither negative nor NaN",
             Self::Histogram(_) => {
                 "a histogram has finite bounds, as many counts, and these are whole and do not fall"
             }
+            Self::Summary(_) => {
+                "a summary has quantiles from 0 to 1, as many values, and its count is whole and not negative"
+            }
         }
     }
+}
+
+/// A cell that holds one number.
+pub(super) struct NumberCell<'a> {
+    column: usize,
+    text: Text<'a>,
+    /// Instead of NULL; it is not scaled.
+    default: Option<f64>,
+    scale: f64,
+}
+
+/// Which texts are numbers.
+enum Text<'a> {
+    /// All shapes of the format's values.
+    Any,
+    /// Plain numbers and booleans.
+    Plain,
+    /// The keys, and numbers.
+    Mapped(&'a [(String, f64)]),
+    /// Durations, as milliseconds.
+    Duration,
+}
+
+impl<'a> NumberCell<'a> {
+    /// Of a column that the query declares.
+    pub(super) fn declared(column: usize, declared: &'a MetricColumn) -> Self {
+        let text = match &declared.reading {
+            config::Reading::Mapped(mapping) => Text::Mapped(mapping),
+            config::Reading::Duration => Text::Duration,
+            _ => Text::Any,
+        };
+        // An observation that is NULL was not made.
+        let is_observation = matches!(
+            declared.reading,
+            config::Reading::HistogramObservations { .. } | config::Reading::SummaryObservations { .. }
+        );
+        let default = declared.default.filter(|_| !is_observation);
+        Self { column, text, default, scale: declared.scale.unwrap_or(1.0) }
+    }
+
+    /// Of a column that it does not.
+    pub(super) fn undeclared(column: usize) -> Self {
+        Self { column, text: Text::Plain, default: None, scale: 1.0 }
+    }
+
+    /// # Errors
+    /// [`Reason::Null`] without a default, [`Reason::Unparsable`].
+    pub(super) fn read(&self, cells: &Cells<'_>) -> Result<f64, Reason> {
+        let Some(text) = cell(cells, self.column) else { return self.default.ok_or(Reason::Null) };
+        let number = match self.text {
+            Text::Any => number::any(text),
+            Text::Plain => number::plain(text),
+            Text::Mapped(mapping) => {
+                let mapped = mapping.iter().find(|(key, _)| key == text).map(|(_, number)| *number);
+                mapped.or_else(|| number::decimal(text.trim_ascii()))
+            }
+            Text::Duration => duration::milliseconds(text),
+        };
+        number.map(|number| number * self.scale).ok_or(Reason::Unparsable)
+    }
+}
+
+/// Any number, or [`Reason::Unparsable`].
+pub(super) fn read_number(text: &str) -> Result<f64, Reason> {
+    number::any(text).ok_or(Reason::Unparsable)
+}
+
+/// An array of such numbers; `None` is NULL.
+pub(super) fn read_array(text: &str) -> Result<Vec<Option<f64>>, Reason> {
+    let elements = array::elements(text).ok_or(Reason::Unparsable)?;
+    elements.into_iter().map(|element| element.map(|text| read_number(&text)).transpose()).collect()
+}
+
+/// A number that its metric can do without: NULL counts and is none.
+pub(super) fn read_part(
+    cells: &Cells<'_>,
+    column: Option<usize>,
+    dropped: &mut Dropped,
+) -> Result<Option<f64>, Reason> {
+    let Some(column) = column else { return Ok(None) };
+    let text = cell(cells, column);
+    if text.is_none() {
+        dropped.add(Reason::Null);
+    }
+    text.map(read_number).transpose()
 }

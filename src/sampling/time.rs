@@ -31,6 +31,16 @@ pub(super) fn time_with_zone(text: &str) -> Option<f64> {
 
 /// Seconds of an `interval` or a `time`: `1 year 2 mons -3 days +04:05:06.5`, `04:05:06`.
 pub(super) fn interval(text: &str) -> Option<f64> {
+    Some(seconds(interval_micros(text)?))
+}
+
+/// Milliseconds of the same.
+pub(super) fn interval_milliseconds(text: &str) -> Option<f64> {
+    // A thousand times as many seconds are milliseconds, without rounding twice.
+    Some(seconds(interval_micros(text)? * 1000))
+}
+
+fn interval_micros(text: &str) -> Option<i128> {
     let mut words = text.split(' ');
     let mut units = INTERVAL_UNITS.iter();
     let mut micros = 0;
@@ -38,14 +48,14 @@ pub(super) fn interval(text: &str) -> Option<f64> {
         let (sign, word) = signed(word);
         if word.contains(':') {
             micros += sign * clock(word, 2..=10)?;
-            return words.next().is_none().then(|| seconds(micros));
+            return words.next().is_none().then_some(micros);
         }
         let count = digits(word, 1..=10)?;
         let unit = words.next()?;
         let (.., unit_seconds) = units.find(|(one, many, _)| unit == *one || unit == *many)?;
         micros += sign * count * unit_seconds * MICROS;
     }
-    Some(seconds(micros))
+    Some(micros)
 }
 
 /// Microseconds since midnight UTC: a clock's, less the offset behind it.

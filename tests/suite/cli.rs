@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::pgbouncer::Pgbouncer;
 use crate::postgres::{PASSWORD, Server};
 use crate::samples::Samples;
 use crate::secrets_manager::{Answer, SecretsManagerServer};
@@ -262,6 +263,74 @@ fn a_check_with_a_database_says_what_becomes_of_each_column() {
     assert_eq!(trials[3]["dropped"], json!({"duplicate": 1}));
     assert_eq!(trials[4]["failures"], json!(["division by zero (SQLSTATE 22012)"]));
     assert_eq!(trials[8]["failures"], json!([]));
+}
+
+#[test]
+fn a_check_with_a_database_skips_what_is_not_meant_for_it() {
+    let database = Server::shared().database("cli_skips");
+    let query = |name: &str, condition: &str| format!("{name}: {{query: SELECT 1 AS v, {condition}}}\n");
+    let file = [
+        query("old", "runonserver: '<9.0.0'"),
+        query("new", "runonserver: '>=9.0.0', primary: true, target_databases: ['cli_*']"),
+        query("elsewhere", "target_databases: [other]"),
+        query("never", "predicate_query: SELECT false"),
+        query("always", "predicate_query: SELECT true, query_aurora: '!'"),
+        query("unsure", "predicate_query: 'SELECT 1, 2'"),
+        query("broken", "predicate_query: SELECT 1/0"),
+    ];
+    let terminal = Terminal::new().file("queries.yml", file.concat()).with("DATABASE_URL", database.url());
+    let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    let of = |key: &str| {
+        document["database"].as_array().unwrap().iter().map(|q| q[key].clone()).collect::<Vec<_>>()
+    };
+    let skipped: Vec<_> = of("skipped")
+        .iter()
+        .map(|why| why.as_str().map(|w| w.split([':', ' ']).next().unwrap().to_owned()))
+        .collect();
+    let expected =
+        [Some("runonserver"), None, Some("target_databases"), Some("predicate_query"), None, None, None];
+    assert_eq!(skipped, expected.map(|condition| condition.map(str::to_owned)), "{document:#}");
+    assert_eq!(
+        of("rows"),
+        [json!(null), json!(1), json!(null), json!(null), json!(1), json!(null), json!(null)]
+    );
+    let failures = of("failures");
+    assert_eq!(failures[5], json!(["predicate_query: the predicate has 2 columns, and must have one"]));
+    assert_eq!(failures[6], json!(["predicate_query: division by zero (SQLSTATE 22012)"]));
+    let failed = failures.iter().filter(|failures| **failures != json!([])).count();
+    assert_eq!(failed, 2);
+    let text = terminal.run(&["check", "--database"]).failed(1).output;
+    assert!(
+        text.contains("\nelsewhere\n  skipped, target_databases: the database has another name\n"),
+        "{text}"
+    );
+}
+
+/// The driver asks for types that it does not know by prepared statements, which a pooler would hand on.
+#[test]
+fn a_check_through_a_pooler_leaves_no_prepared_statement() {
+    let database = Server::shared().database("cli_pooler");
+    database.admin("CREATE TYPE mood AS ENUM ('ok'); CREATE TYPE colour AS ENUM ('red')");
+    let bouncer = Pgbouncer::start(&database);
+    let file = "
+a: {query: \"SELECT 'ok'::mood AS l, 1 AS v\", metrics: [{l: {usage: LABEL}}]}
+b: {query: \"SELECT 'red'::colour AS l, 1 AS v\", metrics: [{l: {usage: LABEL}}]}
+statements: {query: SELECT count(*) AS v FROM pg_prepared_statements, metrics: [{v: {usage: GAUGE}}]}
+";
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", bouncer.url());
+    for _ in 0..2 {
+        let output = terminal.run(&["check", "--database"]).succeeded();
+        for line in [
+            "  l  mood     label l\n  v  integer  untyped a_v\n",
+            "  l  colour   label l\n  v  integer  untyped b_v\n",
+            "  v  bigint  gauge statements_v\n",
+        ] {
+            assert!(output.contains(line), "{line}{output}");
+        }
+        let scrape = Samples::parse(&terminal.run(&["scrape"]).succeeded());
+        assert_eq!(scrape.of("statements_v"), [("", 0.0)]);
+    }
 }
 
 #[test]

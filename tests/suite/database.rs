@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use pg_lambda_exporter::database::{ConnectError, Connection, Phase, QueryError, RESULT_BYTES_MAX};
+use pg_lambda_exporter::database::{
+    ConnectError, Connection, Phase, QueryError, RESULT_BYTES_MAX, ServerFacts,
+};
 use pg_lambda_exporter::sql::Sql;
 use pg_lambda_exporter::table::Table;
 use pg_lambda_exporter::target::{Host, SslMode, Target, Tls};
@@ -162,17 +164,17 @@ async fn a_query_that_writes_fails_and_changes_nothing() {
     ));
     let mut connection = open(&database.target()).await;
     for (sql, code) in [
-        ("CREATE TABLE u (i int)", "25006"),
-        ("DELETE FROM t", "25006"),
+        ("DO 'BEGIN CREATE TABLE u (i int); END'", "25006"),
+        ("WITH w AS (DELETE FROM t RETURNING i) TABLE w", "25006"),
         ("SELECT insert_row()", "25006"),
         ("WITH w AS (INSERT INTO t VALUES (2) RETURNING i) SELECT * FROM w", "25006"),
-        ("SELECT set_config('transaction_read_only','off',true); INSERT INTO t VALUES (2)", "25001"),
-        ("SELECT set_config('transaction_read_only','off',false); INSERT INTO t VALUES (2)", "25001"),
-        ("SET transaction_read_only = off; INSERT INTO t VALUES (2)", "25001"),
+        ("SELECT set_config('transaction_read_only','off',true); SELECT insert_row()", "25001"),
+        ("SELECT set_config('transaction_read_only','off',false); SELECT insert_row()", "25001"),
+        ("SET transaction_read_only = off; SELECT insert_row()", "25001"),
         ("DO $$ BEGIN EXECUTE 'SET TRANSACTION READ WRITE'; INSERT INTO t VALUES (2); END $$", "25001"),
         ("DO $$ BEGIN COMMIT; INSERT INTO t VALUES (2); END $$", "2D000"),
         ("CALL commits()", "2D000"),
-        ("DO $$ BEGIN EXECUTE 'COMMIT'; END $$; INSERT INTO t VALUES (2)", "0A000"),
+        ("DO $$ BEGIN EXECUTE 'COMMIT'; END $$; SELECT insert_row()", "0A000"),
     ] {
         assert_eq!(sqlstate(&run(&mut connection, sql).await), code, "{sql}");
         assert!(connection.is_usable(), "{sql}");
@@ -454,6 +456,25 @@ async fn pgbouncer_in_transaction_mode_sees_no_setting_and_no_prepared_statement
 }
 
 #[tokio::test]
+async fn the_facts_of_a_server_are_known_and_renewed() {
+    let server = Server::private();
+    let database = server.database("db_facts");
+    server.restart_as_standby();
+    let mut connection = open(&database.target()).await;
+    let version = database.admin_cell("SHOW server_version_num").parse().unwrap();
+    let standby = ServerFacts {
+        version_num: version,
+        is_in_recovery: true,
+        database: "db_facts".into(),
+        is_aurora: false,
+    };
+    assert_eq!(connection.facts(), &standby);
+    assert_eq!(database.admin_cell("SELECT pg_promote()"), "t");
+    assert!(connection.is_alive(LIMIT).await);
+    assert_eq!(connection.facts(), &ServerFacts { is_in_recovery: false, ..standby });
+}
+
+#[tokio::test]
 async fn pg_stat_statements_has_one_entry_for_a_query_and_one_for_the_prologue() {
     let database = Server::shared().database("db_statistics");
     database.admin("CREATE EXTENSION pg_stat_statements");
@@ -469,8 +490,10 @@ async fn pg_stat_statements_has_one_entry_for_a_query_and_one_for_the_prologue()
     ));
     let entries: Vec<_> =
         entries.iter().map(|row| (row[0].as_deref().unwrap(), row[1].as_deref().unwrap())).collect();
-    assert_eq!(entries.len(), 2, "{entries:?}");
+    assert_eq!(entries.len(), 3, "{entries:?}");
     assert_eq!(entries[0], ("SELECT count(*) AS tables FROM pg_class", "100"));
-    assert!(entries[1].0.starts_with("SELECT set_config($1,$2,$3)"), "{entries:?}");
-    assert_eq!(entries[1].1, "100");
+    // What the server is asked about itself when the connection is opened.
+    assert!(entries[1].0.contains("pg_is_in_recovery()"), "{entries:?}");
+    assert!(entries[2].0.starts_with("SELECT set_config($1,$2,$3)"), "{entries:?}");
+    assert_eq!((entries[1].1, entries[2].1), ("1", "101"));
 }

@@ -63,6 +63,44 @@ impl Event {
         self
     }
 
+    /// Query parameters, already percent-encoded, in the way of the kind: REST APIs decode them and give them
+    /// once as single and once as multiple values, load balancers (unless told otherwise) give the last value of
+    /// each as the client wrote it, and the others give the text.
+    pub(crate) fn query(mut self, text: &str) -> Self {
+        let decoded = |text: &str| {
+            let bytes = percent_encoding::percent_decode_str(text).collect::<Vec<_>>();
+            String::from_utf8(bytes).unwrap()
+        };
+        let (mut single, mut multiple) = (json!({}), json!({}));
+        for (name, value) in text.split('&').map(|pair| pair.split_once('=').unwrap()) {
+            let (name, value) = match self.kind {
+                Kind::Alb => (name.to_owned(), value.to_owned()),
+                _ => (decoded(name), decoded(value)),
+            };
+            single[&name] = json!(value);
+            match multiple[&name].as_array_mut() {
+                Some(values) => values.push(json!(value)),
+                None => multiple[&name] = json!([value]),
+            }
+        }
+        match self.kind {
+            Kind::RestApi => {
+                self.json["queryStringParameters"] = single;
+                self.json["multiValueQueryStringParameters"] = multiple;
+            }
+            Kind::Alb => self.json["queryStringParameters"] = single,
+            Kind::HttpApi | Kind::FunctionUrl => {
+                self.json["rawQueryString"] = json!(text);
+                let joined = multiple.as_object().unwrap().iter().map(|(name, values)| {
+                    let values = values.as_array().unwrap().iter().map(|value| value.as_str().unwrap());
+                    (name.clone(), json!(values.collect::<Vec<_>>().join(",")))
+                });
+                self.json["queryStringParameters"] = joined.collect::<serde_json::Map<_, _>>().into();
+            }
+        }
+        self
+    }
+
     /// Another method.
     pub(crate) fn method(mut self, method: &str) -> Self {
         match self.kind {

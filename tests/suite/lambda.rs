@@ -10,7 +10,7 @@ use crate::samples::Samples;
 use crate::secrets_manager::{self, SecretsManagerServer};
 
 /// More than any scrape here needs.
-const AMPLE: Duration = Duration::from_secs(30);
+pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 
 /// The function's connections to the database that is asked.
 const CONNECTIONS: &str = "pg_stat_activity
@@ -26,40 +26,45 @@ impl Queries {
         Self(file)
     }
 
-    fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         self.0.path().to_str().unwrap().to_owned()
     }
 }
 
-fn environment(queries: &Queries, url: String) -> Vec<(&'static str, String)> {
+/// The function's environment for a database that is known by its URL.
+pub(crate) fn environment(queries: &Queries, url: String) -> Vec<(&'static str, String)> {
     vec![("AUTH", "none".into()), ("QUERIES_FILE", queries.path()), ("DATABASE_URL", url)]
 }
 
 /// A warm function.
-async fn function(queries: &Queries, database: &TestDatabase) -> Lambda {
+pub(crate) async fn function(queries: &Queries, database: &TestDatabase) -> Lambda {
     let lambda = Lambda::start(environment(queries, database.url())).await;
     lambda.initialised().await;
     lambda
 }
 
 /// What the function answers, in 0.0.4, to one scrape of these queries.
+/// One answer, by way of an HTTP API.
 pub(crate) async fn scrape_of(queries: &Queries, database: &TestDatabase) -> String {
     let lambda = function(queries, database).await;
     let event = Event::recorded(Kind::HttpApi).header("accept", None);
     lambda.invoke(event.json(), AMPLE).await.text()
 }
 
-async fn scrape(lambda: &Lambda) -> Samples {
+/// One answer, by way of an HTTP API.
+pub(crate) async fn scrape(lambda: &Lambda) -> Samples {
     let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
     samples(&answer)
 }
 
-fn samples(answer: &Answer) -> Samples {
+/// The samples of an answer, which must be one of a scrape.
+pub(crate) fn samples(answer: &Answer) -> Samples {
     assert_eq!(answer.status, 200, "{}", answer.text());
     Samples::parse(&answer.text())
 }
 
-const GOOD: &str = "
+/// A query that works anywhere.
+pub(crate) const GOOD: &str = "
 good:
   query: SELECT 1 AS v
   metrics: [{v: {usage: GAUGE, description: One}}]
@@ -185,6 +190,53 @@ async fn what_was_too_slow_waits_for_the_others_in_the_next_scrape() {
     let second = samples(&lambda.invoke(event(), AMPLE).await);
     assert_eq!(second.of("good_v"), [("", 1.0)]);
     assert_eq!(second.value(r#"pg_exporter_query_error{query="endless",reason="deadline"}"#), 1.0);
+}
+
+#[tokio::test]
+async fn two_slow_queries_do_not_take_turns_before_the_others() {
+    let database = Server::shared().database("slow_both");
+    let slow = "{query: SELECT pg_sleep(600), timeout: 10m}";
+    let queries = Queries::new(&format!("endless: {slow}\neternal: {slow}\n{GOOD}"));
+    let lambda = function(&queries, &database).await;
+    let event =
+        || Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("2")).json();
+    for _ in 0..2 {
+        lambda.invoke(event(), AMPLE).await;
+    }
+    for _ in 0..2 {
+        assert_eq!(samples(&lambda.invoke(event(), AMPLE).await).of("good_v"), [("", 1.0)]);
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_without_time_keeps_the_connection() {
+    let database = Server::shared().database("no_time");
+    let queries = Queries::new(GOOD);
+    let lambda = function(&queries, &database).await;
+    let backend = format!("SELECT max(pid) FROM {CONNECTIONS}");
+    let before = database.admin_cell(&backend);
+    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("0.1"));
+    let hasty = samples(&lambda.invoke(event.json(), AMPLE).await);
+    assert_eq!(hasty.value(r#"pg_exporter_query_error{query="good",reason="deadline"}"#), 1.0);
+    assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
+    assert_eq!(database.admin_cell(&backend), before);
+}
+
+#[tokio::test]
+async fn an_unreadable_file_is_an_error_of_the_scrape() {
+    let database = Server::shared().database("unreadable");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("a.yml"), GOOD).unwrap();
+    std::fs::write(folder.path().join("b.yml"), "b: [").unwrap();
+    let lambda = Lambda::start([
+        ("AUTH", "none".into()),
+        ("QUERIES_FILE", folder.path().to_str().unwrap().into()),
+        ("DATABASE_URL", database.url()),
+    ])
+    .await;
+    let samples = scrape(&lambda).await;
+    assert_eq!(samples.of("good_v"), [("", 1.0)]);
+    assert_eq!(samples.value("pg_exporter_last_scrape_error"), 1.0);
 }
 
 #[tokio::test]
@@ -357,22 +409,18 @@ async fn a_hundred_scrapes_leave_one_entry_for_each_query_in_pg_stat_statements(
     assert_eq!(database.admin_cell(&entries("calls = 100 AND query LIKE 'SELECT $1 AS v%'")), "1");
     assert_eq!(database.admin_cell(&entries("calls = 100 AND query LIKE '%FROM pg_class'")), "1");
     assert_eq!(database.admin_cell(&entries("calls >= 100 AND query LIKE '%set_config%'")), "1");
-    // And nothing else but the connection's empty check and the test's own.
-    assert_eq!(database.admin_cell(&entries("calls >= 50")), "3");
+    assert_eq!(database.admin_cell(&entries("calls >= 100 AND query LIKE '%pg_is_in_recovery%'")), "1");
+    // And nothing else but the test's own.
+    assert_eq!(database.admin_cell(&entries("calls >= 50")), "4");
 }
 
-/// A function whose secret cannot be had says so and answers in time; once it can be had, the next scrape is whole.
-async fn recovers_from(database: &str, fault: secrets_manager::Answer, in_log: &str) {
-    const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-    let database = Server::shared().database(database);
-    let secret = serde_json::json!({
-        "engine": "postgres", "host": "localhost", "port": database.server().port(),
-        "username": ROLE, "password": PASSWORD, "dbname": database.name(),
-    })
-    .to_string();
-    let service = SecretsManagerServer::start(fault);
-    let queries = Queries::new(GOOD);
-    let lambda = Lambda::start([
+/// The environment of a function with its database in Secrets Manager.
+fn with_secret(
+    queries: &Queries,
+    database: &TestDatabase,
+    service: &SecretsManagerServer,
+) -> Vec<(&'static str, String)> {
+    vec![
         ("AUTH", "none".into()),
         ("QUERIES_FILE", queries.path()),
         ("DB_SECRET_ID", "exporter/db".into()),
@@ -383,8 +431,44 @@ async fn recovers_from(database: &str, fault: secrets_manager::Answer, in_log: &
         ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE".into()),
         ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.into()),
         ("AWS_LAMBDA_LOG_LEVEL", "TRACE".into()),
-    ])
-    .await;
+    ]
+}
+
+const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+
+fn secret_of(database: &TestDatabase, port: u16, password: &str) -> secrets_manager::Answer {
+    let secret = serde_json::json!({
+        "engine": "postgres", "host": "localhost", "port": port,
+        "username": ROLE, "password": password, "dbname": database.name(),
+    });
+    secrets_manager::Answer::text(&secret.to_string())
+}
+
+#[tokio::test]
+async fn a_secret_that_was_wrong_is_read_again() {
+    let database = Server::shared().database("secret_corrected");
+    let port = database.server().port();
+    for (wrong_port, wrong_password) in [(1, PASSWORD), (port, "wrong")] {
+        let service = SecretsManagerServer::start(secret_of(&database, wrong_port, wrong_password));
+        let queries = Queries::new(GOOD);
+        let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
+        lambda.initialised().await;
+        assert_eq!(scrape(&lambda).await.value("pg_up"), 0.0);
+        // Corrected, and found in the same scrape.
+        service.answer(secret_of(&database, port, PASSWORD));
+        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
+        // What is right stays where the service fails.
+        service.answer(secrets_manager::Answer::access_denied());
+        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
+    }
+}
+
+/// A function whose secret cannot be had says so and answers in time; once it can be had, the next scrape is whole.
+async fn recovers_from(database: &str, fault: secrets_manager::Answer, in_log: &str) {
+    let database = Server::shared().database(database);
+    let service = SecretsManagerServer::start(fault);
+    let queries = Queries::new(GOOD);
+    let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
     lambda.initialised().await;
     let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("6"));
     let answer = lambda.invoke(event.json(), AMPLE).await;
@@ -394,7 +478,7 @@ async fn recovers_from(database: &str, fault: secrets_manager::Answer, in_log: &
     let log = lambda.log();
     assert!(log.lines().any(|line| line.contains("no credentials") && line.contains(in_log)), "{log}");
 
-    service.answer(secrets_manager::Answer::text(&secret));
+    service.answer(secret_of(&database, database.server().port(), PASSWORD));
     let back = scrape(&lambda).await;
     assert_eq!((back.value("pg_up"), back.of("good_v")), (1.0, vec![("", 1.0)]), "{}", lambda.log());
     let password_in_json = serde_json::to_string(PASSWORD).unwrap();

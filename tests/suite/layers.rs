@@ -22,16 +22,29 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("database", &["table", "sql", "target"]),
     // The middle: one scrape.
     ("self_metrics", &["sampling"]),
+    ("conditions", &["config", "database", "self_metrics", "sql", "table"]),
     (
         "scrape",
-        &["config", "credentials", "database", "metric", "sampling", "self_metrics", "table", "target"],
+        &[
+            "conditions",
+            "config",
+            "credentials",
+            "database",
+            "metric",
+            "sampling",
+            "self_metrics",
+            "sql",
+            "table",
+            "target",
+        ],
     ),
     // The edge.
-    ("http", &["exposition", "scrape", "settings"]),
+    ("http", &["exposition", "metric", "scrape", "settings"]),
     ("startup", &["config", "credentials", "http", "query_files", "scrape", "settings"]),
     (
         "cli",
         &[
+            "conditions",
             "config",
             "credentials",
             "database",
@@ -40,10 +53,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "query_files",
             "sampling",
             "scrape",
+            "self_metrics",
             "settings",
             "sql",
             "startup",
             "table",
+            "target",
         ],
     ),
 ];

@@ -2,7 +2,10 @@
 
 #![cfg(test)] // so that Clippy takes the functions beside the tests for tests too
 
+mod cache;
 mod cli;
+mod collect;
+mod conditions;
 mod config;
 mod database;
 mod docs;
@@ -11,6 +14,7 @@ mod golden;
 mod http;
 mod lambda;
 mod layers;
+mod limits;
 mod pgbouncer;
 mod postgres;
 mod properties;

@@ -124,6 +124,15 @@ impl Server {
         run(self.pg_ctl("stop").args(["--mode", "immediate"]));
     }
 
+    /// Starts it again as a standby that has no primary: it is in recovery until it is promoted.
+    pub(crate) fn restart_as_standby(&self) {
+        self.stop();
+        let signal = self.0.folder.join("data/standby.signal");
+        fs::write(&signal, "").unwrap();
+        own_as(&self.0.folder, &signal);
+        self.start();
+    }
+
     /// Adds a line to `postgresql.conf`. It takes effect at the next start.
     pub(crate) fn set(&self, line: &str) {
         let file = self.0.folder.join("data/postgresql.conf");

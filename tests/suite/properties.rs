@@ -6,7 +6,8 @@ use std::sync::atomic::AtomicU64;
 use pg_lambda_exporter::config::{Config, Naming, Query};
 use pg_lambda_exporter::exposition::{Format, encode, end};
 use pg_lambda_exporter::metric::{
-    Bucket, Family, Histogram, Kind, LabelName, LabelNames, Labels, Metric, MetricName, Value,
+    Bucket, Family, Histogram, Kind, LabelName, LabelNames, Labels, Metric, MetricName, Quantile, StateSet,
+    Summary, Value,
 };
 use pg_lambda_exporter::sampling::{merge, sample};
 use pg_lambda_exporter::table::Table;
@@ -42,7 +43,11 @@ fn labels(map: &LabelMap) -> Labels {
 }
 
 fn metric(map: &LabelMap, value: f64) -> Metric {
-    Metric { labels: labels(map), value: Value::Number(value), timestamp_seconds: None }
+    metric_of(map, Value::Number(value))
+}
+
+fn metric_of(map: &LabelMap, value: Value) -> Metric {
+    Metric { labels: labels(map), value, timestamp_seconds: None }
 }
 
 fn family(name: &str, kind: Kind, metrics: Vec<Metric>) -> Family {
@@ -72,6 +77,119 @@ fn gauge(text: &str) -> Option<f64> {
     })
 }
 
+/// What a metric of any type may hold.
+#[derive(Debug, Clone)]
+struct AnyValue {
+    number: f64,
+    /// Not NaN, not negative.
+    sum: f64,
+    bounds: Vec<u32>,
+    quantiles: Vec<(u32, f64)>,
+    states: Vec<String>,
+    current: usize,
+}
+
+fn any_value() -> impl Strategy<Value = AnyValue> {
+    let special = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 1e308, 9_223_372_036_854_775_808.0];
+    let numbers = || prop_oneof![any::<f64>(), proptest::sample::select(special.to_vec())];
+    (
+        numbers(),
+        0.0..1e18_f64,
+        proptest::collection::btree_set(any::<u32>(), 0..4),
+        btree_map(0..=1000_u32, numbers(), 0..4),
+        proptest::collection::hash_set(any_text().prop_filter("no state", |text| !text.is_empty()), 1..4),
+        0..5_usize,
+    )
+        .prop_map(|(number, sum, bounds, quantiles, states, current)| AnyValue {
+            number,
+            sum,
+            bounds: bounds.into_iter().collect(),
+            quantiles: quantiles.into_iter().collect(),
+            states: states.into_iter().collect(),
+            current,
+        })
+}
+
+impl AnyValue {
+    fn of(&self, kind: Kind) -> Value {
+        let count = self.bounds.len() as f64;
+        match kind {
+            Kind::Counter | Kind::Gauge | Kind::Untyped => Value::Number(self.number),
+            Kind::Info => Value::Info,
+            Kind::StateSet => Value::StateSet(Box::new(StateSet {
+                label: LabelName::new("x").unwrap(),
+                states: self.states.as_slice().into(),
+                current: Some(self.current).filter(|&current| current < self.states.len()),
+            })),
+            Kind::Histogram => {
+                let bucket = |(&bound, count): (&u32, u32)| Bucket {
+                    upper_bound: f64::from(bound) / 64.0,
+                    cumulative_count: f64::from(count),
+                };
+                let buckets = self.bounds.iter().zip(0..).map(bucket).collect();
+                Value::Histogram(Box::new(Histogram { buckets, sum: Some(self.sum), count }))
+            }
+            Kind::Summary => {
+                let quantile =
+                    |&(quantile, value): &_| Quantile { quantile: f64::from(quantile) / 1000.0, value };
+                let quantiles = self.quantiles.iter().map(quantile).collect();
+                Value::Summary(Box::new(Summary { quantiles, sum: Some(self.number), count: Some(count) }))
+            }
+        }
+    }
+}
+
+/// The samples of a metric by the definitions of the formats, with `le` and `quantile` as floats.
+fn samples(name: &str, metric: &Metric, format: Format) -> Vec<ReadSample> {
+    let is_text = format == Format::Text;
+    let timestamp = metric.timestamp_seconds.map(|time| if is_text { (time * 1000.0).round() } else { time });
+    let sample = |suffix: &str, own: Option<(&str, String)>, value: f64| {
+        let own = own.map(|(name, value)| (name.to_owned(), value));
+        let labels =
+            metric.labels.iter().map(|(name, value)| (name.to_string(), value.to_owned())).chain(own);
+        ReadSample { name: format!("{name}{suffix}"), labels: labels.collect(), value, timestamp }
+    };
+    let float = |bound: f64| match bound {
+        f64::INFINITY => "+Inf".into(),
+        bound if bound >= 1e6 || (bound != 0.0 && bound < 1e-4) => {
+            let text = format!("{bound:e}");
+            let (digits, exponent) = text.split_once('e').unwrap();
+            format!("{digits}e{:+03}", exponent.parse::<i32>().unwrap())
+        }
+        bound if is_text => format!("{bound}"),
+        bound => format!("{bound:?}"),
+    };
+    match &metric.value {
+        Value::Number(number) => vec![sample("", None, *number)],
+        Value::Info => vec![sample("", None, 1.0)],
+        Value::StateSet(set) => {
+            let state = |(index, state): (usize, &String)| {
+                let value = if set.current == Some(index) { 1.0 } else { 0.0 };
+                sample("", Some((set.label.as_str(), state.clone())), value)
+            };
+            set.states.iter().enumerate().map(state).collect()
+        }
+        Value::Histogram(histogram) => {
+            let buckets =
+                histogram.buckets.iter().map(|bucket| (bucket.upper_bound, bucket.cumulative_count));
+            let buckets = buckets.chain([(f64::INFINITY, histogram.count)]);
+            let buckets = buckets.map(|(bound, count)| sample("_bucket", Some(("le", float(bound))), count));
+            let sum_and_count =
+                [sample("_sum", None, histogram.sum.unwrap()), sample("_count", None, histogram.count)];
+            buckets.chain(sum_and_count).collect()
+        }
+        Value::Summary(summary) => {
+            let is_allowed = |value: f64| is_text || value >= 0.0;
+            let quantiles =
+                summary.quantiles.iter().filter(|part| is_allowed(part.value) || part.value.is_nan());
+            let quantiles =
+                quantiles.map(|part| sample("", Some(("quantile", float(part.quantile))), part.value));
+            let sum = summary.sum.filter(|&sum| is_allowed(sum)).map(|sum| sample("_sum", None, sum));
+            quantiles.chain(sum).chain([sample("_count", None, summary.count.unwrap())]).collect()
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn text_survives_in_both_formats(help in any_text(), map in label_maps(), value in any::<f64>()) {
@@ -81,18 +199,62 @@ proptest! {
             name: "x".into(),
             help: Some(help).filter(|help| !help.is_empty()),
             kind: "gauge".into(),
-            samples: vec![ReadSample { name: "x".into(), labels: map.into_iter().collect(), value }],
+            samples: vec![ReadSample { name: "x".into(), labels: map.into_iter().collect(), value, timestamp: None }],
         }];
         let families = [written];
         prop_assert_eq!(read_text(&exposition(&families, Format::Text)).unwrap(), expected.clone());
         prop_assert_eq!(read_openmetrics(&exposition(&families, Format::OpenMetrics)).unwrap(), expected);
     }
 
+    /// Every type, with any text in labels and states, any float, with and without a time.
+    #[test]
+    fn every_type_survives_in_both_formats(
+        metrics in btree_map(distinct_label_maps(), (any_value(), proptest::option::of(-62e9..253e9_f64)), 1..4),
+    ) {
+        for kind in [Kind::Counter, Kind::Gauge, Kind::Histogram, Kind::Summary, Kind::Info, Kind::StateSet, Kind::Untyped] {
+            let name = match kind {
+                Kind::Counter => "x_total",
+                Kind::Info => "x_info",
+                _ => "x",
+            };
+            let metrics = metrics.iter().map(|(map, (values, timestamp_seconds))| Metric {
+                timestamp_seconds: *timestamp_seconds,
+                ..metric_of(map, values.of(kind))
+            });
+            let families = [family(name, kind, metrics.collect())];
+            for format in [Format::Text, Format::OpenMetrics] {
+                let text = exposition(&families, format);
+                prop_assert_eq!(&text, &exposition(&families, format));
+                let read = match format {
+                    Format::Text => read_text(&text),
+                    Format::OpenMetrics => read_openmetrics(&text),
+                };
+                let read = read.unwrap();
+                let type_and_name = match (kind, format) {
+                    (Kind::Counter, Format::Text) => ("counter", "x_total"),
+                    (Kind::Counter, Format::OpenMetrics) => ("counter", "x"),
+                    (Kind::Gauge, _) => ("gauge", "x"),
+                    (Kind::Histogram, _) => ("histogram", "x"),
+                    (Kind::Summary, _) => ("summary", "x"),
+                    (Kind::Info, Format::Text) => ("gauge", "x_info"),
+                    (Kind::Info, Format::OpenMetrics) => ("info", "x"),
+                    (Kind::StateSet, Format::Text) => ("gauge", "x"),
+                    (Kind::StateSet, Format::OpenMetrics) => ("stateset", "x"),
+                    (Kind::Untyped, Format::Text) => ("untyped", "x"),
+                    (Kind::Untyped, Format::OpenMetrics) => ("unknown", "x"),
+                };
+                prop_assert_eq!((&*read[0].kind, &*read[0].name), type_and_name);
+                let expected: Vec<_> = families[0].metrics.iter().flat_map(|metric| samples(name, metric, format)).collect();
+                prop_assert_eq!(&read[0].samples, &expected);
+            }
+        }
+    }
+
     #[test]
     fn bounds_survive_in_both_formats(bounds in vec(any::<f64>().prop_filter("finite", |bound| bound.is_finite()), 1..6)) {
         let buckets = bounds.iter().map(|&upper_bound| Bucket { upper_bound, cumulative_count: 1.0 }).collect();
         let value = Value::Histogram(Box::new(Histogram { buckets, sum: None, count: 1.0 }));
-        let families = [family("x", Kind::Histogram, vec![Metric { labels: Labels::default(), value, timestamp_seconds: None }])];
+        let families = [family("x", Kind::Histogram, vec![metric_of(&LabelMap::new(), value)])];
         for format in [Format::Text, Format::OpenMetrics] {
             let text = encode(&families, format);
             let read: Vec<f64> = text.lines().filter_map(|line| line.split_once("le=\"")?.1.split_once('"')?.0.parse().ok()).collect();
@@ -134,13 +296,13 @@ proptest! {
     /// Each metric is exposed or counted, once; the exposition has no series twice; queries and names may clash.
     #[test]
     fn nothing_is_lost_uncounted(
-        rows in vec((prop_oneof!["", "a", "b"], vec(proptest::option::of(prop_oneof!["[0-9]", "x", "-1", "NaN", "t", "2024-01-01"]), 4)), 0..12),
+        rows in vec((prop_oneof!["", "a", "b"], vec(proptest::option::of(prop_oneof!["[0-9]", "x", "-1", "NaN", "t", "2024-01-01"]), 8)), 0..12),
         names in vec(prop_oneof!["v", "v_total", "v_count", "v_created", "w", "up", r"\?column\?"], 3),
         prefix in prop_oneof!["q", "pg"],
     ) {
-        let yaml = format!("q: {{query: SELECT 1, name: {prefix}, metrics: [{{l: {{usage: LABEL}}}}, {{c_total: {{usage: COUNTER}}}}]}}");
+        let yaml = format!("q: {{query: SELECT 1, name: {prefix}, metrics: [{{l: {{usage: LABEL}}}}, {{c_total: {{usage: COUNTER}}}}, {{i: {{usage: INFO}}}}, {{d: {{usage: DURATION}}}}, {{m: {{usage: MAPPEDMETRIC, metric_mapping: {{x: 1}}}}}}, {{at: {{usage: TIMESTAMP}}}}]}}");
         let query = query(&yaml);
-        let columns = ["l".to_owned(), "c_total".to_owned()].into_iter().chain(names);
+        let columns = ["l", "c_total", "i", "d", "m", "at"].map(String::from).into_iter().chain(names);
         let mut table = Table::new(columns.collect());
         for (label, cells) in &rows {
             table.push_row(std::iter::once(Some(&**label)).chain(cells.iter().map(Option::as_deref)));
@@ -152,9 +314,52 @@ proptest! {
         let (families, dropped) = merge(vec![result(), result()]);
         let exposed: usize = families.iter().map(|family| family.metrics.len()).sum();
         let counted: u64 = dropped.iter().flat_map(|dropped| dropped.iter()).map(|(_, count)| count).sum();
-        prop_assert_eq!(exposed as u64 + counted, 2 * 4 * rows.len() as u64);
+        prop_assert_eq!(exposed as u64 + counted, 2 * 7 * rows.len() as u64);
         read_text(&exposition(&families, Format::Text)).unwrap();
         read_openmetrics(&exposition(&families, Format::OpenMetrics)).unwrap();
+    }
+
+    /// Every row is in a group's count or counted as dropped; groups come in the order of their first rows; buckets
+    /// say what counting says.
+    #[test]
+    fn no_observation_is_lost_uncounted(
+        rows in vec((prop_oneof!["", "a", "b"], proptest::option::of(prop_oneof!["-?[0-9]", "x", "NaN", "00:00:0[0-9]"])), 0..20),
+    ) {
+        let query = query("q: {query: SELECT 1, metrics: [{l: {usage: LABEL}}, {h: {usage: HISTOGRAM, buckets: [0, 2, 5]}}, {s: {usage: SUMMARY, quantiles: [0, 0.5, 1]}}]}");
+        let mut table = Table::new(["l", "h", "s"].map(String::from).into());
+        for (label, cell) in &rows {
+            table.push_row([Some(&**label), cell.as_deref(), cell.as_deref()]);
+        }
+        let sampled = sample(&query, &table).unwrap();
+        let mut counted: u64 = sampled.dropped.iter().map(|(_, count)| count).sum();
+        let mut groups: Vec<&str> = Vec::new();
+        rows.iter().for_each(|(label, _)| if !groups.contains(&&**label) { groups.push(label) });
+        for family in &sampled.families {
+            let labels: Vec<_> = family.metrics.iter().map(|metric| metric.labels.iter().next().unwrap().1).collect();
+            prop_assert_eq!(&labels, &groups);
+            for metric in &family.metrics {
+                let label = metric.labels.iter().next().unwrap().1;
+                let of_group = rows.iter().filter(|(of, _)| of == label).filter_map(|(_, cell)| gauge(cell.as_ref()?));
+                let observations: Vec<f64> = of_group.filter(|number| !number.is_nan()).collect();
+                counted += observations.len() as u64;
+                match &metric.value {
+                    Value::Histogram(histogram) => {
+                        for bucket in &histogram.buckets {
+                            let up_to = observations.iter().filter(|&&x| x <= bucket.upper_bound).count();
+                            prop_assert_eq!(bucket.cumulative_count, up_to as f64);
+                        }
+                        prop_assert_eq!((histogram.count, histogram.sum), (observations.len() as f64, Some(observations.iter().sum::<f64>() + 0.0)));
+                    }
+                    Value::Summary(summary) => {
+                        let ends = [summary.quantiles.first(), summary.quantiles.last()].map(|end| end.map(|end| end.value));
+                        prop_assert_eq!(ends, [observations.iter().copied().reduce(f64::min), observations.iter().copied().reduce(f64::max)]);
+                        prop_assert!(summary.quantiles.is_sorted_by(|a, b| a.value <= b.value));
+                    }
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+        prop_assert_eq!(counted, 2 * rows.len() as u64);
     }
 
     /// prometheus-client is the judge of what both can express.
@@ -175,11 +380,10 @@ proptest! {
         let families = [
             family("g", Kind::Gauge, numbers(&gauges)),
             family("c_total", Kind::Counter, numbers(&counters)),
-            family("h", Kind::Histogram, histograms.iter().map(|(map, observations)| Metric {
-                labels: labels(map),
-                value: Value::Histogram(Box::new(histogram(observations))),
-                timestamp_seconds: None,
+            family("h", Kind::Histogram, histograms.iter().map(|(map, observations)| {
+                metric_of(map, Value::Histogram(Box::new(histogram(observations))))
             }).collect()),
+            family("i_info", Kind::Info, gauges.keys().take(1).map(|map| metric_of(map, Value::Info)).collect()),
         ];
 
         let pairs = |map: &LabelMap| -> Vec<(String, String)> { map.clone().into_iter().collect() };
@@ -197,11 +401,37 @@ proptest! {
             observations.iter().for_each(|&observation| one.observe(observation));
         }
         registry.register("h", "Help", client);
+        // Theirs has one info metric in a family, with the labels of its own.
+        let info = prometheus_client::metrics::info::Info::new(pairs(gauges.keys().next().unwrap()));
+        registry.register("i", "Help", info);
         let mut theirs = String::new();
         prometheus_client::encoding::text::encode(&mut theirs, &registry).unwrap();
 
         let ours = read_openmetrics(&exposition(&families, Format::OpenMetrics)).unwrap();
         prop_assert_eq!(comparable(&ours), comparable(&read_openmetrics(&theirs).unwrap()));
+    }
+}
+
+/// What the properties may miss by chance.
+#[test]
+fn long_text_and_special_numbers_survive_in_both_formats() {
+    let text = "\"quoted\" \\ back\\\\slashes \\n\nnew\tline 🐘 # {a=\"b\"} ".repeat(200);
+    assert!(text.len() > 10_000);
+    let numbers =
+        [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, 1e308, 5e-324, 9_223_372_036_854_775_808.0];
+    for number in numbers {
+        let map = LabelMap::from([("a".into(), text.clone())]);
+        let mut family = family("x", Kind::Gauge, vec![metric(&map, number)]);
+        family.help = text.clone();
+        let families = [family];
+        for read in [
+            read_text(&encode(&families, Format::Text)),
+            read_openmetrics(&exposition(&families, Format::OpenMetrics)),
+        ] {
+            let read = read.unwrap().remove(0);
+            assert_eq!(read.help.as_deref(), Some(&*text));
+            assert_eq!(read.samples, samples("x", &families[0].metrics[0], Format::Text));
+        }
     }
 }
 

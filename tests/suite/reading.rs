@@ -18,19 +18,28 @@ pub(crate) struct ReadSample {
     pub(crate) name: String,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) value: f64,
+    /// As it is written: milliseconds in 0.0.4, seconds in OpenMetrics.
+    pub(crate) timestamp: Option<f64>,
 }
 
 impl PartialEq for ReadSample {
     /// NaN equals NaN, and 0 is not -0.
     fn eq(&self, other: &Self) -> bool {
         let bits = |value: f64| if value.is_nan() { f64::NAN.to_bits() } else { value.to_bits() };
-        self.name == other.name && self.labels == other.labels && bits(self.value) == bits(other.value)
+        self.name == other.name
+            && self.labels == other.labels
+            && bits(self.value) == bits(other.value)
+            && self.timestamp == other.timestamp
     }
 }
 
 /// Reads a whole 0.0.4 exposition.
 pub(crate) fn read_text(exposition: &str) -> Result<Vec<ReadFamily>, String> {
     let families = read_families(exposition, "\\n")?;
+    let mut times = families.iter().flat_map(|family| &family.samples).filter_map(|sample| sample.timestamp);
+    if times.any(|time| time.fract() != 0.0) {
+        return Err("a time that is no whole number of milliseconds".into());
+    }
     let mut lines = exposition.split('\n');
     if lines.next_back() != Some("") || lines.any(|line| line == "# EOF") {
         return Err("ends as no 0.0.4 does".into());
@@ -38,7 +47,9 @@ pub(crate) fn read_text(exposition: &str) -> Result<Vec<ReadFamily>, String> {
     refuse_clashes(&families, |family, suffix| {
         matches!(
             (&*family.kind, suffix),
-            ("counter" | "gauge" | "untyped", "") | ("histogram", "_bucket" | "_sum" | "_count")
+            ("counter" | "gauge" | "untyped" | "summary", "")
+                | ("histogram", "_bucket" | "_sum" | "_count")
+                | ("summary", "_sum" | "_count")
         )
     })?;
     Ok(families)
@@ -51,7 +62,11 @@ pub(crate) fn read_openmetrics(exposition: &str) -> Result<Vec<ReadFamily>, Stri
     refuse_clashes(&families, |family, suffix| {
         matches!(
             (&*family.kind, suffix),
-            ("gauge" | "unknown", "") | ("counter", "_total") | ("histogram", "_bucket" | "_sum" | "_count")
+            ("gauge" | "unknown" | "stateset" | "summary", "")
+                | ("counter", "_total")
+                | ("info", "_info")
+                | ("histogram", "_bucket" | "_sum" | "_count")
+                | ("summary", "_sum" | "_count")
         )
     })?;
     Ok(families)
@@ -98,14 +113,22 @@ fn read_sample(line: &str) -> Option<ReadSample> {
         }
         rest = inside.strip_prefix('}')?;
     }
-    let value = match rest.strip_prefix(' ')? {
+    let mut numbers = rest.strip_prefix(' ')?.split(' ');
+    let value = match numbers.next()? {
         "NaN" => f64::NAN,
         "+Inf" => f64::INFINITY,
         "-Inf" => f64::NEG_INFINITY,
-        text if text.bytes().all(|byte| b"0123456789+-.e".contains(&byte)) => text.parse().ok()?,
-        _ => return None,
+        text => read_number(text)?,
     };
-    Some(ReadSample { name: name.into(), labels, value })
+    let timestamp = match numbers.next() {
+        Some(text) => Some(read_number(text)?),
+        None => None,
+    };
+    numbers.next().is_none().then(|| ReadSample { name: name.into(), labels, value, timestamp })
+}
+
+fn read_number(text: &str) -> Option<f64> {
+    text.bytes().all(|byte| b"0123456789+-.e".contains(&byte)).then(|| text.parse().ok()).flatten()
 }
 
 fn end_of_quoted(text: &str) -> Option<usize> {

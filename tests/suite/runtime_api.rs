@@ -40,6 +40,8 @@ pub(crate) struct Answer {
     /// Decoded from base64 where the event's kind says so, but not from gzip.
     pub(crate) body: Vec<u8>,
     pub(crate) is_base64: bool,
+    /// What the whole answer takes as JSON.
+    pub(crate) json_bytes: usize,
     pub(crate) took: Duration,
 }
 
@@ -66,6 +68,7 @@ impl Answer {
             headers: headers.map(|(name, value)| (name.to_lowercase(), first(value))).collect(),
             body: if is_base64 { base64_decoded(body) } else { body.into() },
             is_base64,
+            json_bytes: response.to_string().len(),
             took,
         }
     }

@@ -229,8 +229,9 @@ fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<Me
         );
     }
     let Values { default, scale, .. } = draft.values;
-    if scale.is_some_and(|scale| scale < 0.0) && !matches!(reading.kind(), Kind::Gauge) {
-        at.key("scale").error("a factor below zero turns the order around", "only a GAUGE can have it");
+    if scale.is_some_and(|scale| scale < 0.0) && matches!(reading.kind(), Kind::Histogram | Kind::Summary) {
+        at.key("scale")
+            .error("a factor below zero turns the order around", "only a single number can have it");
     }
     Some(MetricColumn { family, help: draft.description.clone(), reading, default, scale })
 }
@@ -269,8 +270,11 @@ fn reading(draft: &Draft, word: Word, family: &MetricName, at: &mut At<'_>) -> O
         }
         Word::Mapped => {
             let Some(mapping) = &values.mapping else {
-                at.error("the mapping is missing", "add `metric_mapping`, from each text to its number");
-                return None;
+                at.warning(
+                    "without `metric_mapping` only numbers are read",
+                    "add one, from each text to its number",
+                );
+                return Some(Reading::Mapped(Vec::new()));
             };
             Reading::Mapped(mapping.clone()?)
         }

@@ -1,0 +1,63 @@
+//! What is true of the server behind a connection, known from one message.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
+
+use super::Connection;
+use super::error::{ConnectError, Phase};
+use super::run::{NOT_TEXT, message};
+
+/// One statement without variable parts, so that `pg_stat_statements` has one entry for it. `aurora_version` is a
+/// function of Amazon Aurora (Aurora user guide, "Aurora PostgreSQL functions reference").
+const FACTS: &str = "SELECT current_setting('server_version_num'), pg_is_in_recovery(), current_database(), \
+                     to_regproc('aurora_version') IS NOT NULL";
+
+/// What is true of a server and of the database that was connected to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ServerFacts {
+    /// `server_version_num`: 150003 is 15.3, and 90605 is 9.6.5.
+    pub version_num: u32,
+    /// Whether it is a standby, or has not yet become a primary.
+    pub is_in_recovery: bool,
+    /// The name of the database.
+    pub database: String,
+    /// Whether it is Amazon Aurora.
+    pub is_aurora: bool,
+}
+
+impl Connection {
+    /// Asks the server anew. Whatever is not an answer within `limit` leaves the connection unusable: a server
+    /// that cannot say this answers no query either.
+    pub(super) async fn ask_facts(&mut self, limit: Duration) -> Result<(), ConnectError> {
+        self.ready = false;
+        self.allowance.renew();
+        let message = message(FACTS, limit, self.has_encoding);
+        let messages = timeout(limit, self.client.simple_query(&message))
+            .await
+            .map_err(|_| ConnectError::TimedOut(Phase::Facts))?
+            .map_err(|error| ConnectError::of_facts(&error))?;
+        let last_row = messages.iter().rev().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => Some(row),
+            _ => None,
+        });
+        self.facts = last_row.and_then(ServerFacts::of_row).ok_or_else(|| {
+            ConnectError::Protocol("the server's version and state are not understood".into())
+        })?;
+        self.ready = true;
+        Ok(())
+    }
+}
+
+impl ServerFacts {
+    fn of_row(row: &SimpleQueryRow) -> Option<Self> {
+        let cell = |index| row.try_get(index).unwrap_or(Some(NOT_TEXT));
+        Some(Self {
+            version_num: cell(0)?.parse().ok()?,
+            is_in_recovery: cell(1)? == "t",
+            database: cell(2)?.to_owned(),
+            is_aurora: cell(3)? == "t",
+        })
+    }
+}

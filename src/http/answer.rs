@@ -1,0 +1,116 @@
+//! A scrape as the body of an answer that is not larger than the service behind the event allows.
+
+use std::io::Write as _;
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt};
+
+use crate::exposition::{self, Format};
+use crate::metric::Family;
+use crate::scrape::Scrape;
+
+/// What a function may answer, as JSON (AWS Lambda quotas, "Invocation payload", 6 MB).
+const LAMBDA_LIMIT_BYTES: usize = 6 << 20;
+/// What it may answer a load balancer, as JSON (Elastic Load Balancing, "Lambda functions as targets", 1 MB; it is
+/// not said which, so it is the smaller).
+const ALB_LIMIT_BYTES: usize = 1_000_000;
+/// What is kept of it for the JSON around the body: the status and the headers, which a load balancer gets twice.
+const ENVELOPE_BYTES: usize = 4096;
+
+/// A smaller body gains nothing from gzip.
+const GZIP_FLOOR_BYTES: usize = 1400;
+
+/// The most that a body may take in the JSON of the answer.
+pub(super) fn limit_bytes(request: &Request) -> usize {
+    let answer = match request.request_context_ref() {
+        Some(RequestContext::Alb(_)) => ALB_LIMIT_BYTES,
+        _ => LAMBDA_LIMIT_BYTES,
+    };
+    answer - ENVELOPE_BYTES
+}
+
+/// The scrape in this format, as text or gzip. Where it would take more than `limit_bytes`, the last queries are
+/// left out, as many as it takes; the exporter's own metrics are there in any case, and say so.
+pub(super) fn body(scrape: &mut Scrape, format: Format, gzip: bool, limit_bytes: usize) -> Body {
+    let body = encoded(scrape, format, gzip);
+    if json_bytes(&body) <= limit_bytes {
+        return body;
+    }
+    drop(body);
+    // Many at once, by what each takes alone: to try again without each in turn would take a multiple of the
+    // scrape's time. What they take together decides.
+    let mut kept = fitting(scrape, format, gzip, limit_bytes);
+    loop {
+        scrape.keep_first(kept);
+        let body = encoded(scrape, format, gzip);
+        if kept == 0 || json_bytes(&body) <= limit_bytes {
+            return body;
+        }
+        kept -= 1;
+    }
+}
+
+fn encoded(scrape: &Scrape, format: Format, gzip: bool) -> Body {
+    let mut text = exposition::encode(&scrape.families, format);
+    text.push_str(&scrape.own.encode());
+    text.push_str(exposition::end(format));
+    pack(text, gzip)
+}
+
+fn pack(text: String, gzip: bool) -> Body {
+    let compressed = (gzip && text.len() >= GZIP_FLOOR_BYTES).then(|| compressed(&text)).flatten();
+    compressed.map_or(Body::Text(text), Body::Binary)
+}
+
+/// How many queries, from the first, would fit if nothing of one could be shared with another.
+fn fitting(scrape: &Scrape, format: Format, gzip: bool, limit_bytes: usize) -> usize {
+    let alone = |families: &[Family]| json_bytes(&pack(exposition::encode(families, format), gzip));
+    let mut bytes = json_bytes(&pack(scrape.own.encode(), gzip));
+    let fits = |families: &&[Family]| {
+        bytes += alone(families);
+        bytes <= limit_bytes
+    };
+    scrape.by_query().take_while(fits).count()
+}
+
+/// What a body takes as a value in JSON: text is escaped (RFC 8259, section 7), bytes are base64.
+fn json_bytes(body: &Body) -> usize {
+    let in_quotes = match body {
+        Body::Text(text) => text.bytes().map(escaped_bytes).sum(),
+        Body::Binary(bytes) => bytes.len().div_ceil(3) * 4,
+        _ => 0,
+    };
+    in_quotes + 2
+}
+
+fn escaped_bytes(byte: u8) -> usize {
+    match byte {
+        b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 0x08 | 0x0c => 2,
+        0..0x20 => 6,
+        _ => 1,
+    }
+}
+
+fn compressed(text: &str) -> Option<Vec<u8>> {
+    // Level 1 already takes nine tenths off an exposition; more costs time of every scrape.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text.as_bytes()).ok()?;
+    encoder.finish().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_in_json_is_that_of_the_serialized_body() {
+        let every_ascii: String = (0..=127).map(char::from).chain("ä€😀\u{2028}".chars()).collect();
+        let texts = ["", "plain", "\"quoted\"\n", &every_ascii].map(|text| Body::Text(text.into()));
+        let bytes = [0, 1, 2, 3, 4].map(|length| Body::Binary(vec![255; length]));
+        for body in texts.into_iter().chain(bytes) {
+            assert_eq!(json_bytes(&body), serde_json::to_string(&body).unwrap().len(), "{body:?}");
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! The account of a scrape: what became of each query, and all of it as one exposition.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::cache::{Good, Moment};
+use super::selection::Selection;
+use crate::config::{Config, Query};
+use crate::metric::Family;
+use crate::sampling::{self, Dropped};
+use crate::self_metrics::{Failure, QueryReport, SelfMetrics, Skip, Verdict};
+use crate::table::Table;
+
+/// What a scrape came to.
+#[derive(Debug)]
+pub struct Scrape {
+    /// The families of the queries, in the order of the files.
+    pub families: Vec<Family>,
+    /// What the exporter says of itself.
+    pub own: SelfMetrics,
+    /// What each query gave, for the first reports of `own`.
+    results: Vec<QueryResult>,
+}
+
+/// What one query gave.
+#[derive(Debug, Default)]
+struct QueryResult {
+    families: Arc<Vec<Family>>,
+    dropped: Dropped,
+}
+
+impl QueryResult {
+    fn is_empty(&self) -> bool {
+        self.families.iter().all(|family| family.metrics.is_empty())
+    }
+}
+
+impl Scrape {
+    pub(super) fn new(results: Vec<(Arc<Vec<Family>>, QueryReport)>, own: SelfMetrics) -> Self {
+        let (results, mut reports): (Vec<_>, Vec<_>) = results
+            .into_iter()
+            .map(|(families, report)| (QueryResult { families, dropped: report.dropped }, report))
+            .unzip();
+        let mut own = own;
+        reports.append(&mut own.queries);
+        own.queries = reports;
+        let mut scrape = Self { families: vec![], own, results };
+        scrape.merge();
+        scrape
+    }
+
+    /// The families of each query before they became one exposition, in the order of the files.
+    pub fn by_query(&self) -> impl DoubleEndedIterator<Item = &[Family]> + ExactSizeIterator {
+        self.results.iter().map(|result| result.families.as_slice())
+    }
+
+    /// Leaves out all that the queries behind the first `kept` gave, and reports them as failed with
+    /// [`Failure::Limit`].
+    pub fn keep_first(&mut self, kept: usize) {
+        for (result, report) in self.results.iter_mut().zip(&mut self.own.queries).skip(kept) {
+            if !result.is_empty() {
+                tracing::warn!(
+                    query = report.query,
+                    reason = Failure::Limit.as_str(),
+                    "left out, or the answer would be larger than may be sent"
+                );
+                *result = QueryResult::default();
+                report.verdict = Verdict::Failed(Failure::Limit);
+            }
+        }
+        self.merge();
+    }
+
+    fn merge(&mut self) {
+        let results = self.results.iter().map(|result| (Vec::clone(&result.families), result.dropped));
+        let (families, dropped) = sampling::merge(results.collect());
+        self.families = families;
+        for (report, dropped) in self.own.queries.iter_mut().zip(dropped) {
+            report.dropped = dropped;
+        }
+    }
+
+    pub(super) fn log(&self) {
+        for (report, result) in self.own.queries.iter().zip(&self.results) {
+            let clashes = report.dropped.invalid.saturating_sub(result.dropped.invalid);
+            if clashes > 0 {
+                tracing::warn!(
+                    query = report.query,
+                    metrics = clashes,
+                    "dropped, as their names belong to another family or to the exporter itself"
+                );
+            }
+        }
+        let failed = self.own.queries.iter().filter(|query| query.failure().is_some()).count();
+        tracing::info!(
+            up = self.own.up,
+            queries = self.own.queries.len(),
+            failed,
+            metrics = self.families.iter().map(|family| family.metrics.len()).sum::<usize>(),
+            duration_ms = u64::try_from(self.own.duration.as_millis()).unwrap_or(u64::MAX),
+            cold_start = self.own.cold_start,
+            "scrape"
+        );
+    }
+}
+
+/// The outcomes of the chosen queries, in the order of the configuration.
+pub(super) struct Run<'a> {
+    pub(super) up: bool,
+    pub(super) outcomes: Vec<Outcome<'a>>,
+}
+
+/// What became of one query so far.
+pub(super) struct Outcome<'a> {
+    pub(super) query: &'a Query,
+    families: Arc<Vec<Family>>,
+    report: QueryReport,
+}
+
+impl<'a> Run<'a> {
+    pub(super) fn new(config: &'a Config, selection: &Selection) -> Self {
+        let chosen = config.queries.iter().filter(|query| selection.includes(&query.namespace));
+        Self { up: false, outcomes: chosen.map(Outcome::new).collect() }
+    }
+
+    /// Nothing was run, for one reason.
+    pub(super) fn abandoned(mut self, failure: Failure) -> Self {
+        self.outcomes.iter_mut().for_each(|outcome| outcome.fail(failure));
+        self
+    }
+
+    /// What the queries gave and what is said of them.
+    pub(super) fn into_results(self) -> Vec<(Arc<Vec<Family>>, QueryReport)> {
+        self.outcomes.into_iter().map(|outcome| (outcome.families, outcome.report)).collect()
+    }
+}
+
+impl<'a> Outcome<'a> {
+    fn new(query: &'a Query) -> Self {
+        // Until something else is known, as a query that is never begun must not pass for one that succeeded.
+        let report = report(&query.namespace, Failure::Other);
+        Self { query, families: Arc::default(), report }
+    }
+
+    pub(super) fn fail(&mut self, failure: Failure) {
+        self.report.verdict = Verdict::Failed(failure);
+    }
+
+    pub(super) fn skip(&mut self, skip: Skip) {
+        self.report.verdict = Verdict::Skipped(skip);
+    }
+
+    pub(super) fn took(&mut self, duration: Duration) {
+        self.report.duration = Some(duration);
+    }
+
+    /// Takes what was kept of an earlier scrape.
+    pub(super) fn take_kept(&mut self, good: Good, age: Duration) {
+        self.report.verdict = Verdict::Succeeded;
+        self.report.rows = Some(good.rows);
+        self.report.dropped = good.dropped;
+        self.report.cache_age = Some(age);
+        self.families = good.families;
+    }
+
+    /// Turns what the server answered into families. What is good and may be kept comes back.
+    pub(super) fn take(&mut self, table: &Table) -> Option<Good> {
+        self.report.rows = Some(table.row_count());
+        let query_name = &self.query.namespace;
+        let sampled = match sampling::sample(self.query, table) {
+            Ok(sampled) => sampled,
+            Err(error) => {
+                tracing::warn!(query = query_name, %error, "query failed");
+                self.fail(Failure::Config);
+                return None;
+            }
+        };
+        for note in &sampled.notes {
+            tracing::warn!(query = query_name, "{note}");
+        }
+        for column in &sampled.missing {
+            tracing::warn!(query = query_name, column, "the result lacks a column of metrics");
+        }
+        self.report.dropped = sampled.dropped;
+        self.families = Arc::new(sampled.families);
+        if !sampled.missing.is_empty() {
+            self.fail(Failure::Config);
+            return None;
+        }
+        self.report.verdict = Verdict::Succeeded;
+        self.query.cache?;
+        self.report.cache_age = Some(Duration::ZERO);
+        Some(Good {
+            families: Arc::clone(&self.families),
+            rows: table.row_count(),
+            dropped: sampled.dropped,
+            at: Moment::now(),
+        })
+    }
+}
+
+/// The report of a query that failed before it ran.
+pub(super) fn report(namespace: &str, failure: Failure) -> QueryReport {
+    QueryReport {
+        query: namespace.to_owned(),
+        verdict: Verdict::Failed(failure),
+        duration: None,
+        rows: None,
+        dropped: Dropped::default(),
+        cache_age: None,
+    }
+}

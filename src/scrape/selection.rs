@@ -1,0 +1,96 @@
+//! Which of the queries one scrape is about.
+
+use std::collections::BTreeSet;
+
+use glob::Pattern;
+
+/// The queries of one scrape, by namespace.
+#[derive(Debug, Clone, Default)]
+pub struct Selection(Option<BTreeSet<String>>);
+
+/// A pattern that no query's namespace matches.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no query is named {}; there are: {}", .patterns.join(", "), .namespaces.join(", "))]
+pub struct UnknownQuery {
+    /// The patterns, in the order in which they were given.
+    pub patterns: Vec<String>,
+    /// What there is, in the order of the files.
+    pub namespaces: Vec<String>,
+}
+
+impl Selection {
+    /// Every query.
+    pub const ALL: Self = Self(None);
+
+    /// Those of `namespaces` that a pattern of `collect` matches, or all if it has none, without those that a
+    /// pattern of `exclude` matches. Patterns are globs: `*` stands for any text, also for none.
+    ///
+    /// # Errors
+    /// [`UnknownQuery`] if a pattern matches nothing, which is more often a mistake than meant.
+    pub fn new(namespaces: &[&str], collect: &[&str], exclude: &[&str]) -> Result<Self, UnknownQuery> {
+        let unknown = |pattern: &&&str| !namespaces.iter().any(|namespace| matches(pattern, namespace));
+        let patterns: Vec<_> =
+            collect.iter().chain(exclude).filter(unknown).map(|&pattern| pattern.to_owned()).collect();
+        if !patterns.is_empty() {
+            let namespaces = namespaces.iter().map(|&namespace| namespace.to_owned()).collect();
+            return Err(UnknownQuery { patterns, namespaces });
+        }
+        let any = |patterns: &[&str], namespace| patterns.iter().any(|pattern| matches(pattern, namespace));
+        let chosen = namespaces
+            .iter()
+            .filter(|namespace| collect.is_empty() || any(collect, namespace))
+            .filter(|namespace| !any(exclude, namespace));
+        Ok(Self(Some(chosen.map(|&namespace| namespace.to_owned()).collect())))
+    }
+
+    pub(super) fn includes(&self, namespace: &str) -> bool {
+        self.0.as_ref().is_none_or(|chosen| chosen.contains(namespace))
+    }
+}
+
+/// A pattern that is none, such as one with a bracket that is not closed, matches nothing.
+fn matches(pattern: &str, namespace: &str) -> bool {
+    Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_globs() {
+        let cases = [
+            ("pg_locks", "pg_locks", true),
+            ("pg_locks", "pg_locks_count", false),
+            ("", "x", false),
+            ("*", "x", true),
+            ("pg_*", "pg_", true),
+            ("pg_*", "apg_x", false),
+            ("a*b*c", "a/b.b-c", true),
+            ("ab*ba", "aba", false),
+            ("pg_?", "pg_ä", true),
+            ("pg_[", "pg_[", false),
+        ];
+        for (pattern, namespace, expected) in cases {
+            assert_eq!(matches(pattern, namespace), expected, "{pattern} {namespace}");
+        }
+    }
+
+    #[test]
+    fn all_patterns_without_a_match_are_told_at_once() {
+        let error = Selection::new(&["a", "b"], &["a", "x*"], &["y", "b"]).unwrap_err();
+        assert_eq!(error.to_string(), "no query is named x*, y; there are: a, b");
+    }
+
+    #[test]
+    fn what_is_excluded_is_taken_from_what_is_collected() {
+        let chosen = |collect: &[&str], exclude: &[&str]| {
+            let selection = Selection::new(&["a1", "a2", "b"], collect, exclude).unwrap();
+            ["a1", "a2", "b"].map(|namespace| selection.includes(namespace))
+        };
+        assert_eq!(chosen(&[], &[]), [true, true, true]);
+        assert_eq!(chosen(&["a*"], &[]), [true, true, false]);
+        assert_eq!(chosen(&["a*", "b"], &["a2"]), [true, false, true]);
+        assert_eq!(chosen(&[], &["*"]), [false, false, false]);
+    }
+}
