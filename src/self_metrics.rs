@@ -318,7 +318,7 @@ fn gauge<'a>(
     for (labels, value) in samples {
         // Whole numbers are written without a fraction, as people write and grep for them.
         let whole = (value.fract() == 0.0 && value.abs() < WHOLE_LIMIT).then_some(value as i64);
-        let mut encode = |sample: &mut MetricEncoder<'_>| match whole {
+        let encode = |sample: &mut MetricEncoder<'_>| match whole {
             Some(whole) => sample.encode_gauge(&whole),
             None => sample.encode_gauge(&value),
         };
