@@ -220,7 +220,8 @@ impl Gauges {
             "How long ago the credentials were fetched.",
             scrape.secret_age.map(|age| (vec![], age.as_secs_f64())),
         )?;
-        let revision = option_env!("PG_LAMBDA_EXPORTER_REVISION").unwrap_or("unknown");
+        let revision = option_env!("PG_LAMBDA_EXPORTER_REVISION").filter(|revision| !revision.is_empty());
+        let revision = revision.unwrap_or("unknown");
         gauge(
             encoder,
             "pg_exporter_build_info",
