@@ -35,6 +35,7 @@ lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
+build: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
 build: $(VENV)/run ## Build the package for Lambda, target/lambda/pg-lambda-exporter/bootstrap.zip
 	cargo lambda build --release --locked --skip-target-check --lambda-dir target/lambda
 

@@ -1,6 +1,7 @@
 //! `queries.yml` as the exporter understands it: the queries in their order, and every problem of the files
 //! with its place. It knows the format and the names of metrics, and nothing of databases, scrapes or wires.
 
+mod lines;
 mod names;
 mod namespace;
 mod node;
@@ -39,12 +40,13 @@ impl Config {
     /// its last definition says, at the place of that one; the earlier ones are not looked at.
     pub fn parse(files: &[(String, String)], naming: &Naming) -> Self {
         let files: Vec<_> =
-            files.iter().map(|(name, text)| (name.as_str(), definitions(name, text))).collect();
-        let namespaces = files.iter().flat_map(|(_, found)| &found.namespaces);
+            files.iter().map(|(name, text)| (name.as_str(), text, definitions(name, text))).collect();
+        let namespaces = files.iter().flat_map(|(.., found)| &found.namespaces);
         let mut standing = standings(namespaces.map(|(namespace, _)| namespace.as_str())).into_iter();
         let mut config = Self::default();
         let mut names = Names::default();
-        for (file, found) in files {
+        for (file, text, found) in files {
+            let earlier = config.problems.len();
             config.problems.extend(found.problems);
             for ((namespace, node), standing) in found.namespaces.iter().zip(&mut standing) {
                 let mut problems = Vec::new();
@@ -67,6 +69,7 @@ impl Config {
                 }
                 config.problems.extend(problems);
             }
+            lines::locate(text, config.problems.iter_mut().skip(earlier));
         }
         config
     }

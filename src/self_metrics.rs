@@ -220,7 +220,8 @@ impl Gauges {
             "How long ago the credentials were fetched.",
             scrape.secret_age.map(|age| (vec![], age.as_secs_f64())),
         )?;
-        let revision = option_env!("PG_LAMBDA_EXPORTER_REVISION").unwrap_or("unknown");
+        let revision = option_env!("PG_LAMBDA_EXPORTER_REVISION").filter(|revision| !revision.is_empty());
+        let revision = revision.unwrap_or("unknown");
         gauge(
             encoder,
             "pg_exporter_build_info",
@@ -318,7 +319,7 @@ fn gauge<'a>(
     for (labels, value) in samples {
         // Whole numbers are written without a fraction, as people write and grep for them.
         let whole = (value.fract() == 0.0 && value.abs() < WHOLE_LIMIT).then_some(value as i64);
-        let mut encode = |sample: &mut MetricEncoder<'_>| match whole {
+        let encode = |sample: &mut MetricEncoder<'_>| match whole {
             Some(whole) => sample.encode_gauge(&whole),
             None => sample.encode_gauge(&value),
         };

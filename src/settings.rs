@@ -2,7 +2,6 @@
 //! variables; what the parts of a target look like is `target`'s business, and the SDK and the runtime read
 //! their own variables (`AWS_…`) themselves.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -15,20 +14,20 @@ use crate::target::{self, Mistake, Part, Parts, Target};
 pub struct Settings {
     /// Where the database is and who connects.
     pub source: Source,
-    /// Where the queries are, and what completes their names.
+    /// Where the queries are, and what completes them.
     pub queries: Queries,
     /// Who may scrape.
     pub authorization: Authorization,
 }
 
-/// Where the queries are, and what completes their names.
+/// Where the queries are, and what completes them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Queries {
     /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
     pub file: Option<PathBuf>,
     /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
     pub task_root: Option<PathBuf>,
-    /// `METRIC_PREFIX` and `EXTRA_LABELS`.
+    /// `METRIC_PREFIX` and `EXTRA_LABELS`: what completes the names in all of them.
     pub naming: Naming,
 }
 
@@ -154,37 +153,40 @@ impl Queries {
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let read = present(lookup);
         let mut problems = Vec::new();
-        let file = read("QUERIES_FILE").map(PathBuf::from);
-        let task_root = read("LAMBDA_TASK_ROOT").map(PathBuf::from);
         let prefix = read("METRIC_PREFIX").unwrap_or_default();
-        if let Err(invalid) = MetricName::new(&format!("{prefix}x")) {
-            problems.push(Problem::new("METRIC_PREFIX", &format!("cannot begin a metric name: {invalid}")));
+        if !prefix.is_empty()
+            && let Err(invalid) = MetricName::new(&prefix)
+        {
+            problems.push(Problem::new("METRIC_PREFIX", &format!("metric names cannot begin so: {invalid}")));
         }
-        let labels = extra_labels(&read("EXTRA_LABELS").unwrap_or_default(), &mut problems);
-        match problems.is_empty() {
-            true => Ok(Self { file, task_root, naming: Naming { prefix, labels } }),
-            false => Err(problems),
+        let labels = read("EXTRA_LABELS").unwrap_or_default();
+        let labels = extra_labels(&labels).map_err(|problem| problems.push(problem)).unwrap_or_default();
+        if !problems.is_empty() {
+            return Err(problems);
         }
+        Ok(Self {
+            file: read("QUERIES_FILE").map(PathBuf::from),
+            task_root: read("LAMBDA_TASK_ROOT").map(PathBuf::from),
+            naming: Naming { prefix, labels },
+        })
     }
 }
 
-/// `server=db1,env=prod`. A value holds no comma.
-fn extra_labels(text: &str, problems: &mut Vec<Problem>) -> Vec<(LabelName, String)> {
-    let mut labels = Vec::new();
-    let mut seen = HashSet::new();
-    for pair in text.split(',').filter(|_| !text.is_empty()) {
-        let label = pair.split_once('=').ok_or_else(|| "must be name=value, separated by commas".to_owned());
-        let label = label.and_then(|(name, value)| match LabelName::new(name.trim()) {
-            Ok(name) if seen.insert(name.clone()) => Ok((name, value.trim().to_owned())),
-            Ok(name) => Err(format!("label {name} stands twice")),
-            Err(invalid) => Err(format!("a label name cannot be: {invalid}")),
-        });
-        match label {
-            Ok(label) => labels.push(label),
-            Err(message) => problems.push(Problem::new("EXTRA_LABELS", &message)),
+/// `server=db1,env=prod`, as postgres_exporter's `--constantLabels`.
+fn extra_labels(text: &str) -> Result<Vec<(LabelName, String)>, Problem> {
+    let mut labels: Vec<(LabelName, String)> = Vec::new();
+    for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
+        let problem = |message: &str| Problem::new("EXTRA_LABELS", message);
+        let (name, value) =
+            pair.split_once('=').ok_or_else(|| problem("must be pairs such as server=db1,env=prod"))?;
+        let name =
+            LabelName::new(name.trim()).map_err(|invalid| problem(&format!("no label name: {invalid}")))?;
+        if labels.iter().any(|(known, _)| *known == name) {
+            return Err(problem(&format!("label {name} stands twice")));
         }
+        labels.push((name, value.trim().to_owned()));
     }
-    labels
+    Ok(labels)
 }
 
 /// An empty variable is as good as none.

@@ -8,12 +8,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pg_lambda_exporter::config::{Config, Severity};
+use pg_lambda_exporter::config::{Config, Naming, Severity};
 
 fuzz_target!(|text: &str| {
     let files =
         [("a.yml".to_owned(), text.to_owned()), ("b.yml".to_owned(), "z: {query: SELECT 1}".to_owned())];
-    let config = Config::parse(&files);
+    let config = Config::parse(&files, &Naming::default());
     assert!(config.queries.iter().any(|query| query.namespace == "z"), "one file disabled another");
     let error = config.problems.iter().any(|problem| problem.severity == Severity::Error);
     assert!(error || config.disabled.is_empty(), "a namespace is disabled and nothing says why");

@@ -12,7 +12,7 @@ use crate::startup;
 /// Whether nothing is wrong.
 ///
 /// # Errors
-/// There are no files or one cannot be read, or the environment cannot be used.
+/// There are no files or one cannot be read, or with `--database` the environment names no database.
 pub(super) fn run(
     command: &Check,
     lookup: impl Fn(&str) -> Option<String>,

@@ -9,7 +9,7 @@ pub(super) fn fate(query: &Query, column: &str) -> String {
         return match &declared.usage {
             Usage::Label(name) => format!("label {}", name.as_str()),
             Usage::Metric(metric) => format!("{} {}", kind(metric.reading.kind()), metric.family.as_str()),
-            Usage::Timestamp => "timestamp of the row".to_owned(),
+            Usage::Timestamp => "time of the row's samples".to_owned(),
             Usage::Discard => "discarded".to_owned(),
         };
     }

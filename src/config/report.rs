@@ -19,15 +19,12 @@ impl<'p> At<'p> {
 
     /// The entry `key` of the map here.
     pub(super) fn key(&mut self, key: &str) -> At<'_> {
-        let plain = !key.is_empty() && !key.contains(char::is_control);
-        let key = if plain { key.to_owned() } else { format!("{key:?}") };
-        let place = if self.place.is_empty() { key } else { format!("{}.{key}", self.place) };
-        At::new(self.file, place, self.problems)
+        At::new(self.file, key_place(&self.place, key), self.problems)
     }
 
     /// An item of the list here, counted from 0.
     pub(super) fn item(&mut self, index: usize) -> At<'_> {
-        At::new(self.file, format!("{}[{index}]", self.place), self.problems)
+        At::new(self.file, item_place(&self.place, index), self.problems)
     }
 
     /// Another place, which [`Self::place`] told earlier.
@@ -109,6 +106,18 @@ impl<'p> At<'p> {
         self.error(format!("must be {expected}, not {found}"), hint);
         None
     }
+}
+
+/// The place of an entry of the map at `place`.
+pub(super) fn key_place(place: &str, key: &str) -> String {
+    let plain = !key.is_empty() && !key.contains(char::is_control);
+    let key = if plain { key.to_owned() } else { format!("{key:?}") };
+    if place.is_empty() { key } else { format!("{place}.{key}") }
+}
+
+/// The place of an item of the list at `place`.
+pub(super) fn item_place(place: &str, index: usize) -> String {
+    format!("{place}[{index}]")
 }
 
 /// A key of a map and how its value is read into `T`.

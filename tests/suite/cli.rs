@@ -166,12 +166,12 @@ fn a_check_prints_every_mistake_with_its_place() {
 fn a_warning_does_not_fail_a_check_and_an_unknown_key_does() {
     let twice = format!("{GOOD}{GOOD}");
     let output = Terminal::new().file("queries.yml", twice).run(&["check"]).succeeded();
-    assert!(output.starts_with("warning: queries.yml: good: "), "{output}");
+    assert!(output.starts_with("warning: queries.yml:9: good: "), "{output}");
     assert!(output.ends_with("2 queries, 0 errors, 2 warnings\n"), "{output}");
     let unknown = GOOD.replace("{usage: GAUGE,", "{usage: GAUGE, colour: red,");
     let said = Terminal::new().file("queries.yml", unknown).run(&["check"]).failed(1);
     assert!(
-        said.output.starts_with("error: queries.yml: good.metrics[0].v.colour: unknown key"),
+        said.output.starts_with("error: queries.yml:4: good.metrics[0].v.colour: unknown key"),
         "{}",
         said.output
     );

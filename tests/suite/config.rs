@@ -205,9 +205,13 @@ fn twenty_mistakes_are_twenty_problems_each_at_its_place() {
     let text = fs::read_to_string(path).unwrap();
     let config = parse(&[&text]);
     // Each mistake has its place beside it, in a comment.
-    let expected: Vec<_> =
-        text.lines().filter_map(|line| line.split_once("# at ")).map(|(_, place)| place).collect();
-    let found: Vec<_> = config.problems.iter().map(|problem| problem.place.as_str()).collect();
+    let expected: Vec<_> = text
+        .lines()
+        .zip(1..)
+        .filter_map(|(text, line)| Some((text.split_once("# at ")?.1, Some(line))))
+        .collect();
+    let found: Vec<_> =
+        config.problems.iter().map(|problem| (problem.place.as_str(), problem.line)).collect();
     assert_eq!(found, expected);
     assert_eq!(found.len(), 20);
     let messages: BTreeSet<_> = config.problems.iter().map(|problem| &problem.message).collect();

@@ -251,17 +251,18 @@ fn names_are_completed_as_the_variables_say() {
     let label = |name, value: &str| (LabelName::new(name).unwrap(), value.to_owned());
     let labels = vec![label("server", "db1:5432"), label("q", "a=b"), label("empty", "")];
     let expected = Naming { prefix: "cnpg_".into(), labels };
-    assert_eq!(naming("cnpg_", "server=db1:5432, q=a=b,empty=").unwrap(), expected);
-    let mistakes = naming("1_", "server,a b=c,__x=1,a=1,a=2,").unwrap_err();
-    let expected = [
-        "METRIC_PREFIX: cannot begin a metric name: '1' may not stand in a name here; letters, digits and _ may, and no digit at the front",
-        "EXTRA_LABELS: must be name=value, separated by commas",
-        "EXTRA_LABELS: a label name cannot be: ' ' may not stand in a name here; letters, digits and _ may, and no digit at the front",
-        "EXTRA_LABELS: a label name cannot be: label names beginning with __ are reserved by Prometheus",
-        "EXTRA_LABELS: label a stands twice",
-        "EXTRA_LABELS: must be name=value, separated by commas",
-    ];
-    assert_eq!(mistakes, expected);
+    assert_eq!(naming("cnpg_", "server=db1:5432, q=a=b,empty=,").unwrap(), expected);
+    let no_name = "may not stand in a name here; letters, digits and _ may, and no digit at the front";
+    for (labels, problem) in [
+        ("server", "must be pairs such as server=db1,env=prod".to_owned()),
+        ("a b=c", format!("no label name: ' ' {no_name}")),
+        ("__x=1", "no label name: label names beginning with __ are reserved by Prometheus".to_owned()),
+        ("a=1,a=2", "label a stands twice".to_owned()),
+    ] {
+        let prefix = format!("METRIC_PREFIX: metric names cannot begin so: '1' {no_name}");
+        let expected = [prefix, format!("EXTRA_LABELS: {problem}")];
+        assert_eq!(naming("1_", labels).unwrap_err(), expected);
+    }
 }
 
 #[test]

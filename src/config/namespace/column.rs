@@ -229,8 +229,9 @@ fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<Me
         );
     }
     let Values { default, scale, .. } = draft.values;
-    if scale.is_some_and(|scale| scale < 0.0) && !matches!(reading.kind(), Kind::Gauge) {
-        at.key("scale").error("a factor below zero turns the order around", "only a GAUGE can have it");
+    if scale.is_some_and(|scale| scale < 0.0) && matches!(reading.kind(), Kind::Histogram | Kind::Summary) {
+        at.key("scale")
+            .error("a factor below zero turns the order around", "only a single number can have it");
     }
     Some(MetricColumn { family, help: draft.description.clone(), reading, default, scale })
 }

@@ -1,0 +1,46 @@
+//! Whatever text a server sends, what becomes of it can be written in both formats. How to run: see config.rs.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use pg_lambda_exporter::config::{Config, Naming};
+use pg_lambda_exporter::exposition::{self, Format};
+use pg_lambda_exporter::sampling;
+use pg_lambda_exporter::table::Table;
+
+const QUERIES: &str = "
+q:
+  query: SELECT 1
+  metrics:
+    - l: {usage: LABEL}
+    - g: {usage: GAUGE}
+    - c_total: {usage: COUNTER}
+    - h: {usage: HISTOGRAM}
+    - o: {usage: HISTOGRAM, buckets: [0, 1, 10]}
+    - s: {usage: SUMMARY}
+    - p: {usage: SUMMARY, quantiles: [0.5, 0.99]}
+    - i: {usage: INFO}
+    - e: {usage: STATESET, states: [on, off]}
+    - d: {usage: DURATION}
+    - t: {usage: TIMESTAMP}
+";
+
+const COLUMNS: [&str; 17] = [
+    "l", "g", "c_total", "h", "h_bucket", "h_sum", "h_count", "o", "s", "s_quantile", "s_sum", "s_count", "p", "i",
+    "e", "d", "t",
+];
+
+fuzz_target!(|cells: Vec<Option<&str>>| {
+    let config = Config::parse(&[("queries.yml".to_owned(), QUERIES.to_owned())], &Naming::default());
+    let query = config.queries.first().expect("the queries are sound");
+    let mut table = Table::new(COLUMNS.map(str::to_owned).to_vec());
+    for row in cells.chunks(COLUMNS.len()) {
+        table.push_row(row.iter().copied());
+    }
+    let sampled = sampling::sample(query, &table).expect("no label is missing");
+    let (families, _) = sampling::merge(vec![(sampled.families, sampled.dropped)]);
+    for format in [Format::Text, Format::OpenMetrics] {
+        let text = exposition::encode(&families, format);
+        assert!(text.is_empty() || text.ends_with('\n'));
+    }
+});
