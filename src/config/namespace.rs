@@ -144,9 +144,7 @@ fn read_sql(node: &Node, at: &mut At<'_>) -> Option<Sql> {
 }
 
 fn read_name(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
-    if *node != Node::Null {
-        draft.name = at.text(node).map(str::to_owned);
-    }
+    draft.name = at.text(node).map(str::to_owned);
 }
 
 fn read_labels(draft: &mut Draft, node: &Node, at: &mut At<'_>) {

@@ -126,11 +126,13 @@ pub(super) struct Key<T> {
     pub(super) read: fn(&mut T, &Node, &mut At<'_>),
 }
 
-/// Reads the entries of a map by their keys. Unknown keys are passed over; of equal keys the last one counts.
+/// Reads the entries of a map by their keys. Unknown keys are passed over; of equal keys the last one counts. A key
+/// without a value is as good as none, except `query`: there it switches the namespace off.
 pub(super) fn read_keys<T>(entries: &[(String, Node)], keys: &[Key<T>], into: &mut T, at: &mut At<'_>) {
     for (name, node) in at.unique(entries) {
         let mut at = at.key(name);
         match keys.iter().find(|key| key.name == name) {
+            Some(key) if *node == Node::Null && key.name != "query" => {}
             Some(key) => (key.read)(into, node, &mut at),
             None => {
                 let names = keys.iter().map(|key| key.name);

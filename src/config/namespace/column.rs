@@ -147,9 +147,7 @@ fn read_description(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
 }
 
 fn read_name(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
-    if *node != Node::Null {
-        draft.name = at.text(node).map(str::to_owned);
-    }
+    draft.name = at.text(node).map(str::to_owned);
 }
 
 fn words() -> String {
