@@ -176,6 +176,12 @@ pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(S
             }
             _ if parts.contains(&draft.column) => {
                 at.warning("the column belongs to another and is no metric of its own", "remove it");
+                // Nor are those that would belong to it.
+                columns.extend(
+                    draft
+                        .columns_beside()
+                        .map(|name| (draft.place.clone(), Column { name, usage: Usage::Discard })),
+                );
                 Some(Usage::Discard)
             }
             _ => metric(draft, word, prefix, &mut at).map(Usage::Metric),
