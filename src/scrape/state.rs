@@ -308,7 +308,9 @@ impl Time {
 fn of_sqlstate(sqlstate: &str) -> Failure {
     match sqlstate {
         "42501" => Failure::Permission,
-        // Class 42 is "Syntax Error or Access Rule Violation": names that do not exist are in it too.
+        // Class 42 is "Syntax Error or Access Rule Violation": names that do not exist are in it too, but for
+        // those of schemas.
+        "3F000" => Failure::Syntax,
         code if code.starts_with("42") => Failure::Syntax,
         _ => Failure::Other,
     }

@@ -128,6 +128,8 @@ forbidden:
 missing:
   query: SELECT v FROM nowhere
   metrics: [{v: {usage: GAUGE}}]
+schemaless:
+  query: SELECT monitor.v()
 middle:
   query: SELECT g AS l, 10 / (3 - g) AS v FROM generate_series(1, 5) g
   metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]
@@ -162,6 +164,7 @@ last:
         ("sleeper", "timeout"),
         ("forbidden", "permission"),
         ("missing", "syntax"),
+        ("schemaless", "syntax"),
         ("middle", "other"),
         ("blocked", "timeout"),
         ("absent", "config"),
