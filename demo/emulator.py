@@ -7,7 +7,7 @@ from pathlib import Path
 
 from demo.aws import CHECKOUT, CREDENTIALS, FUNCTION, PACKAGES
 from demo.endpoint import Endpoint
-from demo.processes import Processes, port
+from demo.processes import Child, Processes, port
 
 
 def watch_command(watch_port: int) -> list[str]:
@@ -16,14 +16,17 @@ def watch_command(watch_port: int) -> list[str]:
     return ["cargo", "lambda", "watch", *address]
 
 
-def run_package(processes: Processes, function_environment: dict[str, str]) -> Endpoint:
-    """Starts the emulator, and the function of the package in it."""
+def run_package(
+    processes: Processes, function_environment: dict[str, str], name: str = "function"
+) -> tuple[Endpoint, Child]:
+    """Starts an emulator and the function of the package in it, which is the process `name`."""
     emulator_port = port()
     address = ["--invoke-address", "127.0.0.1", "--invoke-port", str(emulator_port)]
-    processes.start("emulator", ["cargo", "lambda", "watch", "--only-lambda-apis", *address], cwd=CHECKOUT)
+    command = ["cargo", "lambda", "watch", "--only-lambda-apis", *address]
+    processes.start(f"{name}-emulator", command, cwd=CHECKOUT)
     emulator = f"http://127.0.0.1:{emulator_port}"
     processes.wait_for("cargo-lambda's emulator", lambda: listens(emulator_port))
-    folder = processes.folder / "function"
+    folder = processes.folder / name
     with zipfile.ZipFile(PACKAGES / FUNCTION / "bootstrap.zip") as package:
         package.extractall(folder)
     (folder / "bootstrap").chmod(0o755)
@@ -36,9 +39,9 @@ def run_package(processes: Processes, function_environment: dict[str, str]) -> E
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
         "AWS_LAMBDA_RUNTIME_API": f"{emulator}/.rt/{FUNCTION}",
     }
-    processes.start("function", [folder / "bootstrap"], environment, folder)
+    function = processes.start(name, [folder / "bootstrap"], environment, folder)
     url = f"{emulator}/lambda-url/{FUNCTION}"
-    return Endpoint(url, url)
+    return Endpoint(url, url), function
 
 
 def listens(emulator_port: int) -> bool:

@@ -18,6 +18,7 @@ class Prometheus:
         program = shutil.which("prometheus")
         if not program:
             raise Failure("no Prometheus found: install the package prometheus")
+        self._processes = processes
         folder = processes.folder / "prometheus"
         folder.mkdir()
         self.url = f"http://127.0.0.1:{port(preferred_port)}"
@@ -44,10 +45,23 @@ class Prometheus:
             raise Failure(f"{expression}: {len(values)} series where one was expected")
         return values[0] if values else None
 
+    def wait_for_job(self, job: str) -> None:
+        """Waits until the target of this job has been scraped and was up."""
+        try:
+            self._processes.wait_for(f"a scrape of {job}", lambda: self.query(f'up{{job="{job}"}} == 1'), 20)
+        except Failure as failure:
+            raise Failure(f"{failure}: {self.target_errors()[job]}") from failure
+
     def target_errors(self) -> dict[str, str]:
         """Why the last scrape of each job failed; empty text where it did not."""
         targets = json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]
         return {target["labels"]["job"]: target["lastError"] for target in targets}
+
+    def type_of(self, family: str, job: str) -> str | None:
+        """The type of a family, as the job's targets have told it; None where there is none."""
+        parameters = {"metric": family, "match_target": f'{{job="{job}"}}'}
+        told = json.loads(self._get("/api/v1/targets/metadata?" + urllib.parse.urlencode(parameters)))["data"]
+        return told[0]["type"] if told else None
 
     def _is_ready(self) -> bool:
         return get(f"{self.url}/-/ready").status == 200

@@ -3,17 +3,14 @@
 import pytest
 
 from demo.postgres import Postgres
-from demo.processes import Failure, Processes
+from demo.processes import Processes
 from demo.prometheus import Prometheus
 
 
 @pytest.fixture
-def job(running: Processes, prometheus: Prometheus, way: str) -> str:
+def job(prometheus: Prometheus, way: str) -> str:
     """A way to the function that Prometheus has scraped."""
-    try:
-        running.wait_for(f"a scrape of {way}", lambda: prometheus.value(f'up{{job="{way}"}}'), 20)
-    except Failure as failure:
-        raise Failure(f"{failure}: {prometheus.target_errors()[way]}") from failure
+    prometheus.wait_for_job(way)
     return way
 
 

@@ -25,5 +25,6 @@ mod samples;
 mod sampling;
 mod secrets;
 mod secrets_manager;
+mod shipped;
 mod sql;
 mod tls;
