@@ -21,6 +21,7 @@ use account::Run;
 use state::{State, Unreachable};
 
 pub use account::Scrape;
+pub(crate) use cache::Moment;
 pub use selection::{Selection, UnknownQuery};
 
 /// What answers scrapes, for as long as its execution environment lives.

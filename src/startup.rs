@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::authorization::Guard;
 use crate::config::{Config, Severity};
 use crate::credentials::Credentials;
 use crate::http::Endpoint;
@@ -22,7 +23,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             }
             // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
             let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
-            return Endpoint::new(authorization, None);
+            return Endpoint::new(Guard::new(authorization).await, None);
         }
     };
     let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
@@ -34,7 +35,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
         true => None,
         false => Some(Exporter::new(config, Credentials::new(settings.source).await)),
     };
-    Endpoint::new(settings.authorization, exporter)
+    Endpoint::new(Guard::new(settings.authorization).await, exporter)
 }
 
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.

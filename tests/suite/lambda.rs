@@ -437,7 +437,7 @@ fn with_secret(
     ]
 }
 
-const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+pub(crate) const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
 fn secret_of(database: &TestDatabase, port: u16, password: &str) -> secrets_manager::Answer {
     let secret = serde_json::json!({

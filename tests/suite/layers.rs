@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("exposition", &["metric"]),
     // The shell: what touches the world.
     ("settings", &["config", "metric", "target"]),
+    ("log", &[]),
     ("query_files", &[]),
     ("secret", &[]),
     ("credentials", &["secret", "settings", "target"]),
@@ -39,8 +40,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The edge.
-    ("http", &["exposition", "metric", "scrape", "settings"]),
-    ("startup", &["config", "credentials", "http", "query_files", "scrape", "settings"]),
+    ("authorization", &["scrape", "secret", "settings"]),
+    ("http", &["authorization", "exposition", "metric", "scrape"]),
+    ("startup", &["authorization", "config", "credentials", "http", "query_files", "scrape", "settings"]),
     (
         "cli",
         &[
