@@ -173,10 +173,10 @@ async fn metrics(
     arrival: &Arrival,
 ) -> Response<Body> {
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let format = Format::negotiate(header(ACCEPT));
+    let format = Format::negotiate(joined(request, ACCEPT).as_deref());
     let limit = time_limit(header(SCRAPE_TIMEOUT), arrival.lambda_time_left, is_behind_gateway(request));
     let mut scrape = exporter.scrape(selection, arrival.at + limit).await;
-    let gzip = decodes_base64(request) && accepts_gzip(header(ACCEPT_ENCODING));
+    let gzip = decodes_base64(request) && accepts_gzip(joined(request, ACCEPT_ENCODING).as_deref());
     let body = answer::body(&mut scrape, format, gzip, answer::limit_bytes(request));
     let mut response = text(StatusCode::OK, "");
     let headers = response.headers_mut();
@@ -193,6 +193,13 @@ async fn metrics(
     }
     *response.body_mut() = body;
     response
+}
+
+/// A list that may come in several headers means the same as in one (RFC 9110, section 5.3).
+fn joined(request: &Request, name: HeaderName) -> Option<String> {
+    let values: Vec<_> =
+        request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 /// The queries that `collect[]` and `exclude[]` name; also without the brackets.

@@ -9,7 +9,7 @@ use crate::authorization::Guard;
 use crate::config::{Config, Severity};
 use crate::credentials::Credentials;
 use crate::http::Endpoint;
-use crate::query_files;
+use crate::query_files::{self, QueryFiles};
 use crate::scrape::Exporter;
 use crate::settings::{Authorization, Queries, Settings};
 
@@ -41,16 +41,21 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.
 ///
 /// # Errors
-/// There are no files, or one cannot be read. What is wrong in them is in the [`Config`].
+/// There are no files, or the only one cannot be read. What is wrong with files of a folder, and in them, is in the
+/// [`Config`].
 pub fn config(queries: &Queries, paths: &[PathBuf]) -> Result<Config> {
-    let mut files = Vec::new();
+    let mut files = QueryFiles::default();
     for path in paths {
-        files.extend(query_files::read(Some(path), None)?);
+        let found = query_files::read(Some(path), None)?;
+        files.texts.extend(found.texts);
+        files.unreadable.extend(found.unreadable);
     }
     if paths.is_empty() {
         files = query_files::read(queries.file.as_deref(), queries.task_root.as_deref())?;
     }
-    Ok(Config::parse(&files, &queries.naming))
+    let mut config = Config::parse(&files.texts, &queries.naming);
+    config.problems.extend(files.unreadable);
+    Ok(config)
 }
 
 /// Says in the log what is wrong with the query files.

@@ -17,7 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The shell: what touches the world.
     ("settings", &["config", "metric", "target"]),
     ("log", &[]),
-    ("query_files", &[]),
+    ("query_files", &["config"]),
     ("secret", &[]),
     ("credentials", &["secret", "settings", "target"]),
     ("database", &["table", "sql", "target"]),
@@ -31,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config",
             "credentials",
             "database",
+            "exposition",
             "metric",
             "sampling",
             "self_metrics",
