@@ -7,6 +7,7 @@ mod arguments;
 mod check;
 mod columns;
 mod conditions;
+mod exposed;
 mod output;
 mod scrape;
 mod trial;
@@ -17,7 +18,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use lambda_http::tracing::subscriber;
-use subscriber::filter::LevelFilter;
+use subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::settings::{Problem, Queries, Source};
 use arguments::Command;
@@ -53,12 +54,15 @@ pub fn run(
     }
 }
 
-/// Where nobody asks for more, only what needs attention: the results are on standard output.
+/// Where nobody asks for more, only what needs attention: the results are on standard output. Either variable counts
+/// as it does in the function.
 fn log_to_standard_error(lookup: impl Fn(&str) -> Option<String>) {
-    let level = lookup("AWS_LAMBDA_LOG_LEVEL").or_else(|| lookup("RUST_LOG"));
-    let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::WARN);
+    let level = lookup("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
+    let filter = EnvFilter::builder()
+        .with_default_directive(level.unwrap_or(LevelFilter::WARN).into())
+        .parse_lossy(lookup("RUST_LOG").unwrap_or_default());
     subscriber::fmt()
-        .with_max_level(level)
+        .with_env_filter(filter)
         .with_target(false)
         .without_time()
         .with_ansi(std::io::stderr().is_terminal())

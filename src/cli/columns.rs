@@ -1,15 +1,48 @@
 //! What becomes of the columns of a result, in words.
 
 use crate::config::{MetricColumn, Query, Usage};
-use crate::metric::{Kind, MetricName};
+use crate::metric::{Kind, Labels, Metric, MetricName, Value};
+use crate::sampling::{self, Dropped};
+use crate::table::Table;
 
-/// What becomes of a result's column: `label datname`, `gauge pg_x_size`, `discarded`.
-pub(super) fn fate(query: &Query, column: &str) -> String {
+/// What becomes of each of a result's columns: `label datname`, `gauge pg_x_size`, `discarded`.
+pub(super) fn fates(query: &Query, columns: &[String]) -> Vec<String> {
+    let exposed = exposed(query, columns);
+    let fate = |(position, column): (usize, &String)| {
+        let is_repeated = columns.iter().take(position).any(|earlier| earlier == column);
+        fate(query, column, is_repeated, exposed.as_deref())
+    };
+    columns.iter().enumerate().map(fate).collect()
+}
+
+/// The families that a result with these columns may have in an exposition. `None` where it lacks a label, so that
+/// the whole query fails.
+fn exposed(query: &Query, columns: &[String]) -> Option<Vec<(MetricName, Kind)>> {
+    let mut families = sampling::sample(query, &Table::new(columns.to_vec())).ok()?.families;
+    // What has no metrics is left out of an exposition, for whatever reason.
+    let metric = Metric { labels: Labels::default(), value: Value::Number(0.0), timestamp_seconds: None };
+    families.iter_mut().for_each(|family| family.metrics.push(metric.clone()));
+    let (families, _) = sampling::merge(vec![(families, Dropped::default())]);
+    Some(families.into_iter().map(|family| (family.name, family.kind)).collect())
+}
+
+fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(MetricName, Kind)]>) -> String {
+    let in_family =
+        |name: &MetricName, kind: Kind| match exposed.is_none_or(|all| all.contains(&(name.clone(), kind))) {
+            false => format!("dropped: the name {} belongs to another metric", name.as_str()),
+            // The one is as good as the other, row by row.
+            true if is_repeated => "dropped where an earlier column has the name and a value".to_owned(),
+            true => format!("{} {}", word(kind), name.as_str()),
+        };
+    let unless_repeated = |fate: String| match is_repeated {
+        true => "dropped: an earlier column has the name".to_owned(),
+        false => fate,
+    };
     if let Some(declared) = query.columns.iter().find(|declared| declared.name == column) {
         return match &declared.usage {
-            Usage::Label(name) => format!("label {}", name.as_str()),
-            Usage::Metric(metric) => format!("{} {}", kind(metric.reading.kind()), metric.family.as_str()),
-            Usage::Timestamp => "time of the row's samples".to_owned(),
+            Usage::Label(name) => unless_repeated(format!("label {}", name.as_str())),
+            Usage::Metric(metric) => in_family(&metric.family, metric.reading.kind()),
+            Usage::Timestamp => unless_repeated("time of the row's samples".to_owned()),
             Usage::Discard => "discarded".to_owned(),
         };
     }
@@ -18,8 +51,8 @@ pub(super) fn fate(query: &Query, column: &str) -> String {
         _ => None,
     });
     match (whole, MetricName::new(&format!("{}_{column}", query.prefix))) {
-        (Some(metric), _) => format!("part of {}", metric.family.as_str()),
-        (None, Ok(name)) => format!("untyped {}", name.as_str()),
+        (Some(metric), _) => unless_repeated(format!("part of {}", metric.family.as_str())),
+        (None, Ok(name)) => in_family(&name, Kind::Untyped),
         (None, Err(_)) => "dropped: not a metric's name".to_owned(),
     }
 }
@@ -29,7 +62,7 @@ fn is_part(metric: &MetricColumn, whole: &str, column: &str) -> bool {
     column.strip_prefix(whole).is_some_and(|suffix| metric.reading.suffixes_beside().contains(&suffix))
 }
 
-fn kind(kind: Kind) -> &'static str {
+fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "counter",
         Kind::Gauge => "gauge",

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::columns;
 use super::conditions::{self, Reason};
 use super::output::{aligned, counted, printable};
+use super::{columns, exposed};
+use crate::conditions::sql_for;
 use crate::config::Query;
 use crate::credentials::Credentials;
 use crate::database::{Connection, ResultColumn};
-use crate::exposition::{self, Format};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
 use crate::settings::Source;
@@ -23,6 +23,8 @@ const SECRET_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// What a query without a `timeout` may take; the function gives it no more.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
+/// What telling the columns of one query may take.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
 /// What came of one query.
@@ -32,8 +34,10 @@ pub(super) struct Trial {
     columns: Vec<Column>,
     /// `None` without a result.
     rows: Option<usize>,
+    /// How many samples of it are exposed.
     series: usize,
     duration: Duration,
+    /// Metrics: a histogram is one.
     dropped: Dropped,
     /// Why it was not run, which is no failure.
     skipped: Option<&'static str>,
@@ -61,19 +65,20 @@ pub(super) async fn run(
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<Vec<Trial>> {
     let target = Credentials::new(source).await.fetch(SECRET_LIMIT).await.context("no credentials")?;
-    let mut kept: Option<Connection> = None;
+    let mut connection = connect(&target).await?;
+    let described = describe(queries, &mut connection).await;
     let mut trials = Vec::new();
     let mut results = Vec::new();
-    for query in queries {
-        let mut connection = match kept.take().filter(Connection::is_usable) {
-            Some(connection) => connection,
-            None => connect(&target).await?,
-        };
-        let (trial, families) = try_query(query, &mut connection, &target).await?;
-        kept = Some(connection);
+    for (query, described) in queries.iter().zip(&described) {
+        if !connection.is_usable() {
+            // Closed first: the role may have no more than one.
+            drop(connection);
+            connection = connect(&target).await?;
+        }
+        let (trial, result) = try_query(query, &mut connection, described).await;
         tell(&trial.to_string())?;
-        results.push((families, trial.dropped));
         trials.push(trial);
+        results.push(result);
     }
     tell_across(&mut trials, results, tell)?;
     Ok(trials)
@@ -83,36 +88,45 @@ async fn connect(target: &Target) -> Result<Connection> {
     Connection::open(target, CONNECT_LIMIT).await.context("no connection to the database")
 }
 
-/// What queries do to each other: a series or a name that an earlier one has is dropped from a later one.
+/// What the server tells of the columns of each query, on the connection that then runs them: the role may have no
+/// other one. Nothing of those that are not meant for the server.
+async fn describe(queries: &[Query], connection: &mut Connection) -> Vec<Vec<ResultColumn>> {
+    let facts = connection.facts().clone();
+    let sql: Vec<_> = queries.iter().map(|query| sql_for(query, &facts).ok()).collect();
+    let statements: Vec<_> = sql.iter().copied().flatten().collect();
+    let mut described = connection.describe_once(&statements, DESCRIBE_LIMIT).await.into_iter();
+    sql.iter().map(|sql| sql.and_then(|_| described.next()).flatten().unwrap_or_default()).collect()
+}
+
+/// What queries do to each other: a series or a name that one has is dropped from another, mostly a later one.
 fn tell_across(
     trials: &mut [Trial],
     results: Vec<(Vec<Family>, Dropped)>,
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
-    let (_, dropped) = sampling::merge(results);
-    for (trial, dropped) in trials.iter_mut().zip(dropped) {
-        let lost = total(&dropped).saturating_sub(total(&trial.dropped));
-        if lost > 0 {
-            let samples = counted(lost, "sample", "samples");
-            let note = format!("{samples} dropped, since an earlier query has such series or such a name");
+    for (trial, (exposed, dropped)) in trials.iter_mut().zip(exposed::by_query(results)) {
+        let series = exposed::series(&exposed);
+        if series < trial.series {
+            let note = format!(
+                "{} of {} series dropped, since another query has such a series or such a name",
+                trial.series - series,
+                trial.series
+            );
             tell(&format!("{}\n  warning: {note}\n\n", printable(&trial.query)))?;
-            trial.dropped = dropped;
-            trial.series = trial.series.saturating_sub(lost);
             trial.notes.push(note);
         }
+        trial.series = series;
+        trial.dropped = dropped;
     }
     Ok(())
 }
 
-fn total(dropped: &Dropped) -> usize {
-    usize::try_from(dropped.iter().map(|(_, count)| count).sum::<u64>()).unwrap_or(usize::MAX)
-}
-
+/// What came of the query, and what it has for the exposition.
 async fn try_query(
     query: &Query,
     connection: &mut Connection,
-    target: &Target,
-) -> Result<(Trial, Vec<Family>)> {
+    described: &[ResultColumn],
+) -> (Trial, (Vec<Family>, Dropped)) {
     let mut trial = Trial { query: query.namespace.clone(), ..Trial::default() };
     let limit = query.timeout.unwrap_or(QUERY_LIMIT);
     let (sql, limit) = match conditions::sql(query, connection, limit).await {
@@ -122,12 +136,9 @@ async fn try_query(
                 Reason::Skipped(condition) => trial.skipped = Some(condition),
                 Reason::Failed(why) => trial.failures.push(why),
             }
-            return Ok((trial, Vec::new()));
+            return (trial, Default::default());
         }
     };
-    // On a connection of its own: the function prepares no statement on that of the queries.
-    let described: Vec<ResultColumn> =
-        connect(target).await?.describe(sql, QUERY_LIMIT).await.unwrap_or_default();
     let begun = Instant::now();
     let result = connection.run(sql, limit, CANCEL_LIMIT).await;
     trial.duration = begun.elapsed();
@@ -135,20 +146,20 @@ async fn try_query(
         Ok(table) => table.columns().to_vec(),
         Err(_) => described.iter().map(|column| column.name.clone()).collect(),
     };
-    let type_name = |index: usize| Some(described.get(index)?.type_name.clone());
-    let column = |(index, name): (usize, String)| {
-        let fate = columns::fate(query, &name);
-        Column { name, type_name: type_name(index), fate }
+    let fates = columns::fates(query, &names);
+    let column = |(index, (name, fate))| {
+        let type_name = described.get(index).map(|column: &ResultColumn| column.type_name.clone());
+        Column { name, type_name, fate }
     };
-    trial.columns = names.into_iter().enumerate().map(column).collect();
-    let families = match result {
+    trial.columns = names.into_iter().zip(fates).enumerate().map(column).collect();
+    let result = match result {
         Ok(table) => trial.take(query, &table),
         Err(error) => {
             trial.failures.push(error.to_string());
-            Vec::new()
+            Default::default()
         }
     };
-    Ok((trial, families))
+    (trial, result)
 }
 
 impl Trial {
@@ -156,21 +167,21 @@ impl Trial {
         self.failures.is_empty()
     }
 
-    fn take(&mut self, query: &Query, table: &Table) -> Vec<Family> {
+    /// Counts what the query would expose if there were no other.
+    fn take(&mut self, query: &Query, table: &Table) -> (Vec<Family>, Dropped) {
         self.rows = Some(table.row_count());
         match sampling::sample(query, table) {
             Ok(sampled) => {
                 let lacks = |column| format!("the result lacks column {column:?}, which metrics names");
                 self.failures.extend(sampled.missing.iter().map(lacks));
                 self.notes.extend(sampled.notes);
-                self.dropped = sampled.dropped;
-                let text = exposition::encode(&sampled.families, Format::Text);
-                self.series = text.lines().filter(|line| !line.starts_with('#')).count();
-                sampled.families
+                let (exposed, _) = sampling::merge(vec![(sampled.families.clone(), sampled.dropped)]);
+                self.series = exposed::series(&exposed);
+                (sampled.families, sampled.dropped)
             }
             Err(missing) => {
                 self.failures.push(missing.to_string());
-                Vec::new()
+                Default::default()
             }
         }
     }

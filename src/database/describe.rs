@@ -7,6 +7,7 @@ use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use super::Connection;
 use super::error;
+use super::run::GRACE;
 use crate::sql::Sql;
 
 /// A column of a result.
@@ -19,45 +20,63 @@ pub struct ResultColumn {
 }
 
 impl Connection {
-    /// The columns of the result of `sql`, which is not run. The extended protocol that this takes is used nowhere
-    /// else, and on this connection for nothing else: the statement is prepared in a read-only transaction, and
-    /// the transaction ends without prepared statements, so that behind a pooler nobody else finds one.
+    /// The columns of the result of each of `statements`, none of which is run; as many as there are statements.
+    /// `limit` is for each of them.
     ///
     /// `None` where the server does not tell: of several statements at once, of a statement that it refuses, or
-    /// within `limit`.
-    pub async fn describe(mut self, sql: &Sql, limit: Duration) -> Option<Vec<ResultColumn>> {
-        if !self.is_usable() {
-            return None;
+    /// within `limit`. Where it does not answer at all, the connection is unusable from then on, and `None` stands
+    /// for the rest.
+    ///
+    /// The extended protocol that this takes is used nowhere else. All is prepared in one read-only transaction,
+    /// which ends without prepared statements, so that this connection is as new for queries, and behind a pooler
+    /// nobody else finds one. Once in the life of a connection: the driver goes on to believe in its own statements,
+    /// with which it asks for types that it does not know.
+    pub async fn describe_once(
+        &mut self,
+        statements: &[&Sql],
+        limit: Duration,
+    ) -> Vec<Option<Vec<ResultColumn>>> {
+        let mut described = Vec::new();
+        if self.is_usable() {
+            self.ready = false;
+            self.ready = self.describe_all(statements, limit, &mut described).await.is_some();
         }
-        self.ready = false;
+        described.resize_with(statements.len(), || None);
+        described
+    }
+
+    /// `None` where the connection cannot be used any more.
+    async fn describe_all(
+        &self,
+        statements: &[&Sql],
+        limit: Duration,
+        described: &mut Vec<Option<Vec<ResultColumn>>>,
+    ) -> Option<()> {
+        let client = &self.client;
+        let send = async |sql: &str| timeout(limit + GRACE, client.batch_execute(sql)).await.ok()?.ok();
+        let milliseconds = limit.as_millis().clamp(1, i32::MAX as u128);
         self.allowance.renew();
-        let described = timeout(limit, describe(&self.client, sql, limit)).await;
-        self.ready = matches!(described, Ok(Ok(_)));
-        described.ok()?.ok()?
+        send(&format!(
+            "BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SAVEPOINT before_statement"
+        ))
+        .await?;
+        for sql in statements {
+            self.allowance.renew();
+            described.push(match timeout(limit + GRACE, describe(client, sql)).await.ok()? {
+                Ok(columns) => Some(columns),
+                Err(error) if error::is_of_statement(&error) => None,
+                Err(_) => return None,
+            });
+            // With it go the locks of the statement.
+            send("ROLLBACK TO SAVEPOINT before_statement").await?;
+        }
+        send("DEALLOCATE ALL; ROLLBACK").await
     }
 }
 
-async fn describe(
-    client: &Client,
-    sql: &Sql,
-    limit: Duration,
-) -> Result<Option<Vec<ResultColumn>>, tokio_postgres::Error> {
-    let milliseconds = limit.as_millis().clamp(1, i32::MAX as u128);
-    let begin = format!("BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}");
-    client.batch_execute(&begin).await?;
-    let columns = match client.prepare(sql.as_str()).await {
-        Ok(statement) => {
-            let columns = columns(client, &statement).await?;
-            drop(statement);
-            // The driver keeps the statements with which it asks for types that it does not know.
-            client.batch_execute("DEALLOCATE ALL").await?;
-            Some(columns)
-        }
-        Err(error) if error::is_of_statement(&error) => None,
-        Err(error) => return Err(error),
-    };
-    client.batch_execute("ROLLBACK").await?;
-    Ok(columns)
+async fn describe(client: &Client, sql: &Sql) -> Result<Vec<ResultColumn>, tokio_postgres::Error> {
+    let statement = client.prepare(sql.as_str()).await?;
+    columns(client, &statement).await
 }
 
 async fn columns(client: &Client, statement: &Statement) -> Result<Vec<ResultColumn>, tokio_postgres::Error> {

@@ -20,21 +20,21 @@ other_good:
 ";
 
 /// A folder that is home and working folder, and the environment.
-struct Terminal {
+pub(crate) struct Terminal {
     home: tempfile::TempDir,
     folder: PathBuf,
     environment: Vec<(&'static str, String)>,
 }
 
 /// What a command said.
-struct Said {
+pub(crate) struct Said {
     status: i32,
-    output: String,
+    pub(crate) output: String,
     errors: String,
 }
 
 impl Terminal {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
         Self { folder: home.path().to_owned(), home, environment: vec![] }
     }
@@ -44,25 +44,36 @@ impl Terminal {
         Self { folder: case(name), ..Self::new() }
     }
 
-    fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
+    pub(crate) fn with(mut self, variable: &'static str, value: impl Into<String>) -> Self {
         self.environment.push((variable, value.into()));
         self
     }
 
-    fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
         std::fs::write(self.folder.join(name), text).unwrap();
         self
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pg-lambda-exporter"));
-        command.args(arguments).env_clear().env("HOME", self.home.path()).current_dir(&self.folder);
-        command.envs(self.environment.iter().cloned()).stdin(Stdio::null());
+        command.args(arguments);
+        self.prepare(&mut command);
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Said {
-        let Output { status, stdout, stderr } = self.command(arguments).output().unwrap();
+    fn prepare(&self, command: &mut Command) {
+        command.env_clear().env("HOME", self.home.path()).current_dir(&self.folder);
+        command.envs(self.environment.iter().cloned()).stdin(Stdio::null());
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Said {
+        self.output(&mut self.command(arguments))
+    }
+
+    /// What a command says here, which may be a shell's.
+    pub(crate) fn output(&self, command: &mut Command) -> Said {
+        self.prepare(command);
+        let Output { status, stdout, stderr } = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let said = Said {
             status: status.code().expect("ended by a signal"),
@@ -82,13 +93,13 @@ impl Said {
     }
 
     #[track_caller]
-    fn succeeded(self) -> String {
+    pub(crate) fn succeeded(self) -> String {
         assert_eq!((self.status, self.errors.as_str()), (0, ""), "{}", self.all());
         self.output
     }
 
     #[track_caller]
-    fn failed(self, status: i32) -> Self {
+    pub(crate) fn failed(self, status: i32) -> Self {
         assert_eq!(self.status, status, "{}", self.all());
         self
     }
@@ -229,7 +240,7 @@ fn a_file_that_cannot_be_read_is_named() {
 }
 
 /// Durations are the only thing in a report that is not the same each time.
-fn without_durations(report: &str) -> String {
+pub(crate) fn without_durations(report: &str) -> String {
     let line = |line: &str| match line.strip_suffix(" ms").and_then(|line| line.rsplit_once(' ')) {
         Some((before, duration)) => {
             assert!(duration.parse::<f64>().unwrap() >= 0.0, "{line}");
@@ -263,6 +274,144 @@ fn a_check_with_a_database_says_what_becomes_of_each_column() {
     assert_eq!(trials[3]["dropped"], json!({"duplicate": 1}));
     assert_eq!(trials[4]["failures"], json!(["division by zero (SQLSTATE 22012)"]));
     assert_eq!(trials[8]["failures"], json!([]));
+}
+
+/// The types are asked on the connection that runs the queries, which finds nothing of that.
+#[test]
+fn a_check_with_a_database_needs_one_connection() {
+    let database = Server::shared().database("cli_single");
+    database.admin(
+        "CREATE TYPE mood AS ENUM ('ok'); CREATE TYPE colour AS ENUM ('red');
+         CREATE ROLE single LOGIN CONNECTION LIMIT 1",
+    );
+    let file = "
+a: {query: \"SELECT 'ok'::mood AS l, 1 AS v\", metrics: [{l: {usage: LABEL}}]}
+refused: {query: SELECT v FROM nowhere}
+b: {query: \"SELECT 'red'::colour AS l, 1 AS v\", metrics: [{l: {usage: LABEL}}]}
+none: {query: SELECT 1 / (count(*) = 0)::int AS v FROM pg_prepared_statements}
+alone: {query: SELECT 1 / (now() = statement_timestamp())::int AS v}
+sessions: {query: SELECT count(*) AS v FROM pg_stat_activity}
+";
+    let url = format!(
+        "postgres:///{}?host={}&port={}&user=single",
+        database.name(),
+        database.server().socket_folder().display(),
+        database.server().port()
+    );
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", url);
+    let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    let trials = document["database"].as_array().unwrap();
+    assert_eq!(trials.len(), 6, "{document:#}");
+    for trial in trials {
+        let has_failed = trial["failures"] != json!([]);
+        assert_eq!(has_failed, trial["query"] == "refused", "{trial:#}");
+    }
+    for (trial, type_name) in [(0, "mood"), (2, "colour"), (5, "bigint")] {
+        assert_eq!(trials[trial]["columns"][0]["type"], type_name, "{document:#}");
+    }
+    database.admin("DROP ROLE single");
+}
+
+/// A table that is locked keeps its columns from being told, and nothing else.
+#[tokio::test]
+async fn a_check_with_a_database_runs_what_it_cannot_describe() {
+    let database = Server::shared().database("cli_locked");
+    database.admin("CREATE TABLE busy (v int); GRANT SELECT ON busy TO PUBLIC");
+    let session = database.session().await;
+    session.batch_execute("BEGIN; LOCK TABLE busy").await.unwrap();
+    let file = format!("busy: {{query: SELECT v FROM busy, timeout: 50ms}}\n{GOOD}");
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", database.url());
+    let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    assert_eq!(document["database"][0]["failures"], json!(["timed out"]), "{document:#}");
+    assert_eq!(document["database"][1]["failures"], json!([]), "{document:#}");
+    assert_eq!(document["database"][1]["columns"][0]["type"], "integer", "{document:#}");
+}
+
+#[test]
+fn the_series_of_a_check_are_the_samples_of_a_scrape() {
+    let database = Server::shared().database("cli_series");
+    let histogram = |namespace: &str, rows: &str| {
+        format!(
+            "{namespace}:
+  name: latency
+  query: >-
+    SELECT l, ARRAY[1, 2, 3, 4]::float8[] AS s, ARRAY[1, 2, 3, 4]::bigint[] AS s_bucket, 9.5::float8 AS s_sum,
+    4::bigint AS s_count FROM unnest(ARRAY[{rows}]) l
+  metrics: [{{l: {{usage: LABEL}}}}, {{s: {{usage: HISTOGRAM}}}}]
+"
+        )
+    };
+    let file = [
+        &histogram("first", "'a'"),
+        &histogram("same", "'a'"),
+        &histogram("mixed", "'c', 'a', 'b'"),
+        "early: {name: late, query: SELECT 1 AS v}\n",
+        "late: {query: SELECT 3 AS v, metrics: [{v: {usage: GAUGE}}]}\n",
+        "pg: {query: SELECT 1 AS up}\n",
+    ];
+    let terminal = Terminal::new().file("queries.yml", file.concat()).with("DATABASE_URL", database.url());
+    let output = terminal.run(&["check", "--database", "--format=json"]).succeeded();
+    let document: Value = serde_json::from_str(&output).unwrap();
+    let trials = document["database"].as_array().unwrap();
+    let of = |key: &str| trials.iter().map(|trial| trial[key].clone()).collect::<Vec<_>>();
+    assert_eq!(of("series"), [7, 0, 14, 0, 1, 0], "{document:#}");
+    let [none, duplicate, invalid] = [json!({}), json!({"duplicate": 1}), json!({"invalid": 1})];
+    assert_eq!(of("dropped"), [&none, &duplicate, &duplicate, &invalid, &none, &invalid].map(Value::clone));
+    let lost = |count| {
+        json!([format!("{count} series dropped, since another query has such a series or such a name")])
+    };
+    let nothing = json!([]);
+    let expected =
+        [nothing.clone(), lost("7 of 7"), lost("7 of 21"), lost("1 of 1"), nothing.clone(), nothing];
+    assert_eq!(of("notes"), expected);
+    let scrape = terminal.run(&["scrape"]).failed(0).output;
+    let is_of_queries = |line: &&str| line.starts_with("lat");
+    assert_eq!(scrape.lines().filter(is_of_queries).count(), 7 + 14 + 1, "{scrape}");
+}
+
+#[test]
+fn a_check_tells_columns_of_one_name_apart() {
+    let database = Server::shared().database("cli_fates");
+    let file = "
+twice:
+  query: SELECT 1 v, 2 v, 'x' l, 'y' l, 3 u, 4 u, now() t, now() t, 5 d, 6 d, 7 renamed
+  metrics:
+    - {v: {usage: GAUGE, name: renamed}, l: {usage: LABEL}, t: {usage: TIMESTAMP}, d: {usage: DISCARD}}
+instead: {query: 'SELECT NULL v, 1 v', metrics: [{v: {usage: GAUGE}}]}
+pg: {query: 'SELECT 1 up, 2 exporter_duration, 3 other'}
+unlabelled: {query: 'SELECT 1 v, 2 u', metrics: [{l: {usage: LABEL}, v: {usage: GAUGE}}]}
+";
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", database.url());
+    let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    let fates = |trial: usize| {
+        let columns = document["database"][trial]["columns"].as_array().unwrap();
+        columns.iter().map(|column| column["becomes"].as_str().unwrap()).collect::<Vec<_>>()
+    };
+    let [second, repeated] = [
+        "dropped where an earlier column has the name and a value",
+        "dropped: an earlier column has the name",
+    ];
+    let expected = [
+        ("gauge twice_renamed", second),
+        ("label l", repeated),
+        ("untyped twice_u", second),
+        ("time of the row's samples", repeated),
+        ("discarded", "discarded"),
+    ];
+    let taken = |name: &str| format!("dropped: the name {name} belongs to another metric");
+    let mut expected: Vec<_> = expected.into_iter().flat_map(|(first, second)| [first, second]).collect();
+    let renamed = taken("twice_renamed");
+    expected.push(&renamed);
+    assert_eq!(fates(0), expected);
+    assert_eq!(document["database"][0]["series"], 2, "{document:#}");
+    assert_eq!(fates(1), ["gauge instead_v", second]);
+    assert_eq!(document["database"][1]["series"], 1, "{document:#}");
+    assert_eq!(fates(2), [&*taken("pg_up"), &taken("pg_exporter_duration"), "untyped pg_other"]);
+    assert_eq!(document["database"][2]["series"], 1, "{document:#}");
+    assert_eq!(fates(3), ["gauge unlabelled_v", "untyped unlabelled_u"]);
 }
 
 #[test]
@@ -397,7 +546,12 @@ fn a_scrape_without_a_database_says_so_and_fails() {
     assert_eq!(Samples::parse(&said.output).of("pg_up"), [("", 0.0)]);
     assert!(said.errors.contains("ERROR no connection to the database"), "{}", said.errors);
     assert!(!said.errors.contains('\u{1b}'), "colours where there is no terminal: {}", said.errors);
-    let silent = terminal.with("RUST_LOG", "off").run(&["scrape"]).failed(1);
+    let terminal = terminal.with("AWS_LAMBDA_LOG_LEVEL", "INFO");
+    let more = terminal.run(&["scrape"]).failed(1);
+    assert!(more.errors.contains(" INFO scrape"), "{}", more.errors);
+    // As in the function, it may differ by module, and counts before the level.
+    let terminal = terminal.with("RUST_LOG", "info,pg_lambda_exporter::scrape=off");
+    let silent = terminal.run(&["scrape"]).failed(1);
     assert_eq!(silent.errors, "");
 
     let said = Terminal::new().file("queries.yml", GOOD).run(&["scrape"]).failed(1);

@@ -1,4 +1,6 @@
-//! README.md and docs/: every snippet is run or parsed by what it is meant for, and every link leads somewhere.
+//! README.md and docs/: every snippet is run, parsed or compared with what the program does, by its language, and
+//! every link leads somewhere. Without a language, and so without a check, are drawings and the grammar of
+//! docs/queries.md. Of what is run by `sh`, it is checked that the Makefile has such a target.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,13 +9,16 @@ use std::process::{Command, Stdio};
 use pg_lambda_exporter::config::{Config, Naming};
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::table::Table;
+use serde_json::Value;
 
+use crate::cli::{Terminal, without_durations};
 use crate::golden;
 use crate::lambda::{AMPLE, Queries, scrape_of};
 use crate::postgres::Server;
 
 /// A fenced block: where it stands, its language and its text.
 struct Snippet {
+    path: PathBuf,
     place: String,
     language: String,
     text: String,
@@ -37,7 +42,12 @@ fn snippets() -> Vec<Snippet> {
         for (index, part) in text.split("\n```").enumerate().filter(|(index, _)| index % 2 == 1) {
             let (language, text) = part.split_once('\n').unwrap();
             let place = format!("{}, snippet {}", path.display(), index / 2 + 1);
-            found.push(Snippet { place, language: language.to_owned(), text: text.to_owned() });
+            found.push(Snippet {
+                path: path.clone(),
+                place,
+                language: language.to_owned(),
+                text: text.to_owned(),
+            });
         }
     }
     assert!(found.len() > 10, "the documents have snippets");
@@ -53,12 +63,126 @@ fn of(language: &str) -> Vec<Snippet> {
 
 #[test]
 fn every_snippet_has_a_language_that_is_checked() {
-    // Pictures have none. Those of docs/configuration.md (json, url) are parsed with the tests of secrets.
-    let languages =
-        ["", "yaml", "yaml before", "sh", "sql", "prometheus", "openmetrics", "rows", "json", "url"];
-    for snippet in snippets() {
-        let known = languages.contains(&&*snippet.language);
-        assert!(known, "{}: {:?}", snippet.place, snippet.language);
+    let mut without = vec![];
+    for Snippet { path, place, language, .. } in snippets() {
+        let only_in: &[&str] = match language.as_str() {
+            "yaml" | "yaml before" | "sh" | "sql" | "json" | "command" => continue,
+            "" => {
+                without.push(path);
+                continue;
+            }
+            "prometheus" => &["README.md", "docs/queries.md"],
+            "rows" | "openmetrics" => &["docs/queries.md"],
+            "usage" | "report" | "yaml mistakes" => &["docs/cli.md"],
+            // With the tests of secrets.
+            "url" => &["docs/configuration.md"],
+            language => panic!("{place}: nothing checks {language:?}"),
+        };
+        assert!(only_in.iter().any(|file| root().join(file) == path), "{place}: {language}");
+    }
+    without.sort();
+    let drawings = ["README.md", "docs/architecture.md", "docs/queries.md"].map(|path| root().join(path));
+    assert_eq!(without, drawings);
+}
+
+#[test]
+fn json_is_json() {
+    for Snippet { place, text, .. } in of("json") {
+        let parsed: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{place}: {error}"));
+        assert!(parsed.is_object() || parsed.is_array(), "{place}");
+    }
+}
+
+/// The snippets of a language in docs/cli.md, of which there are so many.
+fn of_the_command_line<const COUNT: usize>(language: &str) -> [String; COUNT] {
+    let mut found = of(language);
+    found.retain(|snippet| snippet.path.ends_with("docs/cli.md"));
+    let texts: Vec<_> = found.into_iter().map(|snippet| snippet.text).collect();
+    texts.try_into().unwrap_or_else(|texts| panic!("not {COUNT} in {language}: {texts:?}"))
+}
+
+/// Whether `actual` is what is documented, where `…` stands for any text of a line.
+fn is_as_documented(documented: &str, actual: &str) -> bool {
+    let mut parts = documented.split('…');
+    let Some(mut rest) = parts.next().and_then(|first| actual.strip_prefix(first)) else { return false };
+    for part in parts {
+        let found = match part {
+            "" => Some(("", rest.trim_start_matches(|c| c != '\n'))),
+            part => rest.split_once(part),
+        };
+        match found {
+            Some((left_out, after)) if !left_out.contains('\n') => rest = after,
+            _ => return false,
+        }
+    }
+    rest.is_empty()
+}
+
+#[test]
+fn documented_text_may_leave_out_a_part_of_a_line_only() {
+    assert!(is_as_documented("a, …; c\nd …", "a, b; c\nd e"));
+    assert!(is_as_documented("a", "a"));
+    for actual in ["a, b; c", "a, b\n; c\nd e", "x, b; c\nd e", "a, b; c\nd e\nf"] {
+        assert!(!is_as_documented("a, …; c\nd …", actual), "{actual}");
+    }
+}
+
+#[test]
+fn reports_of_a_check_are_what_it_prints() {
+    let [file] = of_the_command_line("yaml mistakes");
+    let terminal = Terminal::new().file("queries.yml", file);
+    let report = terminal.run(&["check", "queries.yml"]).failed(1).output;
+    let [documented, _] = of_the_command_line("report");
+    assert!(is_as_documented(&format!("{documented}\n"), &report), "{documented}\n\nis:\n\n{report}");
+    let document = terminal.run(&["check", "--format=json", "queries.yml"]).failed(1).output;
+    // Written in the one way that both are compared in.
+    let pretty = |text: &str| format!("{:#}\n", serde_json::from_str::<Value>(text).unwrap());
+    let [documented] = of_the_command_line("json");
+    let documented = pretty(&documented);
+    assert!(is_as_documented(&documented, &pretty(&document)), "{documented}\nis:\n\n{document}");
+}
+
+#[test]
+fn reports_of_a_check_with_a_database_are_what_it_prints() {
+    let database = Server::shared().database("documented_check");
+    let [file] = of_the_command_line("yaml");
+    let [_, documented] = of_the_command_line("report");
+    let terminal = Terminal::new().file("queries.yml", file);
+    let terminal = terminal.with("DATABASE_URL", database.url());
+    let report = without_durations(&terminal.run(&["check", "--database"]).failed(1).output);
+    assert_eq!(without_durations(&documented), report);
+}
+
+#[test]
+fn the_usage_is_the_help() {
+    let help = Terminal::new().run(&["--help"]).succeeded();
+    let usage = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(str::trim).filter(|line| line.starts_with("pg-lambda-exporter "));
+        lines.map(str::to_owned).collect()
+    };
+    let [documented] = of_the_command_line("usage");
+    assert_eq!(documented.lines().collect::<Vec<_>>(), usage(&help));
+}
+
+/// By a shell, on the database of a test.
+#[test]
+fn commands_run() {
+    let database = Server::shared().database("documented_commands");
+    let queries = "pg_stat_x: {query: SELECT 1 AS v}\nother: {query: SELECT 1 AS v}\n";
+    let terminal = Terminal::new().file("queries.yml", queries);
+    for Snippet { place, text, .. } in of("command") {
+        for line in text.lines() {
+            let url = "postgres://scraper@localhost/shop";
+            assert!(line.contains(url), "{place}: {line:?} has no database");
+            let line = line.replace(url, &format!("'{}'", database.url()));
+            let program = env!("CARGO_BIN_EXE_pg-lambda-exporter");
+            let line = line.replace(" pg-lambda-exporter ", &format!(" '{program}' "));
+            let output = terminal.output(Command::new("sh").args(["-c", &line])).succeeded();
+            assert!(
+                output.contains("\npg_stat_x_v 1\n") && !output.contains("\nother_v"),
+                "{place}: {output}"
+            );
+        }
     }
 }
 

@@ -1,0 +1,35 @@
+//! What of each query is in the exposition of all.
+
+use std::collections::HashMap;
+
+use crate::exposition::{self, Format};
+use crate::metric::{Family, Metric};
+use crate::sampling::{self, Dropped};
+
+/// What [`sampling::merge`] leaves of each result, and what is dropped of it.
+pub(super) fn by_query(results: Vec<(Vec<Family>, Dropped)>) -> Vec<(Vec<Family>, Dropped)> {
+    let given: Vec<_> = results.iter().map(|(families, _)| families.clone()).collect();
+    let (merged, dropped) = sampling::merge(results);
+    // A merged family has metrics in the order of the queries, and no label set twice.
+    let name = |family: &Family| (family.name.clone(), family.kind);
+    let left = merged.iter().map(|family| (name(family), family.metrics.iter().peekable()));
+    let mut left: HashMap<_, _> = left.collect();
+    let mut exposed = |mut family: Family| {
+        let Some(left) = left.get_mut(&name(&family)) else {
+            family.metrics.clear();
+            return family;
+        };
+        let is_left = |metric: &Metric| left.next_if(|next| next.labels == metric.labels).is_some();
+        family.metrics.retain(is_left);
+        family
+    };
+    let exposed: Vec<Vec<_>> =
+        given.into_iter().map(|families| families.into_iter().map(&mut exposed).collect()).collect();
+    exposed.into_iter().zip(dropped).collect()
+}
+
+/// How many samples the families are, each of which is a series: a histogram of 2 buckets is 5 with `+Inf`, sum and
+/// count.
+pub(super) fn series(families: &[Family]) -> usize {
+    exposition::encode(families, Format::Text).lines().filter(|line| !line.starts_with('#')).count()
+}
