@@ -241,12 +241,27 @@ impl Reading {
     /// What the names of further columns that it reads have behind its own.
     pub fn suffixes_beside(&self) -> &'static [&'static str] {
         match self {
-            Self::HistogramArrays => &["_bucket", "_sum", "_count"],
-            Self::SummaryArrays => &["_quantile", "_sum", "_count"],
+            Self::HistogramArrays => &HISTOGRAM_SUFFIXES,
+            Self::SummaryArrays => &SUMMARY_SUFFIXES,
             _ => &[],
         }
     }
+
+    /// The label that its metrics have beside those of their rows.
+    pub fn own_label(&self) -> Option<&str> {
+        match self {
+            Self::HistogramArrays | Self::HistogramObservations { .. } => Some("le"),
+            Self::SummaryArrays | Self::SummaryObservations { .. } => Some("quantile"),
+            Self::Info { label } | Self::StateSet { label, .. } => Some(label.as_str()),
+            Self::Gauge | Self::Counter | Self::Mapped(_) | Self::Duration => None,
+        }
+    }
 }
+
+/// Behind the column of upper bounds: those of cumulative counts, of the sum and of the count.
+pub const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
+/// Behind the column of quantiles: those of their values, of the sum and of the count.
+pub const SUMMARY_SUFFIXES: [&str; 3] = ["_quantile", "_sum", "_count"];
 
 /// Something wrong or doubtful in a query file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,7 +7,7 @@ mod negotiation;
 mod number;
 mod text;
 
-pub use text::{encode, end};
+pub use text::{encode, end, estimated_bytes};
 
 /// A text format that Prometheus scrapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -1,24 +1,25 @@
 //! The edge: a request as API Gateway, a function URL or a load balancer hands it on, and what goes back.
 //!
-//! It owns routes, authorization, status, negotiation and encoding, and when an answer has to be ready. It knows
+//! It owns routes, status, negotiation and encoding, and when an answer has to be ready. It knows
 //! nothing of secrets, SQL and databases.
 
 mod answer;
 
 use std::time::{Duration, SystemTime};
 
+use futures_util::future::join;
 use lambda_http::http::header::{
     ACCEPT, ACCEPT_ENCODING, ALLOW, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, HeaderName, HeaderValue,
-    VARY, WWW_AUTHENTICATE,
+    RETRY_AFTER, VARY, WWW_AUTHENTICATE,
 };
 use lambda_http::http::{Method, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use tokio::time::Instant;
 
+use crate::authorization::{Decision, FETCH_PAUSE, Guard};
 use crate::exposition::Format;
 use crate::scrape::{Exporter, Selection, UnknownQuery};
-use crate::settings::Authorization;
 
 /// Prometheus sends its `scrape_timeout` here, in seconds with a fraction.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -39,28 +40,33 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
 /// What answers requests.
 #[derive(Debug)]
 pub struct Endpoint {
-    authorization: Authorization,
+    guard: Guard,
     exporter: Option<Exporter>,
 }
 
 impl Endpoint {
-    /// An endpoint that scrapes with `exporter`; without one, whose reason is in the log, it answers 500.
-    pub fn new(authorization: Authorization, exporter: Option<Exporter>) -> Self {
-        Self { authorization, exporter }
+    /// An endpoint that scrapes with `exporter` for whom `guard` lets in; without an exporter, whose reason is in the
+    /// log, it answers 500.
+    pub fn new(guard: Guard, exporter: Option<Exporter>) -> Self {
+        Self { guard, exporter }
     }
 
-    /// Lets the exporter do, within `limit`, what the first scrape would have to wait for.
+    /// Lets the guard and the exporter do, within `limit`, what the first scrape would have to wait for.
     pub async fn warm_up(&self, limit: Duration) {
-        if let Some(exporter) = &self.exporter {
-            exporter.warm_up(limit).await;
-        }
+        let exporter = async {
+            if let Some(exporter) = &self.exporter {
+                exporter.warm_up(limit).await;
+            }
+        };
+        join(self.guard.warm_up(limit), exporter).await;
     }
 
     /// Answers one request, within the time that the request and Lambda leave.
     pub async fn respond(&self, request: &Request) -> Response<Body> {
+        let arrival = Arrival { at: Instant::now(), lambda_time_left: lambda_time_left(request) };
         let route = Route::of(request);
         if route != Some(Route::Health)
-            && let Some(refusal) = self.refusal()
+            && let Some(refusal) = self.refusal(request, &arrival).await
         {
             return refusal;
         }
@@ -84,25 +90,39 @@ impl Endpoint {
                 Err(unknown) => text(StatusCode::BAD_REQUEST, &format!("{unknown}\n")),
                 // A body that nobody reads is not worth a scrape.
                 Ok(_) if head => text(StatusCode::OK, ""),
-                Ok(selection) => metrics(exporter, &selection, request).await,
+                Ok(selection) => metrics(exporter, &selection, request, &arrival).await,
             },
         };
         if head { response.map(|_| Body::Empty) } else { response }
     }
 
-    fn refusal(&self) -> Option<Response<Body>> {
-        match self.authorization {
-            Authorization::Open => None,
-            Authorization::Locked => {
-                let mut response = text(
-                    StatusCode::UNAUTHORIZED,
-                    "no authorization is configured: set AUTH=none in the function's environment if something \
-                     in front of this URL guards it\n",
-                );
-                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-                Some(response)
-            }
-        }
+    async fn refusal(&self, request: &Request, arrival: &Arrival) -> Option<Response<Body>> {
+        let limit = time_limit(None, arrival.lambda_time_left, false);
+        let (status, name, value, said) = match self.guard.decide(request.headers(), limit).await {
+            Decision::Granted => return None,
+            Decision::Locked => (
+                StatusCode::UNAUTHORIZED,
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Bearer"),
+                "no authorization is configured: name a secret in AUTH_SECRET_ID in the function's environment, or \
+                 set AUTH=none there if something in front of this URL guards it\n",
+            ),
+            Decision::Refused { challenge } => (
+                StatusCode::UNAUTHORIZED,
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+                "not authorized\n",
+            ),
+            Decision::Unavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                RETRY_AFTER,
+                HeaderValue::from(FETCH_PAUSE.as_secs()),
+                "the authorization cannot be checked; the function's log says why\n",
+            ),
+        };
+        let mut response = text(status, said);
+        response.headers_mut().insert(name, value);
+        Some(response)
     }
 }
 
@@ -139,12 +159,24 @@ fn path_in_stage(request: &Request) -> &str {
     without.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
 }
 
-async fn metrics(exporter: &Exporter, selection: &Selection, request: &Request) -> Response<Body> {
+/// When a request came, and what Lambda left of its time then.
+#[derive(Debug, Clone, Copy)]
+struct Arrival {
+    at: Instant,
+    lambda_time_left: Option<Duration>,
+}
+
+async fn metrics(
+    exporter: &Exporter,
+    selection: &Selection,
+    request: &Request,
+    arrival: &Arrival,
+) -> Response<Body> {
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let format = Format::negotiate(header(ACCEPT));
-    let limit = time_limit(header(SCRAPE_TIMEOUT), lambda_time_left(request), is_behind_gateway(request));
-    let mut scrape = exporter.scrape(selection, Instant::now() + limit).await;
-    let gzip = decodes_base64(request) && accepts_gzip(header(ACCEPT_ENCODING));
+    let format = Format::negotiate(joined(request, ACCEPT).as_deref());
+    let limit = time_limit(header(SCRAPE_TIMEOUT), arrival.lambda_time_left, is_behind_gateway(request));
+    let mut scrape = exporter.scrape(selection, arrival.at + limit).await;
+    let gzip = decodes_base64(request) && accepts_gzip(joined(request, ACCEPT_ENCODING).as_deref());
     let body = answer::body(&mut scrape, format, gzip, answer::limit_bytes(request));
     let mut response = text(StatusCode::OK, "");
     let headers = response.headers_mut();
@@ -161,6 +193,13 @@ async fn metrics(exporter: &Exporter, selection: &Selection, request: &Request) 
     }
     *response.body_mut() = body;
     response
+}
+
+/// A list that may come in several headers means the same as in one (RFC 9110, section 5.3).
+fn joined(request: &Request, name: HeaderName) -> Option<String> {
+    let values: Vec<_> =
+        request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 /// The queries that `collect[]` and `exclude[]` name; also without the brackets.

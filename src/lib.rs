@@ -2,10 +2,11 @@
 //!
 //! The map, from the inside out; docs/architecture.md draws it:
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
-//! - the shell, which touches the world: [`settings`], [`query_files`], [`secret`], [`credentials`], [`database`];
+//! - the shell, which touches the world: [`settings`], [`log`], [`query_files`], [`secret`], [`credentials`], [`database`];
 //! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], and what it says of itself, [`self_metrics`];
-//! - the edge: [`http`], and the command line, [`cli`]; and [`startup`], which puts all together.
+//! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; and [`startup`], which puts all together.
 
+pub mod authorization;
 pub mod cli;
 pub mod conditions;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod credentials;
 pub mod database;
 pub mod exposition;
 pub mod http;
+pub mod log;
 pub mod metric;
 pub mod query_files;
 pub mod sampling;

@@ -5,8 +5,8 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lambda_http::{service_fn, tracing};
-use pg_lambda_exporter::{cli, startup};
+use lambda_http::service_fn;
+use pg_lambda_exporter::{cli, log, startup};
 
 /// Lambda gives the initialisation ten seconds.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(6);
@@ -17,7 +17,7 @@ fn main() -> Result<ExitCode, lambda_http::Error> {
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         return Ok(cli::run(std::env::args_os().skip(1), lookup));
     }
-    tracing::init_default_subscriber();
+    log::init(lookup);
     // One invocation at a time: one thread is enough, and starts faster than several.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

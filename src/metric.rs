@@ -130,11 +130,6 @@ impl LabelNames {
         Ok(Self { sorted: sorted.into(), places })
     }
 
-    /// Whether this is one of the names.
-    pub fn contains(&self, name: &str) -> bool {
-        self.sorted.iter().any(|sorted| sorted.as_str() == name)
-    }
-
     /// The label set with these values, in the order in which the names were given. A missing value is empty.
     pub fn with(&self, values: &[&str]) -> Labels {
         let in_order = || self.places.iter().map(|&place| values.get(place).copied().unwrap_or_default());

@@ -6,18 +6,29 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::config::{Problem, Severity};
+
 /// What the file is called in the folders where it is looked for.
 const NAME: &str = "queries.yml";
 
-/// The names and texts of the query files.
+/// The query files that there are.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct QueryFiles {
+    /// The names and texts of those that can be read.
+    pub texts: Vec<(String, String)>,
+    /// What is wrong with the others, where a folder has several.
+    pub unreadable: Vec<Problem>,
+}
+
+/// Finds and reads the query files.
 ///
 /// `explicit` is a file, or a folder whose `*.yml` and `*.yaml` are read in the order of their names; hidden
 /// ones and folders within it are left out. Without it, the first of these counts: `queries.yml` in `task_root`
 /// (the function's package), `/opt/queries.yml` (a Lambda layer), `queries.yml` in the working folder.
 ///
 /// # Errors
-/// Nothing is found, or something cannot be read or is not UTF-8: the error names the path.
-pub fn read(explicit: Option<&Path>, task_root: Option<&Path>) -> Result<Vec<(String, String)>> {
+/// Nothing is found, or the only file cannot be read or is not UTF-8: the error names the path.
+pub fn read(explicit: Option<&Path>, task_root: Option<&Path>) -> Result<QueryFiles> {
     match explicit {
         Some(path) => read_path(path),
         None => read_first(&default_paths(task_root)),
@@ -29,7 +40,7 @@ fn default_paths(task_root: Option<&Path>) -> Vec<PathBuf> {
     package.into_iter().chain([Path::new("/opt").join(NAME), PathBuf::from(NAME)]).collect()
 }
 
-fn read_first(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
+fn read_first(paths: &[PathBuf]) -> Result<QueryFiles> {
     for path in paths {
         if path.try_exists().with_context(|| format!("cannot look for {}", path.display()))? {
             return read_path(path);
@@ -39,16 +50,33 @@ fn read_first(paths: &[PathBuf]) -> Result<Vec<(String, String)>> {
     bail!("no query file: none of {} exists; set QUERIES_FILE", looked.join(", "))
 }
 
-fn read_path(path: &Path) -> Result<Vec<(String, String)>> {
+fn read_path(path: &Path) -> Result<QueryFiles> {
     let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     if !metadata.is_dir() {
-        return Ok(vec![read_file(path)?]);
+        return Ok(QueryFiles {
+            texts: vec![read_file(path).with_context(|| path.display().to_string())?],
+            ..QueryFiles::default()
+        });
     }
     let files = yaml_files(path).with_context(|| format!("cannot read the folder {}", path.display()))?;
     if files.is_empty() {
         bail!("the folder {} has no *.yml or *.yaml", path.display());
     }
-    files.iter().map(|file| read_file(file)).collect()
+    let mut found = QueryFiles::default();
+    for file in files {
+        match read_file(&file) {
+            Ok(text) => found.texts.push(text),
+            Err(error) => found.unreadable.push(Problem {
+                severity: Severity::Error,
+                file: file.display().to_string(),
+                place: String::new(),
+                line: None,
+                message: format!("{error:#}"),
+                hint: String::new(),
+            }),
+        }
+    }
+    Ok(found)
 }
 
 fn yaml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
@@ -67,10 +95,8 @@ fn yaml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 fn read_file(path: &Path) -> Result<(String, String)> {
     let name = path.display().to_string();
-    let bytes = fs::read(path).with_context(|| format!("cannot read {name}"))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| error.utf8_error())
-        .with_context(|| format!("{name} is not UTF-8"))?;
+    let bytes = fs::read(path).context("cannot be read")?;
+    let text = String::from_utf8(bytes).map_err(|error| error.utf8_error()).context("is not UTF-8")?;
     Ok((name, text))
 }
 
@@ -87,7 +113,7 @@ mod tests {
         folder
     }
 
-    fn failure(result: Result<Vec<(String, String)>>) -> String {
+    fn failure(result: Result<QueryFiles>) -> String {
         format!("{:#}", result.unwrap_err())
     }
 
@@ -96,7 +122,7 @@ mod tests {
         let folder = folder(&[(".hidden.txt", b"a: 1\r\n")]);
         let path = folder.path().join(".hidden.txt");
         let expected = [(path.display().to_string(), "a: 1\r\n".to_owned())];
-        assert_eq!(read(Some(&path), None).unwrap(), expected);
+        assert_eq!(read(Some(&path), None).unwrap().texts, expected);
     }
 
     #[test]
@@ -112,7 +138,7 @@ mod tests {
         let folder = folder(files);
         fs::create_dir(folder.path().join("e.yml")).unwrap();
         let texts: Vec<_> =
-            read(Some(folder.path()), None).unwrap().into_iter().map(|(_, text)| text).collect();
+            read(Some(folder.path()), None).unwrap().texts.into_iter().map(|(_, text)| text).collect();
         assert_eq!(texts, ["10", "a", "b"]);
     }
 
@@ -122,22 +148,24 @@ mod tests {
         fs::create_dir(folder.path().join("..data")).unwrap();
         fs::write(folder.path().join("..data/a.yml"), "a").unwrap();
         std::os::unix::fs::symlink("..data/a.yml", folder.path().join("a.yml")).unwrap();
-        assert_eq!(read(Some(folder.path()), None).unwrap()[0].1, "a");
+        assert_eq!(read(Some(folder.path()), None).unwrap().texts[0].1, "a");
         std::os::unix::fs::symlink("nowhere", folder.path().join("b.yml")).unwrap();
-        assert!(failure(read(Some(folder.path()), None)).contains("b.yml"));
+        let found = read(Some(folder.path()), None).unwrap();
+        assert_eq!((found.texts.len(), found.unreadable.len()), (1, 1));
+        assert!(found.unreadable[0].to_string().contains("b.yml: cannot be read: No such file"));
     }
 
     #[test]
     fn the_package_comes_before_the_layer_and_the_working_folder() {
         let package = folder(&[("queries.yml", b"package")]);
-        assert_eq!(read(None, Some(package.path())).unwrap()[0].1, "package");
+        assert_eq!(read(None, Some(package.path())).unwrap().texts[0].1, "package");
         let paths = default_paths(Some(Path::new("/var/task")));
         let expected = ["/var/task/queries.yml", "/opt/queries.yml", "queries.yml"];
         assert_eq!(paths, expected.map(PathBuf::from));
         assert_eq!(default_paths(None), [PathBuf::from("/opt/queries.yml"), PathBuf::from("queries.yml")]);
         let later = folder(&[("queries.yml", b"later")]);
         let paths = [later.path().join("missing.yml"), later.path().join("queries.yml")];
-        assert_eq!(read_first(&paths).unwrap()[0].1, "later");
+        assert_eq!(read_first(&paths).unwrap().texts[0].1, "later");
     }
 
     #[test]
@@ -148,7 +176,9 @@ mod tests {
         for path in [&missing, &utf16] {
             assert!(failure(read(Some(path), None)).contains(&path.display().to_string()));
         }
-        assert!(failure(read(Some(&utf16), None)).contains("is not UTF-8: invalid utf-8 sequence"));
+        assert!(
+            failure(read(Some(&utf16), None)).contains("utf16.yml: is not UTF-8: invalid utf-8 sequence")
+        );
         fs::remove_file(utf16).unwrap();
         assert!(failure(read(Some(folder.path()), None)).contains("has no *.yml or *.yaml"));
         let nowhere = failure(read_first(&[missing]));

@@ -27,7 +27,7 @@ use crate::table::Table;
 
 pub use dropped::Dropped;
 use dropped::Reason;
-pub use merge::merge;
+pub use merge::{declared, merge, merge_among};
 
 /// What one result gave.
 #[derive(Debug, Clone, PartialEq)]

@@ -9,6 +9,7 @@ mod cache;
 mod selection;
 mod state;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -16,11 +17,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, Severity};
 use crate::credentials::Credentials;
+use crate::metric::Family;
+use crate::sampling;
 use crate::self_metrics::{Failure, SelfMetrics};
 use account::Run;
 use state::{State, Unreachable};
 
 pub use account::Scrape;
+pub(crate) use cache::Moment;
 pub use selection::{Selection, UnknownQuery};
 
 /// What answers scrapes, for as long as its execution environment lives.
@@ -28,13 +32,16 @@ pub use selection::{Selection, UnknownQuery};
 pub struct Exporter {
     config: Config,
     credentials: Credentials,
+    /// What the queries declare, whichever of them run.
+    declared: Arc<[Family]>,
     state: Mutex<State>,
 }
 
 impl Exporter {
     /// An exporter that has not done anything yet.
     pub fn new(config: Config, credentials: Credentials) -> Self {
-        Self { config, credentials, state: Mutex::default() }
+        let declared = sampling::declared(&config.queries).into();
+        Self { config, credentials, declared, state: Mutex::default() }
     }
 
     /// Fetches the credentials and connects, so that the first scrape finds a connection. What fails is logged,
@@ -91,6 +98,6 @@ impl Exporter {
                 .any(|problem| problem.severity == Severity::Error && problem.place.is_empty()),
             queries: disabled.map(|namespace| account::report(namespace, Failure::Config)).collect(),
         };
-        Scrape::new(run.into_results(), own)
+        Scrape::new(Arc::clone(&self.declared), run.into_results(), own)
     }
 }

@@ -52,6 +52,11 @@ pub enum Authorization {
     Locked,
     /// Everybody: `AUTH=none` says that something in front of the function decides.
     Open,
+    /// `AUTH_SECRET_ID`: whoever presents what a secret holds.
+    Secret {
+        /// Its name or ARN.
+        id: String,
+    },
 }
 
 /// A variable whose value cannot be used.
@@ -92,18 +97,22 @@ impl Settings {
 }
 
 impl Authorization {
-    /// Reads `AUTH` through `lookup`. An empty value is as good as none.
+    /// Reads `AUTH` and `AUTH_SECRET_ID` through `lookup`. An empty value is as good as none.
     ///
     /// # Errors
-    /// It is neither absent nor `none`.
+    /// `AUTH` is neither absent nor `none`, or both say who may scrape.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
-        match present(lookup)("AUTH").as_deref() {
-            None => Ok(Self::Locked),
-            Some("none") => Ok(Self::Open),
-            Some(_) => Err(Problem::new(
-                "AUTH",
-                "must be none, or not set; while it is not set, every scrape is refused",
-            )),
+        let read = present(lookup);
+        match (read("AUTH").as_deref(), read("AUTH_SECRET_ID")) {
+            (None, None) => Ok(Self::Locked),
+            (None, Some(id)) => Ok(Self::Secret { id }),
+            (Some("none"), None) => Ok(Self::Open),
+            (Some("none"), Some(_)) => {
+                Err(Problem::new("AUTH", "AUTH_SECRET_ID is set too; set one of the two"))
+            }
+            (Some(_), _) => {
+                Err(Problem::new("AUTH", "must be none, or not set; AUTH_SECRET_ID says who may scrape"))
+            }
         }
     }
 }

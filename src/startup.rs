@@ -5,10 +5,11 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use crate::authorization::Guard;
 use crate::config::{Config, Severity};
 use crate::credentials::Credentials;
 use crate::http::Endpoint;
-use crate::query_files;
+use crate::query_files::{self, QueryFiles};
 use crate::scrape::Exporter;
 use crate::settings::{Authorization, Queries, Settings};
 
@@ -22,7 +23,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             }
             // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
             let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
-            return Endpoint::new(authorization, None);
+            return Endpoint::new(Guard::new(authorization).await, None);
         }
     };
     let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
@@ -34,22 +35,27 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
         true => None,
         false => Some(Exporter::new(config, Credentials::new(settings.source).await)),
     };
-    Endpoint::new(settings.authorization, exporter)
+    Endpoint::new(Guard::new(settings.authorization).await, exporter)
 }
 
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.
 ///
 /// # Errors
-/// There are no files, or one cannot be read. What is wrong in them is in the [`Config`].
+/// There are no files, or the only one cannot be read. What is wrong with files of a folder, and in them, is in the
+/// [`Config`].
 pub fn config(queries: &Queries, paths: &[PathBuf]) -> Result<Config> {
-    let mut files = Vec::new();
+    let mut files = QueryFiles::default();
     for path in paths {
-        files.extend(query_files::read(Some(path), None)?);
+        let found = query_files::read(Some(path), None)?;
+        files.texts.extend(found.texts);
+        files.unreadable.extend(found.unreadable);
     }
     if paths.is_empty() {
         files = query_files::read(queries.file.as_deref(), queries.task_root.as_deref())?;
     }
-    Ok(Config::parse(&files, &queries.naming))
+    let mut config = Config::parse(&files.texts, &queries.naming);
+    config.problems.extend(files.unreadable);
+    Ok(config)
 }
 
 /// Says in the log what is wrong with the query files.

@@ -12,7 +12,7 @@ use super::report::{At, Key, read_keys};
 use super::{
     AuroraQuery, Column, DatabasePattern, Naming, Problem, Query, Reading, Severity, Usage, VersionRange,
 };
-use crate::metric::{LabelName, MetricName};
+use crate::metric::{Kind, LabelName, MetricName};
 use crate::sql::Sql;
 use column::Draft as ColumnDraft;
 
@@ -228,13 +228,14 @@ fn check_labels(constant: &[(LabelName, String)], columns: &[(String, Column)], 
 /// The label that a column's metric has beside those of its row, and what such a metric is called.
 fn own_label(column: &Column) -> Option<(&str, &'static str)> {
     let Usage::Metric(metric) = &column.usage else { return None };
-    match &metric.reading {
-        Reading::HistogramArrays | Reading::HistogramObservations { .. } => Some(("le", "a histogram")),
-        Reading::SummaryArrays | Reading::SummaryObservations { .. } => Some(("quantile", "a summary")),
-        Reading::Info { label } => Some((label.as_str(), "an info metric")),
-        Reading::StateSet { label, .. } => Some((label.as_str(), "a state set")),
-        Reading::Gauge | Reading::Counter | Reading::Mapped(_) | Reading::Duration => None,
-    }
+    let what = match metric.reading.kind() {
+        Kind::Histogram => "a histogram",
+        Kind::Summary => "a summary",
+        Kind::Info => "an info metric",
+        Kind::StateSet => "a state set",
+        Kind::Counter | Kind::Gauge | Kind::Untyped => "a metric",
+    };
+    Some((metric.reading.own_label()?, what))
 }
 
 /// The names that the columns' families take, none of which may be taken by others.

@@ -133,7 +133,13 @@ impl QueryError {
     pub(super) fn of_server(error: &tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(error) => {
-                Self::Server { sqlstate: error.code().code().to_owned(), message: mask(error.message()) }
+                let sqlstate = error.code().code().to_owned();
+                // What `RAISE` says is the author's text, with any values in it.
+                let message = match sqlstate.as_str() {
+                    "P0001" => "raised by a function or a DO block, whose words are not repeated".to_owned(),
+                    _ => mask(error.message()),
+                };
+                Self::Server { sqlstate, message }
             }
             None => Self::Connection { reason: describe(error) },
         }

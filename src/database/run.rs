@@ -14,7 +14,7 @@ use crate::sql::Sql;
 use crate::table::Table;
 
 /// The most that the rows of one result may take in memory, in bytes: their text, and 16 for each cell.
-pub const RESULT_BYTES_MAX: usize = 32 << 20;
+pub const RESULT_BYTES_MAX: usize = 16 << 20;
 
 /// The most that may be received for one query, in bytes: results other than the last are not kept, but sent.
 pub(super) const RECEIVED_BYTES_MAX: u64 = 2 * RESULT_BYTES_MAX as u64;

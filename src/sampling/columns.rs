@@ -141,7 +141,7 @@ impl<'a> Columns<'a> {
         positions: &Positions<'_>,
     ) -> Option<Fate<'a>> {
         use config::Reading as Declared;
-        if own_label(&metric.reading).is_some_and(|label| self.labels.contain(label)) {
+        if metric.reading.own_label().is_some_and(|label| self.labels.contain(label)) {
             return Some(Fate::Drop(Reason::Label));
         }
         let number = || NumberCell::declared(column, metric);
@@ -259,22 +259,8 @@ impl<'a> TimeColumn<'a> {
 const TIMESTAMP_SECONDS_MAX: f64 = 253_402_300_799.0;
 
 /// The columns that a declared column needs beside it.
-fn columns_beside(declared: &config::Reading, column: &str) -> Vec<String> {
-    match declared {
-        config::Reading::HistogramArrays => histogram::Columns::names_beside(column).into(),
-        config::Reading::SummaryArrays => summary::Columns::names_beside(column).into(),
-        _ => Vec::new(),
-    }
-}
-
-/// The label that a metric has for itself.
-fn own_label(declared: &config::Reading) -> Option<&str> {
-    match declared {
-        config::Reading::HistogramArrays | config::Reading::HistogramObservations { .. } => Some("le"),
-        config::Reading::SummaryArrays | config::Reading::SummaryObservations { .. } => Some("quantile"),
-        config::Reading::StateSet { label, .. } | config::Reading::Info { label } => Some(label.as_str()),
-        _ => None,
-    }
+fn columns_beside(declared: &config::Reading, column: &str) -> impl Iterator<Item = String> {
+    declared.suffixes_beside().iter().map(move |suffix| format!("{column}{suffix}"))
 }
 
 impl<'a> Column<'a> {

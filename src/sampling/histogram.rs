@@ -2,6 +2,7 @@
 
 use super::dropped::{Dropped, Reason};
 use super::reading::{Cells, cell, read_array, read_number, read_part};
+use crate::config::HISTOGRAM_SUFFIXES;
 use crate::metric::{Bucket, Histogram};
 
 /// The columns of the result that hold a histogram.
@@ -16,11 +17,6 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// The names of the columns beside the one of the bounds.
-    pub(super) fn names_beside(bounds: &str) -> [String; 3] {
-        ["_bucket", "_sum", "_count"].map(|suffix| format!("{bounds}{suffix}"))
-    }
-
     /// `position` finds a column of the result. `None` if there is no reading the histogram without one it lacks.
     pub(super) fn of(
         bounds: usize,
@@ -28,7 +24,8 @@ impl Columns {
         scale: Option<f64>,
         position: impl Fn(&str) -> Option<usize>,
     ) -> Option<Self> {
-        let [cumulative_counts, sum, count] = Self::names_beside(name).map(|name| position(&name));
+        let [cumulative_counts, sum, count] =
+            HISTOGRAM_SUFFIXES.map(|suffix| position(&format!("{name}{suffix}")));
         Some(Self {
             bounds,
             cumulative_counts: cumulative_counts?,

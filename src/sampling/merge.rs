@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::dropped::{Dropped, Reason};
 use super::label_sets::Identity;
+use crate::config::{Column, Query, Usage};
 use crate::metric::{Family, Kind, Metric, MetricName};
 
 /// Puts the families of all queries, in their order, into one exposition.
@@ -18,7 +19,13 @@ use crate::metric::{Family, Kind, Metric, MetricName};
 ///
 /// Families without metrics are left out. The counts come back with what was dropped here added to them.
 pub fn merge(results: Vec<(Vec<Family>, Dropped)>) -> (Vec<Family>, Vec<Dropped>) {
-    let claims = Claims::of(results.iter().flat_map(|(families, _)| families));
+    merge_among(&[], results)
+}
+
+/// As [`merge`], and the families that are [`declared`] claim their names first, whether or not their queries have a
+/// result: a series must not change its type and its source because another query was skipped or has failed.
+pub fn merge_among(declared: &[Family], results: Vec<(Vec<Family>, Dropped)>) -> (Vec<Family>, Vec<Dropped>) {
+    let claims = Claims::of(declared.iter().chain(results.iter().flat_map(|(families, _)| families)));
     let mut merged = Merged::default();
     let dropped = results
         .into_iter()
@@ -35,6 +42,21 @@ pub fn merge(results: Vec<(Vec<Family>, Dropped)>) -> (Vec<Family>, Vec<Dropped>
         .collect();
     let families = merged.families.into_iter().filter(|family| !family.metrics.is_empty()).collect();
     (families, dropped)
+}
+
+/// The families that queries declare, without metrics.
+pub fn declared(queries: &[Query]) -> Vec<Family> {
+    let columns = queries.iter().flat_map(|query| &query.columns);
+    let family = |column: &Column| match &column.usage {
+        Usage::Metric(metric) => Some(Family {
+            name: metric.family.clone(),
+            help: String::new(),
+            kind: metric.reading.kind(),
+            metrics: Vec::new(),
+        }),
+        Usage::Label(_) | Usage::Timestamp | Usage::Discard => None,
+    };
+    columns.filter_map(family).collect()
 }
 
 /// Which family a name belongs to.

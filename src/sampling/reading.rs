@@ -125,6 +125,7 @@ impl<'a> NumberCell<'a> {
             Text::Plain => number::plain(text),
             Text::Mapped(mapping) => {
                 let mapped = mapping.iter().find(|(key, _)| key == text).map(|(_, number)| *number);
+                // A number is no text to map: postgres_exporter reads it as it is.
                 mapped.or_else(|| number::decimal(text.trim_ascii()))
             }
             Text::Duration => duration::milliseconds(text),

@@ -2,6 +2,7 @@
 
 use super::dropped::{Dropped, Reason};
 use super::reading::{Cells, cell, read_array, read_part};
+use crate::config::SUMMARY_SUFFIXES;
 use crate::metric::{Quantile, Summary};
 
 /// The columns of the result that hold a summary.
@@ -14,11 +15,6 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// The names of the columns beside the one of the quantiles.
-    pub(super) fn names_beside(quantiles: &str) -> [String; 3] {
-        ["_quantile", "_sum", "_count"].map(|suffix| format!("{quantiles}{suffix}"))
-    }
-
     /// `position` finds a column of the result. `None` without the values; sum and count may be unknown.
     pub(super) fn of(
         quantiles: usize,
@@ -26,7 +22,7 @@ impl Columns {
         scale: Option<f64>,
         position: impl Fn(&str) -> Option<usize>,
     ) -> Option<Self> {
-        let [values, sum, count] = Self::names_beside(name).map(|name| position(&name));
+        let [values, sum, count] = SUMMARY_SUFFIXES.map(|suffix| position(&format!("{name}{suffix}")));
         Some(Self { quantiles, values: values?, sum, count, scale: scale.unwrap_or(1.0) })
     }
 

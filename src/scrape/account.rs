@@ -11,6 +11,10 @@ use crate::sampling::{self, Dropped};
 use crate::self_metrics::{Failure, QueryReport, SelfMetrics, Skip, Verdict};
 use crate::table::Table;
 
+/// What the queries of one scrape may give together, as it would be exposed: what is beyond could be sent in no answer,
+/// even compressed, and would take the memory and the time of what can.
+pub(super) const EXPOSED_BYTES_MAX: usize = 16 << 20;
+
 /// What a scrape came to.
 #[derive(Debug)]
 pub struct Scrape {
@@ -20,6 +24,8 @@ pub struct Scrape {
     pub own: SelfMetrics,
     /// What each query gave, for the first reports of `own`.
     results: Vec<QueryResult>,
+    /// What the queries declare, those that gave nothing and those that were not chosen among them.
+    declared: Arc<[Family]>,
 }
 
 /// What one query gave.
@@ -36,7 +42,11 @@ impl QueryResult {
 }
 
 impl Scrape {
-    pub(super) fn new(results: Vec<(Arc<Vec<Family>>, QueryReport)>, own: SelfMetrics) -> Self {
+    pub(super) fn new(
+        declared: Arc<[Family]>,
+        results: Vec<(Arc<Vec<Family>>, QueryReport)>,
+        own: SelfMetrics,
+    ) -> Self {
         let (results, mut reports): (Vec<_>, Vec<_>) = results
             .into_iter()
             .map(|(families, report)| (QueryResult { families, dropped: report.dropped }, report))
@@ -44,7 +54,7 @@ impl Scrape {
         let mut own = own;
         reports.append(&mut own.queries);
         own.queries = reports;
-        let mut scrape = Self { families: vec![], own, results };
+        let mut scrape = Self { families: vec![], own, results, declared };
         scrape.merge();
         scrape
     }
@@ -66,6 +76,7 @@ impl Scrape {
                 );
                 *result = QueryResult::default();
                 report.verdict = Verdict::Failed(Failure::Limit);
+                report.cache_age = None;
             }
         }
         self.merge();
@@ -73,7 +84,7 @@ impl Scrape {
 
     fn merge(&mut self) {
         let results = self.results.iter().map(|result| (Vec::clone(&result.families), result.dropped));
-        let (families, dropped) = sampling::merge(results.collect());
+        let (families, dropped) = sampling::merge_among(&self.declared, results.collect());
         self.families = families;
         for (report, dropped) in self.own.queries.iter_mut().zip(dropped) {
             report.dropped = dropped;
@@ -161,6 +172,24 @@ impl<'a> Outcome<'a> {
         self.report.dropped = good.dropped;
         self.report.cache_age = Some(age);
         self.families = good.families;
+    }
+
+    /// What the query gave.
+    pub(super) fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// Gives up what the query gave, since it is more than a scrape may give.
+    pub(super) fn give_up(&mut self) {
+        tracing::warn!(
+            query = self.query.namespace,
+            reason = Failure::Limit.as_str(),
+            "dropped, or the scrape would give more than {} MiB",
+            EXPOSED_BYTES_MAX >> 20,
+        );
+        self.families = Arc::default();
+        self.report.cache_age = None;
+        self.fail(Failure::Limit);
     }
 
     /// Turns what the server answered into families. What is good and may be kept comes back.

@@ -52,20 +52,26 @@ impl Cache {
 /// `CLOCK_MONOTONIC`, which is what `Instant` reads, may have stood still: it does not count while a machine is
 /// suspended (clock_gettime(2)). The wall clock runs on, but may be set.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(crate) struct Moment {
     monotonic: Instant,
     wall: SystemTime,
 }
 
 impl Moment {
-    pub(super) fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 
     /// How long ago this was: the more that one of the clocks says. Unknown where the wall clock was set back.
-    fn age(self, now: Self) -> Option<Duration> {
+    pub(crate) fn age(self, now: Self) -> Option<Duration> {
         let wall = now.wall.duration_since(self.wall).ok()?;
         Some(wall.max(now.monotonic.saturating_duration_since(self.monotonic)))
+    }
+
+    /// The moment after `duration` by both clocks.
+    #[cfg(test)]
+    pub(crate) fn later(self, duration: Duration) -> Self {
+        Self { monotonic: self.monotonic + duration, wall: self.wall + duration }
     }
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use glob::Pattern;
 
 /// The queries of one scrape, by namespace.
-#[derive(Debug, Clone, Default)]
-pub struct Selection(Option<BTreeSet<String>>);
+#[derive(Debug, Clone)]
+pub struct Selection(BTreeSet<String>);
 
 /// A pattern that no query's namespace matches.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,9 +19,6 @@ pub struct UnknownQuery {
 }
 
 impl Selection {
-    /// Every query.
-    pub const ALL: Self = Self(None);
-
     /// Those of `namespaces` that a pattern of `collect` matches, or all if it has none, without those that a
     /// pattern of `exclude` matches. Patterns are globs: `*` stands for any text, also for none.
     ///
@@ -40,17 +37,23 @@ impl Selection {
             .iter()
             .filter(|namespace| collect.is_empty() || any(collect, namespace))
             .filter(|namespace| !any(exclude, namespace));
-        Ok(Self(Some(chosen.map(|&namespace| namespace.to_owned()).collect())))
+        Ok(Self(chosen.map(|&namespace| namespace.to_owned()).collect()))
     }
 
     pub(super) fn includes(&self, namespace: &str) -> bool {
-        self.0.as_ref().is_none_or(|chosen| chosen.contains(namespace))
+        self.0.contains(namespace)
     }
 }
 
-/// A pattern that is none, such as one with a bracket that is not closed, matches nothing.
+/// Nothing but `*` is special.
 fn matches(pattern: &str, namespace: &str) -> bool {
-    Pattern::new(pattern).is_ok_and(|pattern| pattern.matches(namespace))
+    let pieces: Vec<_> = pattern.split('*').map(Pattern::escape).collect();
+    // Several in a row mean what one means.
+    let mut pattern = pieces.join("*");
+    while pattern.contains("**") {
+        pattern = pattern.replace("**", "*");
+    }
+    Pattern::new(&pattern).is_ok_and(|pattern| pattern.matches(namespace))
 }
 
 #[cfg(test)]
@@ -68,8 +71,10 @@ mod tests {
             ("pg_*", "apg_x", false),
             ("a*b*c", "a/b.b-c", true),
             ("ab*ba", "aba", false),
-            ("pg_?", "pg_ä", true),
-            ("pg_[", "pg_[", false),
+            ("a**b", "a_b", true),
+            ("pg_?", "pg_ä", false),
+            ("pg_[a]", "pg_[a]", true),
+            ("pg_[*", "pg_[x", true),
         ];
         for (pattern, namespace, expected) in cases {
             assert_eq!(matches(pattern, namespace), expected, "{pattern} {namespace}");

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::account::{Outcome, Run};
-use super::cache::{Cache, Moment};
+use super::account::{EXPOSED_BYTES_MAX, Outcome, Run};
+use super::cache::{Cache, Good, Moment};
 use crate::conditions;
 use crate::config::Query;
 use crate::credentials::Credentials;
 use crate::database::{self, ConnectError, Connection, QueryError};
+use crate::exposition;
+use crate::metric::Family;
 use crate::self_metrics::{Failure, Skip};
 use crate::sql::Sql;
 use crate::table::Table;
@@ -74,6 +76,7 @@ impl State {
         run.up = true;
         let now = Moment::now();
         let mut kept = vec![];
+        let mut exposed_bytes = 0;
         let mut order: Vec<_> = run.outcomes.iter_mut().collect();
         order.sort_by_key(|outcome| self.timed_out.contains(&outcome.query.namespace));
         for outcome in order {
@@ -82,13 +85,23 @@ impl State {
             } else if let Err(skip) = conditions::sql_for(outcome.query, &facts) {
                 outcome.skip(skip);
             } else if let Some((good, age)) = self.cache.young(outcome.query, now) {
-                kept.push((outcome, good, age));
+                // Counted at once, or what is run behind it would take its place.
+                if fits(&good.families, &mut exposed_bytes) {
+                    kept.push((outcome, good, age));
+                } else {
+                    outcome.give_up();
+                }
             } else if self.too_late(deadline) {
                 outcome.fail(Failure::Deadline);
             } else if let Ok(connection) = self.connection(credentials, deadline).await {
                 facts = connection.facts().clone();
                 let ended = run_query(connection, outcome, deadline).await;
-                self.note(outcome, ended);
+                let good = self.note(outcome, ended);
+                if !fits(outcome.families(), &mut exposed_bytes) {
+                    outcome.give_up();
+                } else if let Some(good) = good {
+                    self.cache.keep(outcome.query, good);
+                }
             } else {
                 run.up = false;
                 outcome.fail(Failure::Connection);
@@ -104,7 +117,8 @@ impl State {
         run
     }
 
-    fn note(&mut self, outcome: &mut Outcome<'_>, ended: Result<Table, NoTable>) {
+    /// Accounts for how a query ended. What is good and may be kept comes back.
+    fn note(&mut self, outcome: &mut Outcome<'_>, ended: Result<Table, NoTable>) -> Option<Good> {
         let namespace = &outcome.query.namespace;
         match ended {
             Err(NoTable::Failed(Failure::Timeout | Failure::Deadline)) => {
@@ -115,14 +129,11 @@ impl State {
             }
         }
         match ended {
-            Ok(table) => {
-                if let Some(good) = outcome.take(&table) {
-                    self.cache.keep(outcome.query, good);
-                }
-            }
+            Ok(table) => return outcome.take(&table),
             Err(NoTable::Failed(failure)) => outcome.fail(failure),
             Err(NoTable::Skipped(skip)) => outcome.skip(skip),
         }
+        None
     }
 
     /// Whether no other query can be begun, which may need a new connection after one that was cancelled.
@@ -219,6 +230,16 @@ impl State {
 
 async fn open(target: &Target, deadline: Instant) -> Result<Connection, ConnectError> {
     Connection::open(target, CONNECT_LIMIT.min(time_left(deadline))).await
+}
+
+/// Whether what the query gave can be delivered with what is there already.
+fn fits(families: &[Family], exposed_bytes: &mut usize) -> bool {
+    let bytes = exposition::estimated_bytes(families);
+    let fits = *exposed_bytes + bytes <= EXPOSED_BYTES_MAX;
+    if fits {
+        *exposed_bytes += bytes;
+    }
+    fits
 }
 
 fn time_left(deadline: Instant) -> Duration {

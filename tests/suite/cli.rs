@@ -229,7 +229,7 @@ fn a_check_reads_what_it_is_given_or_what_the_function_would() {
 fn a_file_that_cannot_be_read_is_named() {
     let terminal = Terminal::new().file("latin1.yml", b"a: {query: SELECT '\xe4'}");
     for (file, named) in
-        [("nowhere.yml", "cannot read nowhere.yml: "), ("latin1.yml", "latin1.yml is not UTF-8")]
+        [("nowhere.yml", "cannot read nowhere.yml: "), ("latin1.yml", "latin1.yml: is not UTF-8")]
     {
         let said = terminal.run(&["check", file]).failed(1);
         assert_eq!(said.output, "");

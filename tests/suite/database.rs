@@ -107,7 +107,10 @@ async fn an_error_says_what_and_not_with_which_value() {
     let mut connection = open(&database.target()).await;
     for (sql, text) in [
         ("SELECT 'hush'::int", "invalid input syntax for type integer: \"…\" (SQLSTATE 22P02)"),
-        ("SELECT leak()", "no '…' here (SQLSTATE P0001)"),
+        (
+            "SELECT leak()",
+            "raised by a function or a DO block, whose words are not repeated (SQLSTATE P0001)",
+        ),
         ("SELECT * FROM absent", "relation \"absent\" does not exist (SQLSTATE 42P01)"),
         ("SELECT FORM x", "syntax error at or near \"x\" (SQLSTATE 42601)"),
         ("SELECT pg_read_file('hush')", "permission denied for function pg_read_file (SQLSTATE 42501)"),

@@ -89,7 +89,7 @@ fn every_snippet_has_a_language_that_is_checked() {
 fn json_is_json() {
     for Snippet { place, text, .. } in of("json") {
         let parsed: Result<Value, _> = serde_json::from_str(&text);
-        assert!(parsed.is_ok_and(|value| value.is_object()), "{place}");
+        assert!(parsed.is_ok(), "{place}: {parsed:?}");
     }
 }
 
@@ -193,7 +193,11 @@ fn queries_are_without_a_problem_and_prometheus_takes_its_configuration() {
             let file = tempfile::NamedTempFile::new().unwrap();
             fs::write(file.path(), &text).unwrap();
             let mut promtool = Command::new("promtool");
-            let output = promtool.args(["check", "config"]).arg(file.path()).stdin(Stdio::null()).output();
+            let output = promtool
+                .args(["check", "config", "--syntax-only"])
+                .arg(file.path())
+                .stdin(Stdio::null())
+                .output();
             let output = output.expect("these tests need promtool: `sudo apt-get install prometheus`");
             assert!(output.status.success(), "{place}: {}", String::from_utf8_lossy(&output.stderr));
         } else {

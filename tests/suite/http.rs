@@ -1,6 +1,7 @@
 //! Routes, methods, authorization and the landing page, by events of all four kinds.
 
 use lambda_http::{Body, Response};
+use pg_lambda_exporter::authorization::Guard;
 use pg_lambda_exporter::http::Endpoint;
 use pg_lambda_exporter::settings::Authorization;
 
@@ -8,7 +9,7 @@ use crate::events::{Event, Kind};
 
 /// An endpoint without an exporter: no test here needs a database.
 async fn answer(authorization: Authorization, event: Event) -> Response<Body> {
-    Endpoint::new(authorization, None).respond(&event.request()).await
+    Endpoint::new(Guard::new(authorization).await, None).respond(&event.request()).await
 }
 
 fn body(response: &Response<Body>) -> &str {
@@ -64,7 +65,9 @@ async fn without_authorization_everything_but_the_health_is_refused() {
             let response = answer(Authorization::Locked, Event::get(kind, path)).await;
             assert_eq!(response.status(), 401, "{kind:?} {path}");
             assert_eq!(response.headers()["www-authenticate"], "Bearer");
-            assert!(body(&response).contains("AUTH=none"), "{}", body(&response));
+            for variable in ["AUTH_SECRET_ID", "AUTH=none"] {
+                assert!(body(&response).contains(variable), "{}", body(&response));
+            }
         }
         let post = answer(Authorization::Locked, Event::get(kind, "/metrics").method("POST")).await;
         assert_eq!(post.status(), 401, "{kind:?}");

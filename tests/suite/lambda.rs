@@ -212,6 +212,54 @@ async fn two_slow_queries_do_not_take_turns_before_the_others() {
 }
 
 #[tokio::test]
+async fn a_name_that_is_declared_is_not_taken_while_its_query_is_skipped() {
+    let database = Server::shared().database("claimed");
+    let queries = Queries::new(
+        "
+declared:
+  name: a
+  query: SELECT 1 AS x_total
+  predicate_query: SELECT false
+  metrics: [{x_total: {usage: COUNTER}}]
+undeclared: {name: a, query: 'SELECT 5 AS x_total, 6 AS y'}
+",
+    );
+    let lambda = function(&queries, &database).await;
+    let samples = scrape(&lambda).await;
+    assert!(samples.of("a_x_total").is_empty(), "{samples:?}");
+    assert_eq!(samples.of("a_y"), [("", 6.0)]);
+    let dropped = r#"pg_exporter_query_samples_dropped{query="undeclared",reason="invalid"}"#;
+    assert_eq!(samples.value(dropped), 1.0);
+}
+
+#[tokio::test]
+async fn what_a_function_raises_is_not_repeated() {
+    let database = Server::shared().database("raised");
+    let raise = "DO $$ BEGIN RAISE EXCEPTION 'row of %', 'hunter2'; END $$";
+    let queries = Queries::new(&format!("{GOOD}raises: {{query: \"{raise}\"}}\n"));
+    let lambda = function(&queries, &database).await;
+    let samples = scrape(&lambda).await;
+    assert_eq!(samples.value(r#"pg_exporter_query_error{query="raises",reason="other"}"#), 1.0);
+    let log = lambda.log();
+    assert!(log.contains("P0001") && !log.contains("hunter2") && !log.contains("row of"), "{log}");
+}
+
+#[tokio::test]
+async fn headers_that_stand_several_times_are_one_list() {
+    let database = Server::shared().database("several_headers");
+    let queries = Queries::new(
+        "q: {query: SELECT g AS l, g AS v FROM generate_series(1, 100) g, metrics: [{l: {usage: LABEL}}]}\n",
+    );
+    let lambda = function(&queries, &database).await;
+    let event = Event::recorded(Kind::RestApi).edit(|json| {
+        json["multiValueHeaders"]["Accept"] =
+            serde_json::json!(["text/plain;q=0.1", "application/openmetrics-text"]);
+    });
+    let answer = lambda.invoke(event.json(), AMPLE).await;
+    assert_eq!(answer.headers["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+}
+
+#[tokio::test]
 async fn a_scrape_without_time_keeps_the_connection() {
     let database = Server::shared().database("no_time");
     let queries = Queries::new(GOOD);
@@ -230,7 +278,7 @@ async fn an_unreadable_file_is_an_error_of_the_scrape() {
     let database = Server::shared().database("unreadable");
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("a.yml"), GOOD).unwrap();
-    std::fs::write(folder.path().join("b.yml"), "b: [").unwrap();
+    std::fs::write(folder.path().join("b.yml"), b"b: \xff").unwrap();
     let lambda = Lambda::start([
         ("AUTH", "none".into()),
         ("QUERIES_FILE", folder.path().to_str().unwrap().into()),
@@ -437,7 +485,7 @@ fn with_secret(
     ]
 }
 
-const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
+pub(crate) const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
 fn secret_of(database: &TestDatabase, port: u16, password: &str) -> secrets_manager::Answer {
     let secret = serde_json::json!({

@@ -16,7 +16,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("exposition", &["metric"]),
     // The shell: what touches the world.
     ("settings", &["config", "metric", "target"]),
-    ("query_files", &[]),
+    ("log", &[]),
+    ("query_files", &["config"]),
     ("secret", &[]),
     ("credentials", &["secret", "settings", "target"]),
     ("database", &["table", "sql", "target"]),
@@ -30,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "config",
             "credentials",
             "database",
+            "exposition",
             "metric",
             "sampling",
             "self_metrics",
@@ -39,8 +41,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The edge.
-    ("http", &["exposition", "metric", "scrape", "settings"]),
-    ("startup", &["config", "credentials", "http", "query_files", "scrape", "settings"]),
+    ("authorization", &["scrape", "secret", "settings"]),
+    ("http", &["authorization", "exposition", "metric", "scrape"]),
+    ("startup", &["authorization", "config", "credentials", "http", "query_files", "scrape", "settings"]),
     (
         "cli",
         &[

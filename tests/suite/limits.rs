@@ -122,3 +122,21 @@ async fn what_is_left_out_of_a_family_of_two_queries_is_that_of_the_later() {
     assert_eq!((both.of("same_v").len(), both.value(duplicates)), (700, 600.0));
     assert_eq!(both.of("pg_exporter_query_error").len(), 0);
 }
+
+#[tokio::test]
+async fn what_a_scrape_gives_is_limited_before_it_is_an_answer() {
+    let database = Server::shared().database("limit_exposed");
+    let large = |name| query(name, 8000, PLAIN).replace("metrics:", "cache_seconds: 600, metrics:");
+    let file = [large("a"), large("b"), query("c", 1, PLAIN)].concat();
+    let queries = Queries::new(&file);
+    let lambda = function(&queries, &database).await;
+    for _ in 0..2 {
+        // Compressed, all of it would fit.
+        let answer = ask(&lambda, Kind::HttpApi, Some("gzip")).await;
+        assert_eq!(rows(&answer, &["a", "b", "c"]), [8000, 0, 1]);
+        // What cannot be delivered is not kept either.
+        let ages = samples(&answer);
+        let ages = ages.of("pg_exporter_query_cache_age_seconds");
+        assert_eq!(ages.iter().map(|(labels, _)| *labels).collect::<Vec<_>>(), ["{query=\"a\"}"]);
+    }
+}

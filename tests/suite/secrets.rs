@@ -162,13 +162,18 @@ fn settings(variables: Variables) -> Result<Settings, Vec<String>> {
 fn every_mistake_in_the_variables_is_named_at_once() {
     let neither = "DB_SECRET_ID: not set, and neither is DATABASE_URL or PGHOST; set one of them";
     let both = "DB_SECRET_ID: DATABASE_URL is set too; set one of the two";
-    let auth = "AUTH: must be none, or not set; while it is not set, every scrape is refused";
+    let auth = "AUTH: must be none, or not set; AUTH_SECRET_ID says who may scrape";
     let port = "PGPORT: must be a number from 1 to 65535";
-    let table: [(Variables, &[&str]); 12] = [
+    let table: [(Variables, &[&str]); 14] = [
         (&[], &[neither]),
         (&[("DB_SECRET_ID", ""), ("DATABASE_URL", ""), ("PGHOST", "")], &[neither]),
         (&[("DB_SECRET_ID", "prod/db"), ("DATABASE_URL", "postgres://a@b/c")], &[both]),
         (&[("DB_SECRET_ID", "prod/db"), ("AUTH", "None")], &[auth]),
+        (&[("DB_SECRET_ID", "prod/db"), ("AUTH", "basic"), ("AUTH_SECRET_ID", "a")], &[auth]),
+        (
+            &[("DB_SECRET_ID", "prod/db"), ("AUTH", "none"), ("AUTH_SECRET_ID", "prod/scrape")],
+            &["AUTH: AUTH_SECRET_ID is set too; set one of the two"],
+        ),
         (&[("DB_SECRET_ID", "prod/db"), ("PGPORT", "0"), ("AUTH", "basic")], &[port, auth]),
         (
             &[("PGPORT", "x"), ("PGSSLMODE", "on")],
@@ -236,7 +241,9 @@ fn files_and_authorization_are_what_the_variables_say() {
     assert_eq!(said.authorization, Authorization::Open);
     assert_eq!(said.queries.file, Some("/q".into()));
     assert_eq!(said.queries.task_root, Some("/var/task".into()));
-    let unsaid = settings(&[base, ("AUTH", ""), ("QUERIES_FILE", "")]).unwrap();
+    let named = settings(&[base, ("AUTH", ""), ("AUTH_SECRET_ID", "prod/scrape")]).unwrap();
+    assert_eq!(named.authorization, Authorization::Secret { id: "prod/scrape".into() });
+    let unsaid = settings(&[base, ("AUTH", ""), ("AUTH_SECRET_ID", ""), ("QUERIES_FILE", "")]).unwrap();
     assert_eq!(unsaid.authorization, Authorization::Locked);
     assert_eq!((unsaid.queries.file, unsaid.queries.task_root), (None, None));
     assert_eq!(unsaid.queries.naming, Naming::default());
