@@ -33,7 +33,7 @@ pub use merge::{declared, merge, merge_among};
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampled {
     /// One for each name and type, in the order of the declaration, then of the undeclared columns. A family of a
-    /// declared column is here even without metrics: it keeps its name from undeclared ones, see [`merge`].
+    /// declared column is here even without metrics: it keeps its name from undeclared ones, see [`fn@merge`].
     pub families: Vec<Family>,
     /// How many metrics did not come about, and why.
     pub dropped: Dropped,

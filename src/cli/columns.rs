@@ -30,8 +30,10 @@ fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(Metri
     let in_family =
         |name: &MetricName, kind: Kind| match exposed.is_none_or(|all| all.contains(&(name.clone(), kind))) {
             false => format!("dropped: the name {} belongs to another metric", name.as_str()),
-            // The one is as good as the other, row by row.
-            true if is_repeated => "dropped where an earlier column has the name and a value".to_owned(),
+            // Of each row, the first that gives a metric stays; INFO has its text among the labels, and both may stay.
+            true if is_repeated && kind != Kind::Info => {
+                "dropped where an earlier column has the name and a value".to_owned()
+            }
             true => format!("{} {}", word(kind), name.as_str()),
         };
     let unless_repeated = |fate: String| match is_repeated {

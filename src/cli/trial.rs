@@ -12,7 +12,7 @@ use super::{columns, exposed};
 use crate::conditions::sql_for;
 use crate::config::Query;
 use crate::credentials::Credentials;
-use crate::database::{Connection, ResultColumn};
+use crate::database::{ConnectError, Connection, ResultColumn};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
 use crate::settings::Source;
@@ -25,6 +25,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// What telling the columns of one query may take.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
+/// PostgreSQL documentation, "PostgreSQL Error Codes".
+const TOO_MANY_CONNECTIONS: &str = "53300";
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
 /// What came of one query.
@@ -64,6 +67,9 @@ pub(super) async fn run(
     source: Source,
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<Vec<Trial>> {
+    if queries.is_empty() {
+        return Ok(Vec::new());
+    }
     let target = Credentials::new(source).await.fetch(SECRET_LIMIT).await.context("no credentials")?;
     let mut connection = connect(&target).await?;
     let described = describe(queries, &mut connection).await;
@@ -71,9 +77,8 @@ pub(super) async fn run(
     let mut results = Vec::new();
     for (query, described) in queries.iter().zip(&described) {
         if !connection.is_usable() {
-            // Closed first: the role may have no more than one.
             drop(connection);
-            connection = connect(&target).await?;
+            connection = reconnect(&target).await?;
         }
         let (trial, result) = try_query(query, &mut connection, described).await;
         tell(&trial.to_string())?;
@@ -86,6 +91,22 @@ pub(super) async fn run(
 
 async fn connect(target: &Target) -> Result<Connection> {
     Connection::open(target, CONNECT_LIMIT).await.context("no connection to the database")
+}
+
+/// Connects anew. Where the role may have one connection only, that which was given up counts until the server has
+/// noticed.
+async fn reconnect(target: &Target) -> Result<Connection> {
+    let begun = Instant::now();
+    loop {
+        match Connection::open(target, CONNECT_LIMIT).await {
+            Err(ConnectError::Server { sqlstate, .. })
+                if sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < CONNECT_LIMIT =>
+            {
+                tokio::time::sleep(RECONNECT_PAUSE).await;
+            }
+            opened => return opened.context("no connection to the database"),
+        }
+    }
 }
 
 /// What the server tells of the columns of each query, on the connection that then runs them: the role may have no

@@ -290,6 +290,8 @@ refused: {query: SELECT v FROM nowhere}
 b: {query: \"SELECT 'red'::colour AS l, 1 AS v\", metrics: [{l: {usage: LABEL}}]}
 none: {query: SELECT 1 / (count(*) = 0)::int AS v FROM pg_prepared_statements}
 alone: {query: SELECT 1 / (now() = statement_timestamp())::int AS v}
+large: {query: \"SELECT repeat('x', 99000000) AS l, 1 AS v\", metrics: [{l: {usage: LABEL}}]}
+ended: {query: SELECT pg_terminate_backend(pg_backend_pid())}
 sessions: {query: SELECT count(*) AS v FROM pg_stat_activity}
 ";
     let url = format!(
@@ -302,12 +304,12 @@ sessions: {query: SELECT count(*) AS v FROM pg_stat_activity}
     let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
     let document: Value = serde_json::from_str(&said.output).unwrap();
     let trials = document["database"].as_array().unwrap();
-    assert_eq!(trials.len(), 6, "{document:#}");
+    assert_eq!(trials.len(), 8, "{document:#}");
     for trial in trials {
-        let has_failed = trial["failures"] != json!([]);
-        assert_eq!(has_failed, trial["query"] == "refused", "{trial:#}");
+        let fails = ["refused", "large", "ended"].contains(&trial["query"].as_str().unwrap());
+        assert_eq!(trial["failures"] != json!([]), fails, "{trial:#}");
     }
-    for (trial, type_name) in [(0, "mood"), (2, "colour"), (5, "bigint")] {
+    for (trial, type_name) in [(0, "mood"), (2, "colour"), (7, "bigint")] {
         assert_eq!(trials[trial]["columns"][0]["type"], type_name, "{document:#}");
     }
     database.admin("DROP ROLE single");
@@ -381,6 +383,7 @@ twice:
     - {v: {usage: GAUGE, name: renamed}, l: {usage: LABEL}, t: {usage: TIMESTAMP}, d: {usage: DISCARD}}
 instead: {query: 'SELECT NULL v, 1 v', metrics: [{v: {usage: GAUGE}}]}
 pg: {query: 'SELECT 1 up, 2 exporter_duration, 3 other'}
+both: {query: \"SELECT 'x' v, 'y' v\", metrics: [{v: {usage: INFO}}]}
 unlabelled: {query: 'SELECT 1 v, 2 u', metrics: [{l: {usage: LABEL}, v: {usage: GAUGE}}]}
 ";
     let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", database.url());
@@ -411,7 +414,9 @@ unlabelled: {query: 'SELECT 1 v, 2 u', metrics: [{l: {usage: LABEL}, v: {usage: 
     assert_eq!(document["database"][1]["series"], 1, "{document:#}");
     assert_eq!(fates(2), [&*taken("pg_up"), &taken("pg_exporter_duration"), "untyped pg_other"]);
     assert_eq!(document["database"][2]["series"], 1, "{document:#}");
-    assert_eq!(fates(3), ["gauge unlabelled_v", "untyped unlabelled_u"]);
+    assert_eq!(fates(3), ["info both_v_info", "info both_v_info"]);
+    assert_eq!(document["database"][3]["series"], 2, "{document:#}");
+    assert_eq!(fates(4), ["gauge unlabelled_v", "untyped unlabelled_u"]);
 }
 
 #[test]

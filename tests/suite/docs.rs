@@ -88,8 +88,8 @@ fn every_snippet_has_a_language_that_is_checked() {
 #[test]
 fn json_is_json() {
     for Snippet { place, text, .. } in of("json") {
-        let parsed: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{place}: {error}"));
-        assert!(parsed.is_object() || parsed.is_array(), "{place}");
+        let parsed: Result<Value, _> = serde_json::from_str(&text);
+        assert!(parsed.is_ok(), "{place}: {parsed:?}");
     }
 }
 
