@@ -1,7 +1,7 @@
 //! A histogram in one row: an array of bounds, one of cumulative counts, the sum and the count.
 
 use super::dropped::{Dropped, Reason};
-use super::reading::{Cells, cell, read_array, read_number, read_part};
+use super::reading::{Cells, cell, read_array, read_number, read_part, sort_unique};
 use crate::config::HISTOGRAM_SUFFIXES;
 use crate::metric::{Bucket, Histogram};
 
@@ -85,14 +85,7 @@ impl Columns {
                 _ => dropped.add(Reason::Null),
             }
         }
-        buckets.sort_by(|a, b| a.upper_bound.total_cmp(&b.upper_bound));
-        buckets.dedup_by(|later, first| {
-            let is_duplicate = later.upper_bound == first.upper_bound;
-            if is_duplicate {
-                dropped.add(Reason::Duplicate);
-            }
-            is_duplicate
-        });
+        sort_unique(&mut buckets, |bucket| bucket.upper_bound, dropped);
         Ok(buckets)
     }
 }

@@ -145,6 +145,18 @@ pub(super) fn read_array(text: &str) -> Result<Vec<Option<f64>>, Reason> {
     elements.into_iter().map(|element| element.map(|text| read_number(&text)).transpose()).collect()
 }
 
+/// Sorts the parts of a metric by their key; of equal keys the first stays, and the others are duplicates.
+pub(super) fn sort_unique<T>(parts: &mut Vec<T>, key: impl Fn(&T) -> f64, dropped: &mut Dropped) {
+    parts.sort_by(|a, b| key(a).total_cmp(&key(b)));
+    parts.dedup_by(|later, first| {
+        let is_duplicate = key(later) == key(first);
+        if is_duplicate {
+            dropped.add(Reason::Duplicate);
+        }
+        is_duplicate
+    });
+}
+
 /// A number that its metric can do without: NULL counts and is none.
 pub(super) fn read_part(
     cells: &Cells<'_>,

@@ -1,7 +1,7 @@
 //! A summary in one row: an array of quantiles, one of their values, the sum and the count.
 
 use super::dropped::{Dropped, Reason};
-use super::reading::{Cells, cell, read_array, read_part};
+use super::reading::{Cells, cell, read_array, read_part, sort_unique};
 use crate::config::SUMMARY_SUFFIXES;
 use crate::metric::{Quantile, Summary};
 
@@ -76,14 +76,7 @@ impl Columns {
                 _ => dropped.add(Reason::Null),
             }
         }
-        pairs.sort_by(|a, b| a.quantile.total_cmp(&b.quantile));
-        pairs.dedup_by(|later, first| {
-            let is_duplicate = later.quantile == first.quantile;
-            if is_duplicate {
-                dropped.add(Reason::Duplicate);
-            }
-            is_duplicate
-        });
+        sort_unique(&mut pairs, |pair| pair.quantile, dropped);
         Ok(pairs)
     }
 }
