@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use lambda_http::http::HeaderMap;
 use secrecy::ExposeSecret;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 pub use accepted::{Accepted, Problem};
 pub use credential::Credential;
@@ -57,13 +57,14 @@ pub enum Decision {
 
 impl Guard {
     /// The guard that the settings ask for. Nothing of AWS is touched where they do not ask for a secret, and no
-    /// network in any case.
-    pub async fn new(authorization: Authorization) -> Self {
+    /// network in any case. `service` is made here if nobody has made it yet.
+    pub async fn new(authorization: Authorization, service: &OnceCell<SecretsManager>) -> Self {
         Self(match authorization {
             Authorization::Locked => Rule::Locked,
             Authorization::Open => Rule::Open,
             Authorization::Secret { id } => {
-                Rule::Secret { service: SecretsManager::from_env().await, id, memory: Mutex::default() }
+                let service = service.get_or_init(SecretsManager::from_env).await.clone();
+                Rule::Secret { service, id, memory: Mutex::default() }
             }
         })
     }

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use tokio::sync::OnceCell;
 
 use crate::secret::{SecretError, SecretsManager};
 use crate::settings::Source;
@@ -47,12 +48,13 @@ fn list(problems: &[Problem]) -> String {
 
 impl Credentials {
     /// The credentials that the settings ask for. Nothing of AWS is touched where they do not ask for a secret,
-    /// and no network in any case.
-    pub async fn new(source: Source) -> Self {
+    /// and no network in any case. `service` is made here if nobody has made it yet.
+    pub async fn new(source: Source, service: &OnceCell<SecretsManager>) -> Self {
         match source {
             Source::Environment(target) => Self::Environment(target),
             Source::Secret { id, defaults } => {
-                Self::Secret { service: SecretsManager::from_env().await, id, defaults }
+                let service = service.get_or_init(SecretsManager::from_env).await.clone();
+                Self::Secret { service, id, defaults }
             }
         }
     }

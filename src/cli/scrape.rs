@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::arguments::Scrape;
@@ -30,7 +31,7 @@ pub(super) fn run(
     ensure!(!config.queries.is_empty(), "no query can run; `pg-lambda-exporter check` says why");
     let collect: Vec<_> = command.collect.iter().map(String::as_str).collect();
     let scrape = super::block_on(async {
-        let exporter = Exporter::new(config, Credentials::new(source).await);
+        let exporter = Exporter::new(config, Credentials::new(source, &OnceCell::new()).await);
         let selection = exporter.select(&collect, &[])?;
         Ok::<_, UnknownQuery>(exporter.scrape(&selection, Instant::now() + LIMIT).await)
     })??;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::conditions::{self, Reason};
 use super::output::{aligned, counted, printable};
@@ -70,7 +71,11 @@ pub(super) async fn run(
     if queries.is_empty() {
         return Ok(Vec::new());
     }
-    let target = Credentials::new(source).await.fetch(SECRET_LIMIT).await.context("no credentials")?;
+    let target = Credentials::new(source, &OnceCell::new())
+        .await
+        .fetch(SECRET_LIMIT)
+        .await
+        .context("no credentials")?;
     let mut connection = connect(&target).await?;
     let described = describe(queries, &mut connection).await;
     let mut trials = Vec::new();

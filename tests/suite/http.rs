@@ -4,12 +4,13 @@ use lambda_http::{Body, Response};
 use pg_lambda_exporter::authorization::Guard;
 use pg_lambda_exporter::http::Endpoint;
 use pg_lambda_exporter::settings::Authorization;
+use tokio::sync::OnceCell;
 
 use crate::events::{Event, Kind};
 
 /// An endpoint without an exporter: no test here needs a database.
 async fn answer(authorization: Authorization, event: Event) -> Response<Body> {
-    Endpoint::new(Guard::new(authorization).await, None).respond(&event.request()).await
+    Endpoint::new(Guard::new(authorization, &OnceCell::new()).await, None).respond(&event.request()).await
 }
 
 fn body(response: &Response<Body>) -> &str {
