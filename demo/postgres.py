@@ -5,6 +5,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from demo.processes import Child, Failure, Processes, as_user, port
@@ -61,18 +62,7 @@ class Postgres:
     def sql(self, statements: str, database: str | None = None) -> str:
         """What psql answers, as the superuser, unaligned and without headers."""
         command = [self._binaries / "psql", *self._psql_arguments(database), "-c", statements]
-        answer = subprocess.run(
-            command,
-            env=self._environment(),
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            **as_user(self._user),
-        )
-        if answer.returncode:
-            raise Failure(f"psql: {answer.stderr.strip()}")
-        return answer.stdout.strip()
+        return self._answer(command)
 
     def keep_busy(self) -> None:
         """A few connections that order, pay, change their mind and think: about 40 transactions a second."""
@@ -85,12 +75,10 @@ class Postgres:
             command += ["--time", 7 * 24 * 3600, "--file", script, self.database]
             self._run(name, command)
 
-    def _start(self) -> None:
-        data = self._folder / "data"
-        initdb = [self._binaries / "initdb", "--pgdata", data, "--username", "postgres", "--no-sync"]
-        initdb += ["--encoding", "UTF8", "--no-locale", "--auth-local", "trust", "--auth-host", "scram-sha-256"]
+    def _answer(self, command: Sequence[str | Path]) -> str:
+        """What a program prints that ends by itself."""
         answer = subprocess.run(
-            [str(word) for word in initdb],
+            command,
             env=self._environment(),
             cwd=self._folder,
             stdin=subprocess.DEVNULL,
@@ -99,7 +87,14 @@ class Postgres:
             **as_user(self._user),
         )
         if answer.returncode:
-            raise Failure(f"initdb: {answer.stderr.strip()}")
+            raise Failure(f"{Path(command[0]).name}: {answer.stderr.strip()}")
+        return answer.stdout.strip()
+
+    def _start(self) -> None:
+        data = self._folder / "data"
+        initdb = [self._binaries / "initdb", "--pgdata", data, "--username", "postgres", "--no-sync"]
+        initdb += ["--encoding", "UTF8", "--no-locale", "--auth-local", "trust", "--auth-host", "scram-sha-256"]
+        self._answer(initdb)
         settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
         command = [self._binaries / "postgres", "-D", data, "-k", self._folder, "-p", self.port, *settings]
         self._run("postgres", command, signal.SIGINT)
