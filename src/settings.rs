@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::config::Naming;
 use crate::metric::{LabelName, MetricName};
@@ -18,6 +19,23 @@ pub struct Settings {
     pub queries: Queries,
     /// Who may scrape.
     pub authorization: Authorization,
+    /// What is kept between scrapes, and for how long.
+    pub keeping: Keeping,
+}
+
+/// What is kept between scrapes, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Keeping {
+    /// `SECRET_MAX_AGE`: how long a secret is used before it is read again. Zero: for one scrape.
+    pub secret_max_age: Duration,
+    /// `DB_IDLE_CLOSE`: how long a connection may be idle before the server closes it; absent: for ever.
+    pub idle_close: Option<Duration>,
+}
+
+impl Default for Keeping {
+    fn default() -> Self {
+        Self { secret_max_age: Duration::from_secs(300), idle_close: None }
+    }
 }
 
 /// Where the queries are, and what completes them.
@@ -89,8 +107,11 @@ impl Settings {
         let source = Source::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
         let queries = Queries::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
         let authorization = Authorization::from_env(&lookup).map_err(|found| problems.push(found)).ok();
-        match (source, queries, authorization) {
-            (Some(source), Some(queries), Some(authorization)) => Ok(Self { source, queries, authorization }),
+        let keeping = Keeping::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
+        match (source, queries, authorization, keeping) {
+            (Some(source), Some(queries), Some(authorization), Some(keeping)) => {
+                Ok(Self { source, queries, authorization, keeping })
+            }
             _ => Err(problems),
         }
     }
@@ -113,6 +134,42 @@ impl Authorization {
             (Some(_), _) => {
                 Err(Problem::new("AUTH", "must be none, or not set; AUTH_SECRET_ID says who may scrape"))
             }
+        }
+    }
+}
+
+/// What `SECRET_MAX_AGE` and `DB_IDLE_CLOSE` may be at most: PostgreSQL counts milliseconds in 32 bits.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// A session that may be idle for less could end in the middle of a scrape.
+const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+
+impl Keeping {
+    /// Reads `SECRET_MAX_AGE` and `DB_IDLE_CLOSE` through `lookup`. An empty value is as good as none.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let read = present(lookup);
+        let duration = |variable, shortest: Duration| {
+            let Some(text) = read(variable) else { return Ok(None) };
+            match humantime::parse_duration(&text) {
+                Ok(duration) if (shortest..=LONGEST).contains(&duration) => Ok(Some(duration)),
+                _ => Err(Problem::new(
+                    variable,
+                    &format!(
+                        "must be a time such as 90s or 5m, from {} to {}",
+                        humantime::format_duration(shortest),
+                        humantime::format_duration(LONGEST)
+                    ),
+                )),
+            }
+        };
+        match (duration("SECRET_MAX_AGE", Duration::ZERO), duration("DB_IDLE_CLOSE", SHORTEST_IDLE)) {
+            (Ok(secret_max_age), Ok(idle_close)) => Ok(Self {
+                secret_max_age: secret_max_age.unwrap_or(Self::default().secret_max_age),
+                idle_close,
+            }),
+            (age, close) => Err(age.err().into_iter().chain(close.err()).collect()),
         }
     }
 }

@@ -39,6 +39,18 @@ pub enum Host {
     Socket(PathBuf),
 }
 
+impl Host {
+    /// The AWS region that the name of an RDS or Aurora endpoint says: `eu-central-1` of
+    /// `shop.abc123.eu-central-1.rds.amazonaws.com` (Amazon RDS User Guide, "Finding the connection information").
+    pub fn rds_region(&self) -> Option<&str> {
+        let Self::Tcp(name) = self else { return None };
+        let name = name.strip_suffix('.').unwrap_or(name);
+        let name = name.strip_suffix(".cn").unwrap_or(name);
+        let region = name.strip_suffix(".rds.amazonaws.com")?.rsplit('.').next()?;
+        (!region.is_empty()).then_some(region)
+    }
+}
+
 /// How a connection is protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {

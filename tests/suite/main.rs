@@ -12,6 +12,7 @@ mod config;
 mod database;
 mod docs;
 mod events;
+mod faults;
 mod golden;
 mod http;
 mod lambda;

@@ -111,6 +111,22 @@ impl Lambda {
         Answer::from_response(&response, begun.elapsed())
     }
 
+    /// Stops the process as Lambda does between invocations: it does nothing and knows nothing of it.
+    pub(crate) fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets a frozen process go on.
+    pub(crate) fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    /// Sends the process a signal, such as `-TERM`.
+    pub(crate) fn signal(&self, signal: &str) {
+        let kill = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        assert!(kill.expect("these tests need kill: `sudo apt-get install procps`").success(), "{signal}");
+    }
+
     /// All that the function has printed so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()

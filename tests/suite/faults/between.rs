@@ -1,0 +1,1 @@
+//! Faults that come while nothing is asked: Lambda has frozen the process.

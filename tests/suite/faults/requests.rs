@@ -1,0 +1,1 @@
+//! Requests that are not a scrape, or not a good one.

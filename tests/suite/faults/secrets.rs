@@ -1,0 +1,1 @@
+//! Faults of Secrets Manager and of what is in a secret.
