@@ -16,11 +16,9 @@ pub use accepted::{Accepted, Problem};
 pub use credential::Credential;
 
 use crate::scrape::Moment;
-use crate::secret::SecretsManager;
+use crate::secret::{self, SecretsManager};
 use crate::settings::Authorization;
 
-/// A credential that was taken out of the secret works no longer than this.
-const MAX_AGE: Duration = Duration::from_secs(300);
 /// Between two fetches, so that whoever guesses does not make the function flood Secrets Manager.
 pub const FETCH_PAUSE: Duration = Duration::from_secs(3);
 /// For a fetch that a request waits for.
@@ -36,7 +34,7 @@ pub struct Guard(Rule);
 enum Rule {
     Locked,
     Open,
-    Secret { service: SecretsManager, id: String, memory: Mutex<Memory> },
+    Secret { service: SecretsManager, id: String, max_age: Duration, memory: Mutex<Memory> },
 }
 
 /// What became of a request's authorization.
@@ -57,35 +55,40 @@ pub enum Decision {
 
 impl Guard {
     /// The guard that the settings ask for. Nothing of AWS is touched where they do not ask for a secret, and no
-    /// network in any case. `service` is made here if nobody has made it yet.
-    pub async fn new(authorization: Authorization, service: &OnceCell<SecretsManager>) -> Self {
+    /// network in any case. `service` is made here if nobody has made it yet. A credential that was taken out of the
+    /// secret works for `max_age` at most, while the secret can be read again.
+    pub async fn new(
+        authorization: Authorization,
+        max_age: Duration,
+        service: &OnceCell<SecretsManager>,
+    ) -> Self {
         Self(match authorization {
             Authorization::Locked => Rule::Locked,
             Authorization::Open => Rule::Open,
             Authorization::Secret { id } => {
                 let service = service.get_or_init(SecretsManager::from_env).await.clone();
-                Rule::Secret { service, id, memory: Mutex::default() }
+                Rule::Secret { service, id, max_age: secret::jittered(max_age), memory: Mutex::default() }
             }
         })
     }
 
     /// Fetches, within `limit`, what the first request would have to wait for.
     pub async fn warm_up(&self, limit: Duration) {
-        if let Rule::Secret { service, id, memory } = &self.0 {
+        if let Rule::Secret { service, id, memory, .. } = &self.0 {
             memory.lock().await.fetch(service, id, limit).await;
         }
     }
 
     /// Decides on a request with these headers, within `limit`.
     pub async fn decide(&self, headers: &HeaderMap, limit: Duration) -> Decision {
-        let (service, id, memory) = match &self.0 {
+        let (service, id, max_age, memory) = match &self.0 {
             Rule::Locked => return Decision::Locked,
             Rule::Open => return Decision::Granted,
-            Rule::Secret { service, id, memory } => (service, id, memory),
+            Rule::Secret { service, id, max_age, memory } => (service, id, *max_age, memory),
         };
         let presented = Credential::of_headers(headers);
         let mut memory = memory.lock().await;
-        if !memory.is_young(Moment::now()) {
+        if !memory.is_young(max_age, Moment::now()) {
             memory.fetch(service, id, limit).await;
         }
         if let Some(presented) = &presented
@@ -114,9 +117,9 @@ impl Memory {
         self.kept.as_ref().is_some_and(|(accepted, _)| accepted.admits(presented))
     }
 
-    fn is_young(&self, now: Moment) -> bool {
+    fn is_young(&self, max_age: Duration, now: Moment) -> bool {
         let age = self.kept.as_ref().and_then(|(_, at)| at.age(now));
-        age.is_some_and(|age| age < MAX_AGE)
+        age.is_some_and(|age| age < max_age)
     }
 
     fn may_fetch(&self, now: Moment) -> bool {
@@ -151,17 +154,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_kept_for_five_minutes_and_asked_for_every_three_seconds_at_most() {
+    fn a_secret_is_kept_for_its_time_and_asked_for_every_three_seconds_at_most() {
         let then = Moment::now();
         let after = |seconds| then.later(Duration::from_secs_f64(seconds));
+        let five_minutes = Duration::from_secs(300);
         let nothing = Memory::default();
-        assert!(!nothing.is_young(then) && nothing.may_fetch(then));
+        assert!(!nothing.is_young(five_minutes, then) && nothing.may_fetch(then));
 
         let failed = Memory { kept: None, tried: Some(then) };
-        assert!(!failed.is_young(then) && !failed.may_fetch(after(2.9)) && failed.may_fetch(after(3.0)));
+        assert!(
+            !failed.is_young(five_minutes, then)
+                && !failed.may_fetch(after(2.9))
+                && failed.may_fetch(after(3.0))
+        );
 
         let accepted = Accepted::of_secret("token").unwrap();
         let kept = Memory { kept: Some((accepted, then)), tried: Some(then) };
-        assert!(kept.is_young(after(299.9)) && !kept.is_young(after(300.0)));
+        assert!(kept.is_young(five_minutes, after(299.9)) && !kept.is_young(five_minutes, after(300.0)));
     }
 }

@@ -114,6 +114,38 @@ impl Connection {
         self.ready && !self.client.is_closed()
     }
 
+    /// Has the server end the session once it has been idle for `idle`. The client may be frozen by then, so its own
+    /// clock would not do. Before version 14 no server does it, and a line in the log says so.
+    ///
+    /// # Errors
+    /// The server does not take the setting within `limit`.
+    pub async fn close_when_idle(&mut self, idle: Duration, limit: Duration) -> Result<(), ConnectError> {
+        if self.facts.version_num < 140_000 {
+            tracing::warn!("PostgreSQL ends idle sessions from version 14 on, so this one stays open");
+            return Ok(());
+        }
+        // Milliseconds (PostgreSQL documentation, "idle_session_timeout").
+        let sql = format!("SELECT set_config('idle_session_timeout', '{}', false)", idle.as_millis());
+        self.ready = false;
+        tokio::time::timeout(limit, self.client.simple_query(&sql))
+            .await
+            .map_err(|_| ConnectError::TimedOut(Phase::Facts))?
+            .map_err(|error| ConnectError::of_facts(&error))?;
+        self.ready = true;
+        Ok(())
+    }
+
+    /// Says goodbye to the server and waits, for `limit` at most, until it is sent.
+    pub async fn close(mut self, limit: Duration) {
+        if !self.is_usable() {
+            return;
+        }
+        // The driver ends by itself once it has sent all that its client asked for.
+        let driver = std::mem::replace(&mut self.driver, tokio::spawn(async {}));
+        drop(self);
+        let _: Result<_, _> = tokio::time::timeout(limit, driver).await;
+    }
+
     /// How long ago it was opened.
     pub fn age(&self) -> Duration {
         self.opened.elapsed()

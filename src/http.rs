@@ -61,6 +61,13 @@ impl Endpoint {
         join(self.guard.warm_up(limit), exporter).await;
     }
 
+    /// Closes what is open, within `limit`.
+    pub async fn close(&self, limit: Duration) {
+        if let Some(exporter) = &self.exporter {
+            exporter.close(limit).await;
+        }
+    }
+
     /// Answers one request, within the time that the request and Lambda leave.
     pub async fn respond(&self, request: &Request) -> Response<Body> {
         let arrival = Arrival { at: Instant::now(), lambda_time_left: lambda_time_left(request) };

@@ -4,7 +4,8 @@
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
 //! - the shell, which touches the world: [`settings`], [`log`], [`query_files`], [`secret`], [`credentials`], [`database`];
 //! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], and what it says of itself, [`self_metrics`];
-//! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; and [`startup`], which puts all together.
+//! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; [`startup`], which puts all
+//!   together, and [`shutdown`].
 
 pub mod authorization;
 pub mod cli;
@@ -22,6 +23,7 @@ pub mod scrape;
 pub mod secret;
 pub mod self_metrics;
 pub mod settings;
+pub mod shutdown;
 pub mod sql;
 pub mod startup;
 pub mod table;

@@ -3,9 +3,11 @@
 
 use std::convert::Infallible;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lambda_http::service_fn;
+use pg_lambda_exporter::shutdown::{self, SHUTDOWN_LIMIT};
 use pg_lambda_exporter::{cli, log, startup};
 
 /// Lambda gives the initialisation ten seconds.
@@ -21,7 +23,9 @@ fn main() -> Result<ExitCode, lambda_http::Error> {
     // One invocation at a time: one thread is enough, and starts faster than several.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let endpoint = startup::endpoint(lookup).await;
+        let endpoint = Arc::new(startup::endpoint(lookup).await);
+        let closing = Arc::clone(&endpoint);
+        shutdown::on_shutdown(|| async move { closing.close(SHUTDOWN_LIMIT).await }).await?;
         endpoint.warm_up(WARM_UP_LIMIT).await;
         let endpoint = &endpoint;
         lambda_http::run(service_fn(|request| async move {

@@ -6,6 +6,7 @@
 
 mod account;
 mod cache;
+mod link;
 mod selection;
 mod state;
 
@@ -20,8 +21,9 @@ use crate::credentials::Credentials;
 use crate::metric::Family;
 use crate::sampling;
 use crate::self_metrics::{Failure, SelfMetrics};
+use crate::settings::Keeping;
 use account::Run;
-use state::{State, Unreachable};
+use state::State;
 
 pub use account::Scrape;
 pub(crate) use cache::Moment;
@@ -34,14 +36,15 @@ pub struct Exporter {
     credentials: Credentials,
     /// What the queries declare, whichever of them run.
     declared: Arc<[Family]>,
+    keeping: Keeping,
     state: Mutex<State>,
 }
 
 impl Exporter {
     /// An exporter that has not done anything yet.
-    pub fn new(config: Config, credentials: Credentials) -> Self {
+    pub fn new(config: Config, credentials: Credentials, keeping: Keeping) -> Self {
         let declared = sampling::declared(&config.queries).into();
-        Self { config, credentials, declared, state: Mutex::default() }
+        Self { config, credentials, declared, keeping, state: Mutex::new(State::new(keeping)) }
     }
 
     /// Fetches the credentials and connects, so that the first scrape finds a connection. What fails is logged,
@@ -49,8 +52,16 @@ impl Exporter {
     pub async fn warm_up(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         // A failure is in the log already, and the first scrape tries again.
-        let _: Result<_, Unreachable> =
-            self.state.lock().await.connection(&self.credentials, deadline).await.map(drop);
+        let _: Result<(), link::Unreachable> =
+            self.state.lock().await.link.connect(&self.credentials, deadline).await;
+    }
+
+    /// Closes the connection, within `limit`: the server need not find out for itself that nobody is there any more.
+    pub async fn close(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        if let Ok(mut state) = timeout_at(deadline, self.state.lock()).await {
+            state.link.close(time_left(deadline)).await;
+        }
     }
 
     /// The queries whose namespaces match, disabled ones included. See [`Selection::new`].
@@ -76,7 +87,7 @@ impl Exporter {
             Err(_) => {
                 tracing::error!("another scrape of this environment took all the time of this one");
                 let run = run.abandoned(Failure::Deadline);
-                self.account(run, begun, selection, &State::default())
+                self.account(run, begun, selection, &State::new(self.keeping))
             }
         };
         scrape.log();
@@ -89,8 +100,8 @@ impl Exporter {
             up: run.up,
             duration: begun.elapsed(),
             cold_start: state.scrapes == 1,
-            connection_age: state.connection_age(),
-            secret_age: state.target_age().filter(|_| self.credentials.is_fetched()),
+            connection_age: state.link.connection_age(),
+            secret_age: state.link.target_age().filter(|_| self.credentials.is_fetched()),
             has_unreadable_file: self
                 .config
                 .problems
@@ -100,4 +111,8 @@ impl Exporter {
         };
         Scrape::new(Arc::clone(&self.declared), run.into_results(), own)
     }
+}
+
+fn time_left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
 }

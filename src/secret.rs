@@ -80,6 +80,12 @@ impl SecretsManager {
     }
 }
 
+/// How long a secret is used in this environment: up to a fifth less than `max_age`, so that many environments that
+/// were started together do not all fetch at once.
+pub fn jittered(max_age: Duration) -> Duration {
+    max_age.mul_f64(1.0 - 0.2 * fastrand::f64())
+}
+
 fn http_client() -> SharedHttpClient {
     // Fetches are rare, and a process that was frozen in between would find a kept connection dead only by
     // waiting for an answer on it.

@@ -12,7 +12,7 @@ use crate::credentials::Credentials;
 use crate::http::Endpoint;
 use crate::query_files::{self, QueryFiles};
 use crate::scrape::Exporter;
-use crate::settings::{Authorization, Queries, Settings};
+use crate::settings::{Authorization, Keeping, Queries, Settings};
 
 /// Reads everything that the exporter is told, through `lookup` for the environment.
 pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
@@ -26,7 +26,8 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             }
             // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
             let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
-            return Endpoint::new(Guard::new(authorization, &service).await, None);
+            let max_age = Keeping::default().secret_max_age;
+            return Endpoint::new(Guard::new(authorization, max_age, &service).await, None);
         }
     };
     let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
@@ -36,9 +37,13 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
     log_problems(&config);
     let exporter = match config.queries.is_empty() {
         true => None,
-        false => Some(Exporter::new(config, Credentials::new(settings.source, &service).await)),
+        false => {
+            let credentials = Credentials::new(settings.source, &service).await;
+            Some(Exporter::new(config, credentials, settings.keeping))
+        }
     };
-    Endpoint::new(Guard::new(settings.authorization, &service).await, exporter)
+    let max_age = settings.keeping.secret_max_age;
+    Endpoint::new(Guard::new(settings.authorization, max_age, &service).await, exporter)
 }
 
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.

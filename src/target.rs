@@ -89,14 +89,20 @@ pub enum ChannelBinding {
 }
 
 impl Target {
-    /// Whether both lead to the same server, database and role with the same password and protection.
-    pub fn is_same(&self, other: &Self) -> bool {
-        let password = |target: &Self| target.password.as_ref().map(|text| text.expose_secret().to_owned());
+    /// Whether a session with the one is a session with the other: the same server, database and role, protected in
+    /// the same way. Passwords are not compared.
+    pub fn leads_where(&self, other: &Self) -> bool {
         let plain = |target: &Self| {
             let Self { host, port, database, user, tls, .. } = target.clone();
             (host, port, database, user, tls)
         };
-        plain(self) == plain(other) && password(self) == password(other)
+        plain(self) == plain(other)
+    }
+
+    /// Whether both lead to the same place with the same password.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let password = |target: &Self| target.password.as_ref().map(|text| text.expose_secret().to_owned());
+        self.leads_where(other) && password(self) == password(other)
     }
 
     /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. What it

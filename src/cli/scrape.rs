@@ -11,6 +11,7 @@ use super::output::Output;
 use crate::credentials::Credentials;
 use crate::exposition::{self, Format};
 use crate::scrape::{Exporter, UnknownQuery};
+use crate::settings::Keeping;
 use crate::startup;
 
 /// What the function has without any other limit.
@@ -31,7 +32,8 @@ pub(super) fn run(
     ensure!(!config.queries.is_empty(), "no query can run; `pg-lambda-exporter check` says why");
     let collect: Vec<_> = command.collect.iter().map(String::as_str).collect();
     let scrape = super::block_on(async {
-        let exporter = Exporter::new(config, Credentials::new(source, &OnceCell::new()).await);
+        let exporter =
+            Exporter::new(config, Credentials::new(source, &OnceCell::new()).await, Keeping::default());
         let selection = exporter.select(&collect, &[])?;
         Ok::<_, UnknownQuery>(exporter.scrape(&selection, Instant::now() + LIMIT).await)
     })??;

@@ -7,16 +7,18 @@ use tokio::time::Instant;
 
 use super::account::{EXPOSED_BYTES_MAX, Outcome, Run};
 use super::cache::{Cache, Good, Moment};
+use super::link::{Link, Unreachable};
+use super::time_left;
 use crate::conditions;
 use crate::config::Query;
 use crate::credentials::Credentials;
-use crate::database::{self, ConnectError, Connection, QueryError};
+use crate::database::{self, Connection, QueryError};
 use crate::exposition;
 use crate::metric::Family;
 use crate::self_metrics::{Failure, Skip};
+use crate::settings::Keeping;
 use crate::sql::Sql;
 use crate::table::Table;
-use crate::target::Target;
 
 /// The part of a scrape's time that is kept for cancelling the last query: Lambda freezes the process as soon as
 /// it has answered, and a cancel request that was not sent by then would hit whatever runs after the thaw.
@@ -27,33 +29,23 @@ const QUERY_LIMIT: Duration = Duration::from_secs(5);
 const QUERY_FLOOR: Duration = Duration::from_millis(20);
 /// With less than this left no connection is begun in the middle of a scrape.
 const CONNECT_FLOOR: Duration = Duration::from_millis(500);
-/// How long a kept connection has to show that it is alive; then a new one is made.
-const ALIVE_LIMIT: Duration = Duration::from_secs(1);
-const SECRET_LIMIT: Duration = Duration::from_secs(4);
-const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 
 /// What outlives a scrape.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct State {
-    target: Option<FetchedTarget>,
-    connection: Option<Connection>,
+    pub(super) link: Link,
     cache: Cache,
     /// Namespaces that ran out of time when they last ran: in the next scrape they wait until the others are done.
     timed_out: HashSet<String>,
     pub(super) scrapes: u64,
 }
 
-#[derive(Debug)]
-struct FetchedTarget {
-    target: Target,
-    at: Instant,
-}
-
-/// There is no connection to the database; the log says why.
-#[derive(Debug)]
-pub(super) struct Unreachable;
-
 impl State {
+    /// Nothing is known yet.
+    pub(super) fn new(keeping: Keeping) -> Self {
+        Self { link: Link::new(keeping), cache: Cache::default(), timed_out: HashSet::new(), scrapes: 0 }
+    }
+
     /// Brings the queries of `run` to an end by `deadline`.
     pub(super) async fn run<'a>(
         &mut self,
@@ -65,10 +57,10 @@ impl State {
         let deadline = deadline.checked_sub(database::GRACE + CANCEL_LIMIT).unwrap_or(deadline);
         if time_left(deadline) < QUERY_FLOOR {
             // A connection that had no time to answer is not dead.
-            run.up = self.connection.as_ref().is_some_and(Connection::is_usable);
+            run.up = self.link.is_usable();
             return run.abandoned(Failure::Deadline);
         }
-        self.drop_dead_connection(deadline).await;
+        self.link.begin_scrape(credentials, deadline).await;
         let mut facts = match self.connection(credentials, deadline).await {
             Ok(connection) => connection.facts().clone(),
             Err(Unreachable) => return run.abandoned(Failure::Connection),
@@ -138,98 +130,21 @@ impl State {
 
     /// Whether no other query can be begun, which may need a new connection after one that was cancelled.
     fn too_late(&self, deadline: Instant) -> bool {
-        let usable = self.connection.as_ref().is_some_and(Connection::is_usable);
-        time_left(deadline) < if usable { QUERY_FLOOR } else { CONNECT_FLOOR }
+        time_left(deadline) < if self.link.is_usable() { QUERY_FLOOR } else { CONNECT_FLOOR }
     }
 
-    /// A connection was alive when the process was last frozen; nobody told it what has happened since. A server
-    /// may also have become a primary.
-    async fn drop_dead_connection(&mut self, deadline: Instant) {
-        let limit = ALIVE_LIMIT.min(time_left(deadline));
-        if let Some(connection) = &mut self.connection
-            && !connection.is_alive(limit).await
-        {
-            tracing::info!("the kept connection is dead, connecting anew");
-            self.connection = None;
-        }
-    }
-
-    /// The kept connection or, where there is none, a new one.
-    pub(super) async fn connection(
+    /// The link's connection. What was kept of another database is forgotten.
+    async fn connection(
         &mut self,
         credentials: &Credentials,
         deadline: Instant,
     ) -> Result<&mut Connection, Unreachable> {
-        self.connection = self.connection.take().filter(Connection::is_usable);
-        if self.connection.is_none() {
-            self.connection = Some(self.connect(credentials, deadline).await?);
-        }
-        self.connection.as_mut().ok_or(Unreachable)
-    }
-
-    async fn connect(
-        &mut self,
-        credentials: &Credentials,
-        deadline: Instant,
-    ) -> Result<Connection, Unreachable> {
-        let kept = match self.target.take() {
-            Some(kept) => kept,
-            None => self.fetch(credentials, deadline).await?,
-        };
-        let target = &self.target.insert(kept).target;
-        let error = match open(target, deadline).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => error,
-        };
-        tracing::error!(%error, "no connection to the database");
-        // The password may have been rotated, or the host moved, since the secret was read. What was right stays
-        // where the secret cannot be had now.
-        let fresh = match credentials.is_fetched() {
-            true => self.fetch(credentials, deadline).await?,
-            false => return Err(Unreachable),
-        };
-        let is_same = self.target.as_ref().is_some_and(|kept| kept.target.is_same(&fresh.target));
-        let target = &self.target.insert(fresh).target;
-        if is_same {
-            return Err(Unreachable);
-        }
-        tracing::info!("the secret has changed, connecting with the new one");
-        open(target, deadline).await.map_err(|error| {
-            tracing::error!(%error, "no connection to the database");
-            Unreachable
-        })
-    }
-
-    async fn fetch(
-        &mut self,
-        credentials: &Credentials,
-        deadline: Instant,
-    ) -> Result<FetchedTarget, Unreachable> {
-        let limit = SECRET_LIMIT.min(time_left(deadline));
-        let target = credentials.fetch(limit).await.map_err(|error| {
-            tracing::error!(%error, "no credentials");
-            Unreachable
-        })?;
-        // The new target may be another database.
-        if !self.target.as_ref().is_some_and(|kept| kept.target.is_same(&target)) {
+        self.link.connect(credentials, deadline).await?;
+        if self.link.take_moved() {
             self.cache.clear();
         }
-        Ok(FetchedTarget { target, at: Instant::now() })
+        self.link.connection()
     }
-
-    /// How long the connection has been open.
-    pub(super) fn connection_age(&self) -> Option<Duration> {
-        self.connection.as_ref().filter(|connection| connection.is_usable()).map(Connection::age)
-    }
-
-    /// How long ago the target was fetched.
-    pub(super) fn target_age(&self) -> Option<Duration> {
-        self.target.as_ref().map(|fetched| fetched.at.elapsed())
-    }
-}
-
-async fn open(target: &Target, deadline: Instant) -> Result<Connection, ConnectError> {
-    Connection::open(target, CONNECT_LIMIT.min(time_left(deadline))).await
 }
 
 /// Whether what the query gave can be delivered with what is there already.
@@ -240,10 +155,6 @@ fn fits(families: &[Family], exposed_bytes: &mut usize) -> bool {
         *exposed_bytes += bytes;
     }
     fits
-}
-
-fn time_left(deadline: Instant) -> Duration {
-    deadline.saturating_duration_since(Instant::now())
 }
 
 /// Why a query that was begun has no table.

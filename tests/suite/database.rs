@@ -38,15 +38,6 @@ fn sqlstate(result: &Result<Table, QueryError>) -> &str {
     }
 }
 
-/// Waits until `sql` gives `t`.
-async fn wait_until(database: &TestDatabase, sql: &str) {
-    let begun = Instant::now();
-    while database.admin_cell(sql) != "t" {
-        assert!(begun.elapsed() < LIMIT, "never true: {sql}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
-
 #[tokio::test]
 async fn rows_come_as_the_server_wrote_them() {
     let database = Server::shared().database("db_rows");
@@ -235,7 +226,7 @@ async fn statements_that_are_slow_together_are_cancelled_by_the_client() {
         assert!(!connection.is_alive(LIMIT).await);
         drop(connection);
         let gone = format!("SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {process})");
-        wait_until(&database, &gone).await;
+        database.wait_for(&gone).await;
     }
 }
 
@@ -251,7 +242,7 @@ async fn a_query_whose_future_is_dropped_leaves_the_connection_unusable() {
         );
         tokio::select! {
             result = query => panic!("{result:?}"),
-            () = wait_until(&database, &is_running) => {}
+            () = database.wait_for(&is_running) => {}
         }
     }
     assert!(!connection.is_usable());
@@ -282,7 +273,7 @@ async fn a_killed_session_is_noticed() {
         let is_running = format!(
             "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = {process} AND wait_event = 'PgSleep')"
         );
-        wait_until(&database, &is_running).await;
+        database.wait_for(&is_running).await;
         database.admin(&format!("SELECT pg_terminate_backend({process})"));
     };
     let (result, ()) = tokio::join!(run(&mut connection, "SELECT pg_sleep(600)"), kill);

@@ -1,5 +1,7 @@
 //! Routes, methods, authorization and the landing page, by events of all four kinds.
 
+use std::time::Duration;
+
 use lambda_http::{Body, Response};
 use pg_lambda_exporter::authorization::Guard;
 use pg_lambda_exporter::http::Endpoint;
@@ -10,7 +12,9 @@ use crate::events::{Event, Kind};
 
 /// An endpoint without an exporter: no test here needs a database.
 async fn answer(authorization: Authorization, event: Event) -> Response<Body> {
-    Endpoint::new(Guard::new(authorization, &OnceCell::new()).await, None).respond(&event.request()).await
+    Endpoint::new(Guard::new(authorization, Duration::MAX, &OnceCell::new()).await, None)
+        .respond(&event.request())
+        .await
 }
 
 fn body(response: &Response<Body>) -> &str {

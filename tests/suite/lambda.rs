@@ -13,7 +13,7 @@ use crate::secrets_manager::{self, SecretsManagerServer};
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
 
 /// The function's connections to the database that is asked.
-const CONNECTIONS: &str = "pg_stat_activity
+pub(crate) const CONNECTIONS: &str = "pg_stat_activity
     WHERE application_name LIKE 'pg-lambda-exporter/%' AND datname = current_database()";
 
 /// A file of queries that lives as long as the test.
@@ -466,7 +466,7 @@ async fn a_hundred_scrapes_leave_one_entry_for_each_query_in_pg_stat_statements(
 }
 
 /// The environment of a function with its database in Secrets Manager.
-fn with_secret(
+pub(crate) fn with_secret(
     queries: &Queries,
     database: &TestDatabase,
     service: &SecretsManagerServer,
@@ -487,7 +487,7 @@ fn with_secret(
 
 pub(crate) const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
 
-fn secret_of(database: &TestDatabase, port: u16, password: &str) -> secrets_manager::Answer {
+pub(crate) fn secret_of(database: &TestDatabase, port: u16, password: &str) -> secrets_manager::Answer {
     let secret = serde_json::json!({
         "engine": "postgres", "host": "localhost", "port": port,
         "username": ROLE, "password": password, "dbname": database.name(),

@@ -34,7 +34,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "exposition",
             "metric",
             "sampling",
+            "secret",
             "self_metrics",
+            "settings",
             "sql",
             "table",
             "target",
@@ -43,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The edge.
     ("authorization", &["scrape", "secret", "settings"]),
     ("http", &["authorization", "exposition", "metric", "scrape"]),
+    ("shutdown", &[]),
     ("startup", &["authorization", "config", "credentials", "http", "query_files", "scrape", "settings"]),
     (
         "cli",

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use pg_lambda_exporter::target::{ChannelBinding, Host, SslMode, Target, Tls};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -190,6 +191,11 @@ impl Server {
         wait(self.query("postgres", sql))
     }
 
+    /// Waits until `sql` gives `t`. No session of its own is in a database of a test.
+    pub(crate) async fn wait_for(&self, sql: &str) {
+        wait_until(sql, || self.admin(sql)).await;
+    }
+
     async fn session(&self, database: &str) -> tokio_postgres::Client {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.0.folder).port(self.0.port).user("postgres").dbname(database);
@@ -272,6 +278,11 @@ impl TestDatabase {
     /// A session of the superuser, for what has to stay open.
     pub(crate) async fn session(&self) -> tokio_postgres::Client {
         self.server.session(&self.name).await
+    }
+
+    /// Waits until `sql` gives `t`.
+    pub(crate) async fn wait_for(&self, sql: &str) {
+        wait_until(sql, || self.admin(sql)).await;
     }
 
     /// The first cell of what [`TestDatabase::admin`] returns, which must be there.
@@ -369,6 +380,14 @@ fn run(command: &mut Command) {
 }
 
 /// Waits for a future, also where a runtime already waits for the caller.
+async fn wait_until(sql: &str, ask: impl Fn() -> Rows) {
+    let begun = Instant::now();
+    while ask()[0][0].as_deref() != Some("t") {
+        assert!(begun.elapsed() < Duration::from_secs(30), "never true: {sql}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
 fn wait<T: Send>(future: impl Future<Output = T> + Send) -> T {
     let block_on = || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -127,6 +127,17 @@ impl Lambda {
         assert!(kill.expect("these tests need kill: `sudo apt-get install procps`").success(), "{signal}");
     }
 
+    /// Ends the environment as Lambda does, and gives the code with which the process exits.
+    pub(crate) async fn shut_down(&mut self) -> Option<i32> {
+        self.signal("-TERM");
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status.code();
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// All that the function has printed so far.
     pub(crate) fn log(&self) -> String {
         self.log.lock().unwrap().clone()
@@ -224,9 +235,21 @@ async fn answer(
             let _ = answer.send(serde_json::from_slice(&body).unwrap());
             accepted()
         }
+        // The function as an extension of itself (AWS Lambda Developer Guide, "Using the Lambda Extensions API").
+        (&Method::POST, ["register"]) => Response::builder()
+            .header("lambda-extension-identifier", EXTENSION_ID)
+            .body(r#"{"functionName": "pg-lambda-exporter", "functionVersion": "$LATEST", "handler": "bootstrap"}"#.into())
+            .unwrap(),
+        (&Method::GET, ["event", "next"]) => {
+            assert_eq!(request.headers()["lambda-extension-identifier"], EXTENSION_ID);
+            // It has asked for no events, so none comes.
+            std::future::pending().await
+        }
         _ => accepted(),
     }
 }
+
+const EXTENSION_ID: &str = "9d8f2f3c-2c66-4b3a-9a3e-6f1b1d0c7e55";
 
 fn accepted() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from("{\"status\":\"OK\"}"));

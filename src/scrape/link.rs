@@ -1,0 +1,211 @@
+//! The link to the database that outlives a scrape: the target as it was last fetched, and the connection to it.
+//!
+//! It owns when a target is fetched anew and when a connection is given up. A process may have been frozen since the
+//! last scrape, so nothing that is kept is trusted before it was checked; and what is right stays where something new
+//! cannot be had. It knows nothing of queries.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::cache::Moment;
+use super::time_left;
+use crate::credentials::Credentials;
+use crate::database::{ConnectError, Connection};
+use crate::secret;
+use crate::settings::Keeping;
+use crate::target::Target;
+
+/// How long a kept connection has to show that it is alive; then a new one is made.
+const ALIVE_LIMIT: Duration = Duration::from_secs(1);
+const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+/// For a fetch that a scrape cannot do without.
+const FETCH_LIMIT: Duration = Duration::from_secs(4);
+/// The same where an earlier target is at hand.
+const REFRESH_LIMIT: Duration = Duration::from_secs(2);
+/// Between two attempts to renew a target that works, so that a service that hangs does not take [`REFRESH_LIMIT`] of
+/// every scrape.
+const REFRESH_PAUSE: Duration = Duration::from_secs(60);
+
+/// What is kept of the way to the database.
+#[derive(Debug)]
+pub(super) struct Link {
+    keeping: Keeping,
+    /// The longest age of a target in this environment.
+    max_age: Duration,
+    target: Option<Fetched>,
+    connection: Option<Connection>,
+    /// When a renewal failed last.
+    not_renewed: Option<Moment>,
+    /// Whether an earlier target has been fetched anew in this scrape: once is enough.
+    is_refetched: bool,
+    /// Whether the target has led elsewhere since this was last asked.
+    has_moved: bool,
+}
+
+#[derive(Debug)]
+struct Fetched {
+    target: Target,
+    at: Moment,
+}
+
+/// There is no connection to the database; the log says why.
+#[derive(Debug)]
+pub(super) struct Unreachable;
+
+impl Link {
+    /// Nothing yet.
+    pub(super) fn new(keeping: Keeping) -> Self {
+        Self {
+            keeping,
+            max_age: secret::jittered(keeping.secret_max_age),
+            target: None,
+            connection: None,
+            not_renewed: None,
+            is_refetched: false,
+            has_moved: false,
+        }
+    }
+
+    /// What comes before the queries of a scrape: a target that has become too old is renewed, and a connection that
+    /// nobody answers on is given up. Takes a small bounded time, whatever hangs.
+    pub(super) async fn begin_scrape(&mut self, credentials: &Credentials, deadline: Instant) {
+        self.is_refetched = false;
+        let now = Moment::now();
+        if credentials.is_fetched() && self.is_to_be_renewed(now) {
+            self.renew(credentials, deadline).await;
+        }
+        // Nobody told the process what happened while it was frozen. A server may also have become a primary.
+        let limit = ALIVE_LIMIT.min(time_left(deadline));
+        if let Some(connection) = &mut self.connection
+            && !connection.is_alive(limit).await
+        {
+            tracing::info!("the kept connection is dead, connecting anew");
+            self.connection = None;
+        }
+    }
+
+    /// Makes a new connection where none is kept.
+    pub(super) async fn connect(
+        &mut self,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Result<(), Unreachable> {
+        self.connection = self.connection.take().filter(Connection::is_usable);
+        if self.connection.is_none() {
+            self.connection = Some(self.new_connection(credentials, deadline).await?);
+        }
+        Ok(())
+    }
+
+    /// The kept connection.
+    pub(super) fn connection(&mut self) -> Result<&mut Connection, Unreachable> {
+        self.connection.as_mut().ok_or(Unreachable)
+    }
+
+    /// Whether there is a connection on which a query can be sent, as far as is known here.
+    pub(super) fn is_usable(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::is_usable)
+    }
+
+    /// Whether the target has led to another server, database or role since this was last asked.
+    pub(super) fn take_moved(&mut self) -> bool {
+        std::mem::take(&mut self.has_moved)
+    }
+
+    /// How long the connection has been open.
+    pub(super) fn connection_age(&self) -> Option<Duration> {
+        self.connection.as_ref().filter(|connection| connection.is_usable()).map(Connection::age)
+    }
+
+    /// How long ago the target was fetched.
+    pub(super) fn target_age(&self) -> Option<Duration> {
+        self.target.as_ref()?.at.age(Moment::now())
+    }
+
+    /// Says goodbye to the server, within `limit`.
+    pub(super) async fn close(&mut self, limit: Duration) {
+        if let Some(connection) = self.connection.take() {
+            connection.close(limit).await;
+        }
+    }
+
+    fn is_to_be_renewed(&self, now: Moment) -> bool {
+        let Some(kept) = &self.target else { return false };
+        // Where the clock was set back, nobody knows how old it is.
+        let is_old = kept.at.age(now).is_none_or(|age| age >= self.max_age);
+        let pause = self.not_renewed.and_then(|failed| failed.age(now));
+        is_old && pause.is_none_or(|pause| pause >= REFRESH_PAUSE)
+    }
+
+    async fn renew(&mut self, credentials: &Credentials, deadline: Instant) {
+        match self.fetch(credentials, REFRESH_LIMIT, deadline).await {
+            Ok(()) => self.not_renewed = None,
+            Err(Unreachable) => self.not_renewed = Some(Moment::now()),
+        }
+    }
+
+    async fn new_connection(
+        &mut self,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Result<Connection, Unreachable> {
+        if self.target.is_none() {
+            self.fetch(credentials, FETCH_LIMIT, deadline).await?;
+        }
+        let Some(kept) = &self.target else { return Err(Unreachable) };
+        let error = match self.open(&kept.target, deadline).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) => error,
+        };
+        tracing::error!(%error, "no connection to the database");
+        // The password may have been rotated, or the host moved, since the secret was read.
+        if !credentials.is_fetched() || self.is_refetched {
+            return Err(Unreachable);
+        }
+        let refused = kept.target.clone();
+        self.fetch(credentials, FETCH_LIMIT, deadline).await?;
+        let Some(fresh) = self.target.as_ref().filter(|fresh| !fresh.target.is_same(&refused)) else {
+            return Err(Unreachable);
+        };
+        tracing::info!("the secret has changed, connecting with the new one");
+        self.open(&fresh.target, deadline).await.map_err(|error| {
+            tracing::error!(%error, "no connection to the database");
+            Unreachable
+        })
+    }
+
+    async fn open(&self, target: &Target, deadline: Instant) -> Result<Connection, ConnectError> {
+        let mut connection = Connection::open(target, CONNECT_LIMIT.min(time_left(deadline))).await?;
+        if let Some(idle) = self.keeping.idle_close {
+            connection.close_when_idle(idle, ALIVE_LIMIT.min(time_left(deadline))).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Fetches the target. What is kept stays where that fails.
+    async fn fetch(
+        &mut self,
+        credentials: &Credentials,
+        limit: Duration,
+        deadline: Instant,
+    ) -> Result<(), Unreachable> {
+        self.is_refetched = self.target.is_some();
+        let target = credentials.fetch(limit.min(time_left(deadline))).await.map_err(|error| {
+            match &self.target {
+                None => tracing::error!(%error, "no credentials"),
+                Some(_) => tracing::warn!(%error, "the credentials are not renewed"),
+            }
+            Unreachable
+        })?;
+        let kept = self.target.as_ref().map(|kept| &kept.target);
+        // A session outlives a change of its password, but it does not follow to another place.
+        if kept.is_some_and(|kept| !kept.leads_where(&target)) {
+            tracing::info!("the secret leads to another database or role");
+            self.connection = None;
+            self.has_moved = true;
+        }
+        self.target = Some(Fetched { target, at: Moment::now() });
+        Ok(())
+    }
+}

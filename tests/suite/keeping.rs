@@ -1,0 +1,128 @@
+//! What is kept between scrapes, and for how long: the secret, the connection, and what becomes of it at the end.
+
+use crate::events::{Event, Kind};
+use crate::lambda::{
+    AMPLE, CONNECTIONS, GOOD, Queries, environment, samples, scrape, secret_of, with_secret,
+};
+use crate::postgres::{PASSWORD, Server, TestDatabase};
+use crate::runtime_api::Lambda;
+use crate::secrets_manager::{self, SecretsManagerServer};
+
+const WHERE: &str = "
+place:
+  query: SELECT current_database() AS name, pg_backend_pid() AS pid
+  cache_seconds: 600
+  metrics: [{name: {usage: LABEL}}, {pid: {usage: GAUGE}}]
+session:
+  query: SELECT pg_backend_pid() AS pid
+  metrics: [{pid: {usage: GAUGE}}]
+";
+
+async fn start(
+    queries: &Queries,
+    database: &TestDatabase,
+    service: &SecretsManagerServer,
+    max_age: &str,
+) -> Lambda {
+    let mut environment = with_secret(queries, database, service);
+    environment.push(("SECRET_MAX_AGE", max_age.into()));
+    let lambda = Lambda::start(environment).await;
+    lambda.initialised().await;
+    lambda
+}
+
+#[tokio::test]
+async fn a_secret_is_read_again_when_it_has_its_age() {
+    let database = Server::shared().database("keeping_age");
+    let port = database.server().port();
+    let queries = Queries::new(GOOD);
+    for (max_age, calls) in [("5m", 1), ("0s", 4)] {
+        let service = SecretsManagerServer::start(secret_of(&database, port, PASSWORD));
+        let lambda = start(&queries, &database, &service, max_age).await;
+        for _ in 0..3 {
+            assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
+        }
+        assert_eq!(service.calls().len(), calls, "{max_age}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_outlives_a_change_of_its_password_and_does_not_follow_to_another_database() {
+    let (first, second) = (Server::shared().database("keeping_1"), Server::shared().database("keeping_2"));
+    let port = first.server().port();
+    let service = SecretsManagerServer::start(secret_of(&first, port, PASSWORD));
+    let queries = Queries::new(WHERE);
+    let lambda = start(&queries, &first, &service, "0s").await;
+    let before = scrape(&lambda).await;
+    assert_eq!(before.of("place_pid")[0].0, r#"{name="keeping_1"}"#);
+
+    service.answer(secret_of(&first, port, "not yet that of the role"));
+    let kept = scrape(&lambda).await;
+    assert_eq!(kept.of("session_pid"), before.of("session_pid"));
+
+    // What was kept of the other database is not served as this one's either.
+    service.answer(secret_of(&second, port, PASSWORD));
+    let moved = scrape(&lambda).await;
+    assert_eq!(moved.of("place_pid")[0].0, r#"{name="keeping_2"}"#);
+    assert_ne!(moved.of("session_pid"), before.of("session_pid"));
+    assert_eq!(first.admin_cell(&format!("SELECT count(*) FROM {CONNECTIONS}")), "0");
+}
+
+#[tokio::test]
+async fn what_cannot_be_renewed_is_used_on_and_is_not_asked_for_in_every_scrape() {
+    let database = Server::shared().database("keeping_denied");
+    let service = SecretsManagerServer::start(secret_of(&database, database.server().port(), PASSWORD));
+    let queries = Queries::new(GOOD);
+    let lambda = start(&queries, &database, &service, "0s").await;
+    service.answer(secrets_manager::Answer::access_denied());
+    for _ in 0..3 {
+        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
+    }
+    assert_eq!(service.calls().len(), 2);
+    let log = lambda.log();
+    assert_eq!(log.matches("the credentials are not renewed").count(), 1, "{log}");
+    assert!(log.contains("AccessDeniedException"), "{log}");
+}
+
+#[tokio::test]
+async fn an_idle_session_is_ended_by_the_server_while_the_function_is_frozen() {
+    let database = Server::shared().database("keeping_idle");
+    let queries = Queries::new(GOOD);
+    let mut environment = environment(&queries, database.url());
+    environment.push(("DB_IDLE_CLOSE", "1s".into()));
+    let lambda = Lambda::start(environment).await;
+    lambda.initialised().await;
+    assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
+    lambda.freeze();
+    database.wait_for(&format!("SELECT count(*) = 0 FROM {CONNECTIONS}")).await;
+    lambda.thaw();
+    let after = scrape(&lambda).await;
+    assert_eq!((after.value("pg_up"), after.of("good_v")), (1.0, vec![("", 1.0)]));
+    assert_eq!(after.value("pg_exporter_last_scrape_error"), 0.0);
+}
+
+#[tokio::test]
+async fn the_server_is_told_goodbye_when_the_environment_ends() {
+    let database = Server::shared().database("keeping_goodbye");
+    let queries = Queries::new(GOOD);
+    // Asked from another database, or the sessions that ask would count.
+    let is_gone = |abandoned| {
+        format!(
+            "SELECT numbackends = 0 AND sessions_abandoned = {abandoned} FROM pg_stat_database
+             WHERE datname = '{}'",
+            database.name()
+        )
+    };
+    for (ends_by_itself, abandoned) in [(true, 0), (false, 1)] {
+        let mut lambda = Lambda::start(environment(&queries, database.url())).await;
+        lambda.initialised().await;
+        let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
+        assert_eq!(samples(&answer).value("pg_up"), 1.0);
+        if ends_by_itself {
+            assert_eq!(lambda.shut_down().await, Some(0), "{}", lambda.log());
+        }
+        // Killed, which is what the first one has been spared.
+        drop(lambda);
+        database.server().wait_for(&is_gone(abandoned)).await;
+    }
+}
