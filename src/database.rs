@@ -80,7 +80,7 @@ impl Connection {
             tokio::time::timeout(limit.saturating_sub(opened.elapsed()), login)
                 .await
                 .map_err(|_| ConnectError::TimedOut(Phase::Login))?
-                .map_err(|error| ConnectError::of_login(&error))?;
+                .map_err(|error| encryption.explain(&error))?;
         let mut connection = Self {
             client,
             driver,

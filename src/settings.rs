@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::config::Naming;
 use crate::metric::{LabelName, MetricName};
-use crate::target::{self, Mistake, Part, Parts, Target};
+use crate::target::{self, Mistake, Part, Parts, RdsAuthorities, Target};
 
 /// What the exporter was asked to do.
 #[derive(Debug, Clone)]
@@ -85,6 +85,9 @@ pub struct Problem {
     /// What is wrong: lowercase, without the value.
     pub message: String,
 }
+
+/// The authorities of Amazon RDS, in the package or, without one, in the working folder.
+const RDS_AUTHORITIES: &str = "rds-authorities.pem";
 
 /// libpq's variables that are read (PostgreSQL documentation, "Environment Variables").
 const LIBPQ: [(&str, Part); 7] = [
@@ -267,6 +270,8 @@ fn libpq(read: impl Fn(&'static str) -> Option<String>, problems: &mut Vec<Probl
             problems.push(Problem::new(variable, &mistake.to_string()));
         }
     }
+    let package = PathBuf::from(read("LAMBDA_TASK_ROOT").unwrap_or_default());
+    parts.trust_rds(RdsAuthorities { file: package.join(RDS_AUTHORITIES), region: read("AWS_REGION") });
     parts
 }
 

@@ -41,13 +41,26 @@ pub enum Host {
 
 impl Host {
     /// The AWS region that the name of an RDS or Aurora endpoint says: `eu-central-1` of
-    /// `shop.abc123.eu-central-1.rds.amazonaws.com` (Amazon RDS User Guide, "Finding the connection information").
+    /// `shop.abc123.eu-central-1.rds.amazonaws.com` (Amazon RDS User Guide, "Finding the connection information"),
+    /// and in China `cn-north-1` of `shop.abc123.rds.cn-north-1.amazonaws.com.cn`.
     pub fn rds_region(&self) -> Option<&str> {
         let Self::Tcp(name) = self else { return None };
         let name = name.strip_suffix('.').unwrap_or(name);
         let name = name.strip_suffix(".cn").unwrap_or(name);
-        let region = name.strip_suffix(".rds.amazonaws.com")?.rsplit('.').next()?;
+        let (rest, last) = name.strip_suffix(".amazonaws.com")?.rsplit_once('.')?;
+        let (rest, before) = rest.rsplit_once('.').unwrap_or(("", rest));
+        let region = match (last, before) {
+            ("rds", region) => region,
+            (region, "rds") if !rest.is_empty() => region,
+            _ => return None,
+        };
         (!region.is_empty()).then_some(region)
+    }
+
+    /// Whether it is an endpoint of RDS Proxy, whose certificates lead to Amazon's public authorities and not to
+    /// those of RDS (Amazon RDS User Guide, "Using TLS/SSL with RDS Proxy").
+    pub fn is_rds_proxy(&self) -> bool {
+        matches!(self, Self::Tcp(name) if name.contains(".proxy-")) && self.rds_region().is_some()
     }
 }
 
@@ -56,10 +69,30 @@ impl Host {
 pub struct Tls {
     /// How much is demanded.
     pub mode: SslMode,
-    /// A PEM file of authorities to trust instead of the platform's (libpq's `sslrootcert`).
-    pub root_certificates: Option<PathBuf>,
+    /// Whom to trust, where the certificate is verified.
+    pub root_certificates: RootCertificates,
     /// Whether the password's exchange is bound to the server's certificate.
     pub channel_binding: ChannelBinding,
+}
+
+/// The authorities that a server's certificate may lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootCertificates {
+    /// The platform's.
+    Platform,
+    /// The platform's and those of Amazon RDS.
+    PlatformAndRds(RdsAuthorities),
+    /// Those of a PEM file and no others (libpq's `sslrootcert`).
+    File(PathBuf),
+}
+
+/// Where the authorities of Amazon RDS are, and which of them count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RdsAuthorities {
+    /// The file that packaging/rds_authorities.py makes. It may be missing.
+    pub file: PathBuf,
+    /// The AWS region whose authorities count; absent: all.
+    pub region: Option<String>,
 }
 
 /// libpq's `sslmode` (PostgreSQL documentation, "SSL Support", table 34.1). `allow` is read as `prefer`.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::{ChannelBinding, Host, Mistake, Problem, SslMode, Target, Tls};
+use super::{ChannelBinding, Host, Mistake, Problem, RdsAuthorities, RootCertificates, SslMode, Target, Tls};
 
 const DEFAULT_PORT: u16 = 5432;
 
@@ -19,6 +19,7 @@ pub struct Parts {
     password: Option<SecretString>,
     ssl_mode: Option<SslMode>,
     roots: Option<Roots>,
+    rds_authorities: Option<RdsAuthorities>,
     channel_binding: Option<ChannelBinding>,
 }
 
@@ -80,6 +81,12 @@ impl Parts {
         Ok(())
     }
 
+    /// Has these authorities trusted beside the platform's, unless `sslrootcert` says otherwise. Their region is
+    /// that of a host whose name does not say one itself.
+    pub fn trust_rds(&mut self, authorities: RdsAuthorities) {
+        self.rds_authorities = Some(authorities);
+    }
+
     /// A target from these parts alone.
     ///
     /// As with libpq the port is 5432 and the database has the user's name unless something else is said, and
@@ -118,12 +125,22 @@ impl Parts {
             (Some(Host::Tcp(host)), _, None) if is_loopback(host) => SslMode::Prefer,
             (_, _, None) => SslMode::VerifyFull,
         };
-        let root_certificates = match &self.roots {
-            Some(Roots::File(path)) => Some(path.clone()),
-            Some(Roots::Platform) | None => None,
-        };
+        let root_certificates = self.root_certificates();
         let channel_binding = self.channel_binding.unwrap_or(ChannelBinding::Prefer);
         Ok(Tls { mode, root_certificates, channel_binding })
+    }
+
+    fn root_certificates(&self) -> RootCertificates {
+        match (&self.roots, &self.rds_authorities, &self.host) {
+            (Some(Roots::File(path)), _, _) => RootCertificates::File(path.clone()),
+            (None, Some(RdsAuthorities { file, region }), Some(host @ Host::Tcp(name)))
+                if !is_loopback(name) && !host.is_rds_proxy() =>
+            {
+                let region = host.rds_region().map(str::to_owned).or_else(|| region.clone());
+                RootCertificates::PlatformAndRds(RdsAuthorities { file: file.clone(), region })
+            }
+            _ => RootCertificates::Platform,
+        }
     }
 
     fn or(self, other: &Self) -> Self {
@@ -135,6 +152,7 @@ impl Parts {
             password: self.password.or_else(|| other.password.clone()),
             ssl_mode: self.ssl_mode.or(other.ssl_mode),
             roots: self.roots.or_else(|| other.roots.clone()),
+            rds_authorities: self.rds_authorities.or_else(|| other.rds_authorities.clone()),
             channel_binding: self.channel_binding.or(other.channel_binding),
         }
     }

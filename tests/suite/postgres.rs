@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use pg_lambda_exporter::target::{ChannelBinding, Host, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, Host, RootCertificates, SslMode, Target, Tls};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
@@ -252,7 +252,7 @@ impl TestDatabase {
             password: Some(PASSWORD.into()),
             tls: Tls {
                 mode: SslMode::VerifyFull,
-                root_certificates: Some(self.server.authority()),
+                root_certificates: RootCertificates::File(self.server.authority()),
                 channel_binding: ChannelBinding::Prefer,
             },
         }

@@ -16,7 +16,7 @@ use pg_lambda_exporter::config::Naming;
 use pg_lambda_exporter::metric::LabelName;
 use pg_lambda_exporter::secret::{Failure, SecretError, SecretsManager};
 use pg_lambda_exporter::settings::{Authorization, Settings, Source};
-use pg_lambda_exporter::target::{Host, Part, Parts, Problem, SslMode, Target};
+use pg_lambda_exporter::target::{Host, Part, Parts, Problem, RootCertificates, SslMode, Target};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -43,8 +43,11 @@ fn describe(target: &Target) -> String {
         Host::Socket(folder) => format!("socket {}", folder.display()),
     };
     let password = target.password.as_ref().map_or("none".into(), |it| format!("{:?}", it.expose_secret()));
-    let roots =
-        target.tls.root_certificates.as_ref().map_or("platform".into(), |it| it.display().to_string());
+    let roots = match &target.tls.root_certificates {
+        RootCertificates::Platform => "platform".into(),
+        RootCertificates::PlatformAndRds(rds) => format!("{rds:?}"),
+        RootCertificates::File(path) => path.display().to_string(),
+    };
     format!(
         "{host}\nport {}\ndatabase {}\nuser {}\npassword {password}\nsslmode {:?}\nroots {roots}\n\
          channel binding {:?}\n",

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::sql::Sql;
-use pg_lambda_exporter::target::{ChannelBinding, Host, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, Host, RootCertificates, SslMode, Target, Tls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -39,7 +39,8 @@ fn stranger() -> (tempfile::TempDir, PathBuf) {
 
 /// What becomes of a connection in a mode with an authority: TLS or not, or the error.
 async fn outcome(database: &TestDatabase, host: &str, mode: SslMode, roots: Option<PathBuf>) -> String {
-    let tls = Tls { mode, root_certificates: roots, channel_binding: ChannelBinding::Prefer };
+    let root_certificates = roots.map_or(RootCertificates::Platform, RootCertificates::File);
+    let tls = Tls { mode, root_certificates, channel_binding: ChannelBinding::Prefer };
     let target = Target { host: Host::Tcp(host.into()), tls, ..database.target() };
     match Connection::open(&target, LIMIT).await {
         Ok(mut connection) => tls_version(&mut connection).await.unwrap_or_else(|| "plain".into()),
@@ -54,7 +55,11 @@ async fn each_mode_demands_of_tls_what_libpq_says() {
     let (_folder, stranger) = stranger();
     let stranger = Some(stranger);
     let own = Some(server.authority());
-    let unknown = "TLS: invalid peer certificate: UnknownIssuer";
+    let unknown = format!(
+        "TLS: invalid peer certificate: UnknownIssuer: none of the authorities in {} has issued the certificate",
+        stranger.as_ref().unwrap().display()
+    );
+    let unknown = unknown.as_str();
     for host in ["localhost", "127.0.0.1"] {
         for (mode, roots, expected) in [
             (SslMode::Disable, &own, "plain"),
@@ -175,8 +180,11 @@ async fn a_login_is_bound_to_the_servers_certificate() {
         let port = listener.local_addr().unwrap().port();
         let proxy = tokio::spawn(man_in_the_middle(listener, server.clone(), certificate, key));
         // Nothing is verified here: it is the binding alone that tells the two certificates apart.
-        let tls =
-            Tls { mode: SslMode::Require, root_certificates: None, channel_binding: ChannelBinding::Prefer };
+        let tls = Tls {
+            mode: SslMode::Require,
+            root_certificates: RootCertificates::Platform,
+            channel_binding: ChannelBinding::Prefer,
+        };
         let target = Target { port, tls, ..database.target() };
         let outcome = Connection::open(&target, LIMIT).await.map(drop).map_err(|error| error.to_string());
         proxy.await.unwrap();
