@@ -17,6 +17,7 @@ mod golden;
 mod http;
 mod lambda;
 mod layers;
+mod leaks;
 mod limits;
 mod pgbouncer;
 mod postgres;
