@@ -291,6 +291,7 @@ fn commands_are_targets_of_the_makefile() {
 #[test]
 fn sql_runs() {
     let database = Server::shared().database("documented");
+    database.admin("CREATE TABLE orders (id int)");
     for Snippet { text, .. } in of("sql") {
         database.admin(&format!("BEGIN; {text}; ROLLBACK"));
     }
