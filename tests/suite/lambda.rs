@@ -499,7 +499,7 @@ pub(crate) fn secret_of(database: &TestDatabase, port: u16, password: &str) -> s
 async fn a_secret_that_was_wrong_is_read_again() {
     let database = Server::shared().database("secret_corrected");
     let port = database.server().port();
-    for (wrong_port, wrong_password) in [(1, PASSWORD), (port, "wrong")] {
+    for (wrong_port, wrong_password) in [(1, PASSWORD), (port, "another-password")] {
         let service = SecretsManagerServer::start(secret_of(&database, wrong_port, wrong_password));
         let queries = Queries::new(GOOD);
         let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
@@ -532,12 +532,6 @@ async fn recovers_from(database: &str, fault: secrets_manager::Answer, in_log: &
     service.answer(secret_of(&database, database.server().port(), PASSWORD));
     let back = scrape(&lambda).await;
     assert_eq!((back.value("pg_up"), back.of("good_v")), (1.0, vec![("", 1.0)]), "{}", lambda.log());
-    let password_in_json = serde_json::to_string(PASSWORD).unwrap();
-    for text in [lambda.log(), answer.text()] {
-        for secret in [SECRET_KEY, PASSWORD, password_in_json.trim_matches('"')] {
-            assert!(!text.contains(secret), "{text}");
-        }
-    }
 }
 
 #[tokio::test]

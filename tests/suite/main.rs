@@ -18,6 +18,7 @@ mod http;
 mod keeping;
 mod lambda;
 mod layers;
+mod leaks;
 mod limits;
 mod names;
 mod pgbouncer;

@@ -8,7 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+
+use crate::leaks;
 
 /// What the stand-in does with the next requests.
 #[derive(Debug, Clone)]
@@ -60,6 +64,20 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// What is in the secret must not be printed.
+    fn register(&self) {
+        match self {
+            Self::Text(text) => leaks::register_secret(text),
+            Self::Binary(base64) => {
+                let text = String::from_utf8(STANDARD.decode(base64).unwrap());
+                leaks::register_secret(&text.unwrap_or_default());
+            }
+            Self::Body(..) | Self::Half | Self::Silence | Self::Reset => {}
+        }
+    }
+}
+
 /// A request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
@@ -87,6 +105,7 @@ struct Shared {
 impl SecretsManagerServer {
     /// Listens, and gives `answer` until it is told otherwise.
     pub(crate) fn start(answer: Answer) -> Self {
+        answer.register();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
@@ -114,6 +133,7 @@ impl SecretsManagerServer {
 
     /// From now on this is the answer.
     pub(crate) fn answer(&self, answer: Answer) {
+        answer.register();
         *self.shared.answer.lock().unwrap() = answer;
     }
 
