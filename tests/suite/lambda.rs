@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use crate::events::{Event, Kind};
 use crate::pgbouncer::Pgbouncer;
-use crate::postgres::{PASSWORD, ROLE, Server, TestDatabase};
+use crate::postgres::{ROLE, Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
 use crate::samples::Samples;
-use crate::secrets_manager::{self, SecretsManagerServer};
 
 /// More than any scrape here needs.
 pub(crate) const AMPLE: Duration = Duration::from_secs(30);
@@ -465,115 +464,8 @@ async fn a_hundred_scrapes_leave_one_entry_for_each_query_in_pg_stat_statements(
     assert_eq!(database.admin_cell(&entries("calls >= 50")), "4");
 }
 
-/// The environment of a function with its database in Secrets Manager.
-fn with_secret(
-    queries: &Queries,
-    database: &TestDatabase,
-    service: &SecretsManagerServer,
-) -> Vec<(&'static str, String)> {
-    vec![
-        ("AUTH", "none".into()),
-        ("QUERIES_FILE", queries.path()),
-        ("DB_SECRET_ID", "exporter/db".into()),
-        ("PGSSLROOTCERT", database.server().authority().to_str().unwrap().into()),
-        ("PGSSLMODE", "verify-full".into()),
-        ("AWS_ENDPOINT_URL", service.url()),
-        ("AWS_REGION", "eu-central-1".into()),
-        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE".into()),
-        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.into()),
-        ("AWS_LAMBDA_LOG_LEVEL", "TRACE".into()),
-    ]
-}
-
+/// The key of an AWS account that every test of Secrets Manager uses.
 pub(crate) const SECRET_KEY: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
-
-fn secret_of(database: &TestDatabase, port: u16, password: &str) -> secrets_manager::Answer {
-    let secret = serde_json::json!({
-        "engine": "postgres", "host": "localhost", "port": port,
-        "username": ROLE, "password": password, "dbname": database.name(),
-    });
-    secrets_manager::Answer::text(&secret.to_string())
-}
-
-#[tokio::test]
-async fn a_secret_that_was_wrong_is_read_again() {
-    let database = Server::shared().database("secret_corrected");
-    let port = database.server().port();
-    for (wrong_port, wrong_password) in [(1, PASSWORD), (port, "wrong")] {
-        let service = SecretsManagerServer::start(secret_of(&database, wrong_port, wrong_password));
-        let queries = Queries::new(GOOD);
-        let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
-        lambda.initialised().await;
-        assert_eq!(scrape(&lambda).await.value("pg_up"), 0.0);
-        // Corrected, and found in the same scrape.
-        service.answer(secret_of(&database, port, PASSWORD));
-        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
-        // What is right stays where the service fails.
-        service.answer(secrets_manager::Answer::access_denied());
-        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
-    }
-}
-
-/// A function whose secret cannot be had says so and answers in time; once it can be had, the next scrape is whole.
-async fn recovers_from(database: &str, fault: secrets_manager::Answer, in_log: &str) {
-    let database = Server::shared().database(database);
-    let service = SecretsManagerServer::start(fault);
-    let queries = Queries::new(GOOD);
-    let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
-    lambda.initialised().await;
-    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("6"));
-    let answer = lambda.invoke(event.json(), AMPLE).await;
-    let away = samples(&answer);
-    assert!(answer.took < Duration::from_secs(6), "{:?}", answer.took);
-    assert_eq!((away.value("pg_up"), away.of("good_v").len()), (0.0, 0));
-    let log = lambda.log();
-    assert!(log.lines().any(|line| line.contains("no credentials") && line.contains(in_log)), "{log}");
-
-    service.answer(secret_of(&database, database.server().port(), PASSWORD));
-    let back = scrape(&lambda).await;
-    assert_eq!((back.value("pg_up"), back.of("good_v")), (1.0, vec![("", 1.0)]), "{}", lambda.log());
-    let password_in_json = serde_json::to_string(PASSWORD).unwrap();
-    for text in [lambda.log(), answer.text()] {
-        for secret in [SECRET_KEY, PASSWORD, password_in_json.trim_matches('"')] {
-            assert!(!text.contains(secret), "{text}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_secret_that_does_not_exist() {
-    recovers_from("secret_absent", secrets_manager::Answer::not_found(), "ResourceNotFoundException").await;
-}
-
-#[tokio::test]
-async fn a_secret_that_may_not_be_read() {
-    recovers_from("secret_denied", secrets_manager::Answer::access_denied(), "AccessDeniedException").await;
-}
-
-#[tokio::test]
-async fn a_service_that_throttles() {
-    recovers_from("secret_throttled", secrets_manager::Answer::throttled(), "ThrottlingException").await;
-}
-
-#[tokio::test]
-async fn a_service_that_is_broken() {
-    recovers_from("secret_broken", secrets_manager::Answer::internal_error(), "InternalServiceError").await;
-}
-
-#[tokio::test]
-async fn a_service_that_answers_garbage() {
-    recovers_from("secret_garbage", secrets_manager::Answer::garbage(), "exporter/db").await;
-}
-
-#[tokio::test]
-async fn a_secret_that_is_no_target() {
-    recovers_from("secret_other", secrets_manager::Answer::text("no target"), "exporter/db").await;
-}
-
-#[tokio::test]
-async fn a_service_that_never_answers() {
-    recovers_from("secret_silent", secrets_manager::Answer::Silence, "exporter/db").await;
-}
 
 #[tokio::test]
 async fn a_scrape_through_pgbouncer_is_complete_and_leaves_nothing_behind() {
