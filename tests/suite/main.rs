@@ -18,6 +18,7 @@ mod http;
 mod lambda;
 mod layers;
 mod limits;
+mod names;
 mod pgbouncer;
 mod postgres;
 mod properties;
