@@ -130,7 +130,7 @@ impl Connection {
         tokio::time::timeout(limit, self.client.simple_query(&sql))
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Facts))?
-            .map_err(|error| ConnectError::of_facts(&error))?;
+            .map_err(|error| ConnectError::of_login(&error))?;
         self.ready = true;
         Ok(())
     }

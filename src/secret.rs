@@ -59,7 +59,9 @@ impl SecretsManager {
             .timeout_config(timeouts)
             .retry_config(retries.with_initial_backoff(FIRST_BACKOFF).with_max_backoff(LONGEST_BACKOFF))
             .build();
-        Self { client: Client::from_conf(own), has_region: config.region().is_some() }
+        // The SDK takes an empty variable for a region.
+        let has_region = config.region().is_some_and(|region| !region.as_ref().is_empty());
+        Self { client: Client::from_conf(own), has_region }
     }
 
     /// The current text of the secret with this name or ARN, whether it is stored as a string or as bytes.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::events::{Event, Kind};
 use crate::pgbouncer::Pgbouncer;
-use crate::postgres::{PASSWORD, ROLE, Server, TestDatabase};
+use crate::postgres::{ROLE, Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
 use crate::samples::Samples;
 use crate::secrets_manager::{self, SecretsManagerServer};
@@ -493,80 +493,6 @@ pub(crate) fn secret_of(database: &TestDatabase, port: u16, password: &str) -> s
         "username": ROLE, "password": password, "dbname": database.name(),
     });
     secrets_manager::Answer::text(&secret.to_string())
-}
-
-#[tokio::test]
-async fn a_secret_that_was_wrong_is_read_again() {
-    let database = Server::shared().database("secret_corrected");
-    let port = database.server().port();
-    for (wrong_port, wrong_password) in [(1, PASSWORD), (port, "another-password")] {
-        let service = SecretsManagerServer::start(secret_of(&database, wrong_port, wrong_password));
-        let queries = Queries::new(GOOD);
-        let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
-        lambda.initialised().await;
-        assert_eq!(scrape(&lambda).await.value("pg_up"), 0.0);
-        // Corrected, and found in the same scrape.
-        service.answer(secret_of(&database, port, PASSWORD));
-        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
-        // What is right stays where the service fails.
-        service.answer(secrets_manager::Answer::access_denied());
-        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
-    }
-}
-
-/// A function whose secret cannot be had says so and answers in time; once it can be had, the next scrape is whole.
-async fn recovers_from(database: &str, fault: secrets_manager::Answer, in_log: &str) {
-    let database = Server::shared().database(database);
-    let service = SecretsManagerServer::start(fault);
-    let queries = Queries::new(GOOD);
-    let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
-    lambda.initialised().await;
-    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("6"));
-    let answer = lambda.invoke(event.json(), AMPLE).await;
-    let away = samples(&answer);
-    assert!(answer.took < Duration::from_secs(6), "{:?}", answer.took);
-    assert_eq!((away.value("pg_up"), away.of("good_v").len()), (0.0, 0));
-    let log = lambda.log();
-    assert!(log.lines().any(|line| line.contains("no credentials") && line.contains(in_log)), "{log}");
-
-    service.answer(secret_of(&database, database.server().port(), PASSWORD));
-    let back = scrape(&lambda).await;
-    assert_eq!((back.value("pg_up"), back.of("good_v")), (1.0, vec![("", 1.0)]), "{}", lambda.log());
-}
-
-#[tokio::test]
-async fn a_secret_that_does_not_exist() {
-    recovers_from("secret_absent", secrets_manager::Answer::not_found(), "ResourceNotFoundException").await;
-}
-
-#[tokio::test]
-async fn a_secret_that_may_not_be_read() {
-    recovers_from("secret_denied", secrets_manager::Answer::access_denied(), "AccessDeniedException").await;
-}
-
-#[tokio::test]
-async fn a_service_that_throttles() {
-    recovers_from("secret_throttled", secrets_manager::Answer::throttled(), "ThrottlingException").await;
-}
-
-#[tokio::test]
-async fn a_service_that_is_broken() {
-    recovers_from("secret_broken", secrets_manager::Answer::internal_error(), "InternalServiceError").await;
-}
-
-#[tokio::test]
-async fn a_service_that_answers_garbage() {
-    recovers_from("secret_garbage", secrets_manager::Answer::garbage(), "exporter/db").await;
-}
-
-#[tokio::test]
-async fn a_secret_that_is_no_target() {
-    recovers_from("secret_other", secrets_manager::Answer::text("no target"), "exporter/db").await;
-}
-
-#[tokio::test]
-async fn a_service_that_never_answers() {
-    recovers_from("secret_silent", secrets_manager::Answer::Silence, "exporter/db").await;
 }
 
 #[tokio::test]

@@ -82,10 +82,9 @@ impl Server {
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
         run(initdb.arg("--pgdata").arg(&data));
         self.present_certificate_for(&["localhost", "127.0.0.1"]);
-        let access = format!(
-            "local all all trust\nhost all {REJECTED_ROLE} all reject\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        );
-        fs::write(data.join("pg_hba.conf"), access).unwrap();
+        self.set_access(&format!(
+            "host all {REJECTED_ROLE} all reject\nhost all all 127.0.0.1/32 scram-sha-256"
+        ));
         self.set("listen_addresses = '127.0.0.1'");
         self.set(&format!("port = {}", self.0.port));
         self.set(&format!("unix_socket_directories = '{}'", self.0.folder.display()));
@@ -134,6 +133,74 @@ impl Server {
         self.start();
     }
 
+    /// Starts it again in a recovery that waits for its archive until [`Server::end_recovery`]: until then it is
+    /// starting up, and says so.
+    pub(crate) fn restart_into_recovery(&self) {
+        self.stop();
+        let signal = self.0.folder.join("data/recovery.signal");
+        fs::write(&signal, "").unwrap();
+        own_as(&self.0.folder, &signal);
+        let archive = self.0.folder.join("archive");
+        let wait = format!("until test -e {}; do sleep 0.05; done; false", archive.display());
+        self.set(&format!("restore_command = '{wait}'"));
+        let log = self.0.folder.join("log");
+        run(self.pg_ctl("start").arg("--no-wait").arg("--log").arg(log).stdout(Stdio::null()));
+        self.wait_until_it_says("57P03");
+    }
+
+    /// Ends what [`Server::restart_into_recovery`] began, and waits until it takes connections.
+    pub(crate) fn end_recovery(&self) {
+        fs::write(self.0.folder.join("archive"), "").unwrap();
+        self.wait_until_it_says("00000");
+    }
+
+    /// Begins a shutdown that waits for the sessions to end, and waits until it refuses new ones.
+    pub(crate) fn begin_to_stop(&self) {
+        run(self.pg_ctl("stop").args(["--mode", "smart", "--no-wait"]));
+        self.wait_until_it_says("57P03");
+    }
+
+    /// Waits until a new session gets this SQLSTATE, which is `00000` of one that is let in.
+    fn wait_until_it_says(&self, sqlstate: &str) {
+        let session = async || match self.config("postgres").connect(NoTls).await {
+            Ok(_) => "00000".to_owned(),
+            Err(error) => error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned()),
+        };
+        let begun = Instant::now();
+        loop {
+            let said = wait(session());
+            if said == sqlstate {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "still {said}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Makes it read its files again, and waits until new sessions see them.
+    pub(crate) fn reload(&self) {
+        let loaded = || self.admin("SELECT pg_conf_load_time()");
+        let before = loaded();
+        self.admin("SELECT pg_reload_conf()");
+        let begun = Instant::now();
+        while loaded() == before {
+            assert!(begun.elapsed() < Duration::from_secs(30), "not reloaded: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.0.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Replaces `pg_hba.conf`, but for the Unix socket, on which every role is trusted. It takes effect when it is
+    /// read.
+    pub(crate) fn set_access(&self, lines: &str) {
+        let text = format!("local all all trust\n{lines}\n");
+        fs::write(self.0.folder.join("data/pg_hba.conf"), text).unwrap();
+    }
+
     /// Adds a line to `postgresql.conf`. It takes effect at the next start.
     pub(crate) fn set(&self, line: &str) {
         let file = self.0.folder.join("data/postgresql.conf");
@@ -145,8 +212,13 @@ impl Server {
     /// the next start.
     pub(crate) fn present_certificate_for(&self, names: &[&str]) {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        self.present(&CertificateParams::new(names).unwrap());
+    }
+
+    /// Gives it this certificate, issued by [`Server::authority`]. It takes effect when it is read.
+    pub(crate) fn present(&self, certificate: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0.authority).unwrap();
+        let certificate = certificate.signed_by(&key, &self.0.authority).unwrap();
         let (certificate_file, key_file) = self.certificate();
         fs::write(certificate_file, certificate.pem()).unwrap();
         fs::write(&key_file, key.serialize_pem()).unwrap();
@@ -197,11 +269,15 @@ impl Server {
     }
 
     async fn session(&self, database: &str) -> tokio_postgres::Client {
-        let mut config = tokio_postgres::Config::new();
-        config.host_path(&self.0.folder).port(self.0.port).user("postgres").dbname(database);
-        let (client, connection) = config.connect(NoTls).await.unwrap();
+        let (client, connection) = self.config(database).connect(NoTls).await.unwrap();
         tokio::spawn(connection);
         client
+    }
+
+    fn config(&self, database: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.0.folder).port(self.0.port).user("postgres").dbname(database);
+        config
     }
 
     async fn query(&self, database: &str, sql: &str) -> Rows {

@@ -356,7 +356,7 @@ fn a_secret_is_asked_for_in_the_services_protocol() {
         signed: true,
     };
     assert_eq!(calls, [call]);
-    server.answer(Answer::Binary("cG9zdGdyZXM6Ly/DvEBkYg=="));
+    server.answer(Answer::bytes("postgres://ü@db".as_bytes()));
     assert_eq!(fetch(&client, LIMIT).unwrap(), "postgres://ü@db");
 }
 
@@ -383,7 +383,7 @@ fn each_failure_is_told_from_the_others_and_passes_when_the_service_recovers() {
         (Answer::garbage(), Failure::Unusable(unreadable)),
         (Answer::Body(200, "{}".into()), Failure::Unusable("the answer holds neither a string nor bytes")),
         (Answer::text(""), Failure::Unusable("it is empty")),
-        (Answer::Binary("/w=="), Failure::Unusable("its bytes are not UTF-8")),
+        (Answer::bytes(b"\xff"), Failure::Unusable("its bytes are not UTF-8")),
         (Answer::Half, Failure::Unreachable),
         (Answer::Reset, Failure::Unreachable),
     ];
