@@ -31,14 +31,14 @@ invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and p
 	@python3 -m demo.invoke tests/events/http-api.json
 
 test: build $(VENV)/test ## Run all tests
-	@demo/packages.sh postgresql pgbouncer prometheus curl
+	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus curl
 	cargo test --locked
 	python3 -m pytest -p no:cacheprovider tests/end_to_end
 
 test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries among them, on PostgreSQL 14 to 18
 
 test-on-%: $(SERVERS)/%/bin/postgres
-	@demo/packages.sh pgbouncer
+	@demo/packages.sh pgbouncer libnss-wrapper
 	PG_BIN=$(CURDIR)/$(<D) cargo test --locked --test suite
 
 lint: ## Check format and lints

@@ -328,43 +328,6 @@ late:
 }
 
 #[tokio::test]
-async fn a_server_that_was_away_is_found_again_by_the_same_process() {
-    let server = Server::private();
-    let database = server.database("away");
-    let queries = Queries::new(GOOD);
-    let lambda = function(&queries, &database).await;
-    assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
-
-    server.stop();
-    let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
-    let away = samples(&answer);
-    assert!(answer.took < Duration::from_secs(10), "{:?}", answer.took);
-    assert_eq!((away.value("pg_up"), away.of("good_v").len()), (0.0, 0));
-    assert_eq!(away.value(r#"pg_exporter_query_error{query="good",reason="connection"}"#), 1.0);
-
-    server.start();
-    let back = scrape(&lambda).await;
-    assert_eq!((back.value("pg_up"), back.of("good_v")), (1.0, vec![("", 1.0)]));
-    assert_eq!(back.value("pg_exporter_last_scrape_error"), 0.0);
-}
-
-#[tokio::test]
-async fn a_connection_that_died_between_scrapes_is_replaced() {
-    let database = Server::shared().database("killed");
-    let queries = Queries::new(GOOD);
-    let lambda = function(&queries, &database).await;
-    let backend = format!("SELECT max(pid) FROM {CONNECTIONS}");
-    let before = database.admin_cell(&backend);
-    assert_eq!(scrape(&lambda).await.value("pg_up"), 1.0);
-    assert_eq!(database.admin_cell(&backend), before, "the connection is kept");
-    database.admin(&format!("SELECT pg_terminate_backend({before})"));
-    let samples = scrape(&lambda).await;
-    assert_eq!((samples.value("pg_up"), samples.of("good_v")), (1.0, vec![("", 1.0)]));
-    assert_eq!(samples.value("pg_exporter_last_scrape_error"), 0.0);
-    assert_ne!(database.admin_cell(&backend), before);
-}
-
-#[tokio::test]
 async fn the_first_scrape_finds_a_connection() {
     let database = Server::shared().database("warm");
     let queries = Queries::new(GOOD);
@@ -466,7 +429,7 @@ async fn a_hundred_scrapes_leave_one_entry_for_each_query_in_pg_stat_statements(
 }
 
 /// The environment of a function with its database in Secrets Manager.
-fn with_secret(
+pub(crate) fn with_secret(
     queries: &Queries,
     database: &TestDatabase,
     service: &SecretsManagerServer,

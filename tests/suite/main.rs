@@ -18,6 +18,8 @@ mod http;
 mod lambda;
 mod layers;
 mod limits;
+mod names;
+mod path;
 mod pgbouncer;
 mod postgres;
 mod properties;
