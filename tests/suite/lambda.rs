@@ -291,43 +291,6 @@ async fn an_unreadable_file_is_an_error_of_the_scrape() {
 }
 
 #[tokio::test]
-async fn the_deadline_cancels_what_runs_and_delivers_what_is_there() {
-    let database = Server::shared().database("deadline");
-    let queries = Queries::new(&format!(
-        "{GOOD}
-endless:
-  query: SELECT 1 AS v FROM pg_sleep(600)
-  timeout: 10m
-late:
-  query: SELECT 2 AS v
-"
-    ));
-    let lambda = function(&queries, &database).await;
-    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("2"));
-    let answer = lambda.invoke(event.json(), AMPLE).await;
-    let first = samples(&answer);
-    assert!(answer.took < Duration::from_secs(2), "{:?}", answer.took);
-    assert_eq!(first.of("good_v"), [("", 1.0)]);
-    assert_eq!(first.value(r#"pg_exporter_query_error{query="endless",reason="deadline"}"#), 1.0);
-    assert_eq!(first.value(r#"pg_exporter_query_error{query="late",reason="deadline"}"#), 1.0);
-    assert_eq!(first.value("pg_up"), 1.0);
-    let running = "SELECT count(*) FROM pg_stat_activity
-         WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid() AND datname = current_database()";
-    for _ in 0..1000 {
-        if database.admin_cell(running) == "0" {
-            break;
-        }
-    }
-    assert_eq!(database.admin_cell(running), "0", "the query was cancelled");
-
-    // Lambda's own deadline counts like Prometheus's.
-    let event = Event::recorded(Kind::Alb).header("x-prometheus-scrape-timeout-seconds", None);
-    let answer = lambda.invoke(event.json(), Duration::from_secs(2)).await;
-    assert!(answer.took < Duration::from_secs(2), "{:?}", answer.took);
-    assert_eq!(samples(&answer).of("good_v"), [("", 1.0)]);
-}
-
-#[tokio::test]
 async fn the_first_scrape_finds_a_connection() {
     let database = Server::shared().database("warm");
     let queries = Queries::new(GOOD);
