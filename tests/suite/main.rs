@@ -21,6 +21,7 @@ mod layers;
 mod leaks;
 mod limits;
 mod names;
+mod path;
 mod pgbouncer;
 mod postgres;
 mod properties;

@@ -336,11 +336,15 @@ impl TestDatabase {
 
     /// The same as a URL.
     pub(crate) fn url(&self) -> String {
+        self.url_at("localhost", self.server.port())
+    }
+
+    /// The same by another way to the server.
+    pub(crate) fn url_at(&self, host: &str, port: u16) -> String {
         let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
         format!(
-            "postgres://{ROLE}:{}@localhost:{}/{}?sslmode=verify-full&sslrootcert={}",
+            "postgres://{ROLE}:{}@{host}:{port}/{}?sslmode=verify-full&sslrootcert={}",
             escape(PASSWORD),
-            self.server.port(),
             self.name,
             escape(self.server.authority().to_str().unwrap()),
         )
