@@ -6,6 +6,7 @@
 
 mod account;
 mod cache;
+mod room;
 mod selection;
 mod state;
 
@@ -20,6 +21,7 @@ use crate::credentials::Credentials;
 use crate::metric::Family;
 use crate::sampling;
 use crate::self_metrics::{Failure, SelfMetrics};
+use crate::settings::Limits;
 use account::Run;
 use state::{State, Unreachable};
 
@@ -32,6 +34,7 @@ pub use selection::{Selection, UnknownQuery};
 pub struct Exporter {
     config: Config,
     credentials: Credentials,
+    limits: Limits,
     /// What the queries declare, whichever of them run.
     declared: Arc<[Family]>,
     state: Mutex<State>,
@@ -39,9 +42,9 @@ pub struct Exporter {
 
 impl Exporter {
     /// An exporter that has not done anything yet.
-    pub fn new(config: Config, credentials: Credentials) -> Self {
+    pub fn new(config: Config, credentials: Credentials, limits: Limits) -> Self {
         let declared = sampling::declared(&config.queries).into();
-        Self { config, credentials, declared, state: Mutex::default() }
+        Self { config, credentials, limits, declared, state: Mutex::default() }
     }
 
     /// Fetches the credentials and connects, so that the first scrape finds a connection. What fails is logged,
@@ -66,7 +69,7 @@ impl Exporter {
     /// Runs the queries of `selection`; of others nothing is said. It is over by `deadline`, whatever happens.
     pub async fn scrape(&self, selection: &Selection, deadline: Instant) -> Scrape {
         let begun = Instant::now();
-        let run = Run::new(&self.config, selection);
+        let run = Run::new(&self.config, selection, &self.limits);
         let scrape = match timeout_at(deadline, self.state.lock()).await {
             Ok(mut state) => {
                 state.scrapes += 1;

@@ -26,7 +26,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             }
             // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
             let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
-            return Endpoint::new(Guard::new(authorization, &service).await, None);
+            return Endpoint::new(Guard::new(authorization, &service).await, None, None);
         }
     };
     let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
@@ -36,9 +36,13 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
     log_problems(&config);
     let exporter = match config.queries.is_empty() {
         true => None,
-        false => Some(Exporter::new(config, Credentials::new(settings.source, &service).await)),
+        false => {
+            let credentials = Credentials::new(settings.source, &service).await;
+            Some(Exporter::new(config, credentials, settings.limits))
+        }
     };
-    Endpoint::new(Guard::new(settings.authorization, &service).await, exporter)
+    let guard = Guard::new(settings.authorization, &service).await;
+    Endpoint::new(guard, exporter, settings.limits.response_bytes)
 }
 
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.

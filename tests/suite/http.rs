@@ -10,7 +10,9 @@ use crate::events::{Event, Kind};
 
 /// An endpoint without an exporter: no test here needs a database.
 async fn answer(authorization: Authorization, event: Event) -> Response<Body> {
-    Endpoint::new(Guard::new(authorization, &OnceCell::new()).await, None).respond(&event.request()).await
+    Endpoint::new(Guard::new(authorization, &OnceCell::new()).await, None, None)
+        .respond(&event.request())
+        .await
 }
 
 fn body(response: &Response<Body>) -> &str {

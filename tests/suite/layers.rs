@@ -35,6 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "metric",
             "sampling",
             "self_metrics",
+            "settings",
             "sql",
             "table",
             "target",
