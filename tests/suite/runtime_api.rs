@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -29,7 +29,20 @@ pub(crate) struct Lambda {
 struct Invocation {
     event: Value,
     time: Duration,
-    answer: oneshot::Sender<Value>,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// What the function posts, as JSON.
+enum Outcome {
+    Response(Value),
+    Error(Value),
+}
+
+/// An invocation that failed. API Gateway makes 500 of it, a function URL and a load balancer 502.
+#[derive(Debug)]
+pub(crate) struct Error {
+    pub(crate) json: Value,
+    pub(crate) took: Duration,
 }
 
 /// What the function answered to an event of any kind.
@@ -102,13 +115,33 @@ impl Lambda {
 
     /// Invokes the function with `time` until its deadline and waits for what it answers, however long it takes.
     pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Answer {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
+        match self.outcome(event, time).await {
+            Outcome::Response(response) => Answer::from_response(&response, begun.elapsed()),
+            Outcome::Error(error) => panic!("{error}; log: {}", self.log()),
+        }
+    }
+
+    /// Invokes the function with an event that it cannot take for a request, and waits for the error that it reports.
+    pub(crate) async fn invoke_in_vain(&self, event: Value, time: Duration) -> Error {
+        let begun = Instant::now();
+        match self.outcome(event, time).await {
+            Outcome::Error(json) => Error { json, took: begun.elapsed() },
+            Outcome::Response(response) => panic!("no error but {response}"),
+        }
+    }
+
+    async fn outcome(&self, event: Value, time: Duration) -> Outcome {
         let (answer, answered) = oneshot::channel();
         self.invocations
             .send(Invocation { event, time, answer })
             .unwrap_or_else(|_| panic!("the service ended"));
-        let response = answered.await.unwrap_or_else(|_| panic!("no answer; log: {}", self.log()));
-        Answer::from_response(&response, begun.elapsed())
+        answered.await.unwrap_or_else(|_| panic!("no answer; log: {}", self.log()))
+    }
+
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Stops the process as Lambda does between invocations: it does nothing and knows nothing of it.
@@ -123,7 +156,7 @@ impl Lambda {
 
     /// Sends the process a signal, such as `-TERM`.
     pub(crate) fn signal(&self, signal: &str) {
-        let kill = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        let kill = Command::new("kill").args([signal, &self.pid().to_string()]).status();
         assert!(kill.expect("these tests need kill: `sudo apt-get install procps`").success(), "{signal}");
     }
 
@@ -166,7 +199,7 @@ fn collect(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
     });
 }
 
-type Pending = Arc<Mutex<HashMap<String, oneshot::Sender<Value>>>>;
+type Pending = Arc<Mutex<HashMap<String, oneshot::Sender<Outcome>>>>;
 type Queue = Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>>;
 
 async fn serve(
@@ -217,11 +250,14 @@ async fn answer(
                 .body(invocation.event.to_string().into())
                 .unwrap()
         }
-        (&Method::POST, ["invocation", id, "response" | "error"]) => {
+        (&Method::POST, ["invocation", id, kind @ ("response" | "error")]) => {
             let answer = pending.lock().unwrap().remove(*id).expect("an answer belongs to an invocation");
             let body = request.into_body().collect().await.unwrap().to_bytes();
-            // Of an error there is no status, which Answer::from_response tells the test.
-            let _ = answer.send(serde_json::from_slice(&body).unwrap());
+            let json = serde_json::from_slice(&body).unwrap();
+            let _ = answer.send(match *kind {
+                "response" => Outcome::Response(json),
+                _ => Outcome::Error(json),
+            });
             accepted()
         }
         _ => accepted(),
