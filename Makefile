@@ -12,7 +12,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/cache/python
 MAJORS := 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 SERVERS := .tools/postgresql
 
-.PHONY: help run watch invoke test test-majors lint bench build rds-authorities.pem tools clean
+.PHONY: help run watch invoke test test-majors soak lint bench build rds-authorities.pem tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -40,6 +40,11 @@ test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries amo
 test-on-%: $(SERVERS)/%/bin/postgres
 	@demo/packages.sh pgbouncer libnss-wrapper
 	PG_BIN=$(CURDIR)/$(<D) cargo test --locked --test suite
+
+soak: ## Invoke the function 10,000 times among random faults (SOAK_INVOCATIONS, SOAK_SEED); nothing may grow
+	@demo/packages.sh postgresql procps
+	cargo test --locked --release --test suite -- --ignored --exact --nocapture \
+		soak::ten_thousand_invocations_among_faults_leave_nothing_behind
 
 lint: ## Check format and lints
 	cargo fmt --check

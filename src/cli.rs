@@ -20,7 +20,7 @@ use anyhow::{Context, Result, anyhow};
 use lambda_http::tracing::subscriber;
 use subscriber::filter::{EnvFilter, LevelFilter};
 
-use crate::settings::{Problem, Queries, Source};
+use crate::settings::{Limits, Problem, Queries, Source};
 use arguments::Command;
 use output::Output;
 
@@ -79,6 +79,11 @@ fn source(lookup: impl Fn(&str) -> Option<String>) -> Result<Source> {
 /// Where the environment says that the queries are.
 fn queries(lookup: impl Fn(&str) -> Option<String>) -> Result<Queries> {
     Queries::from_env(lookup).map_err(|problems| unusable(&problems))
+}
+
+/// How much the environment lets a scrape give.
+fn limits(lookup: impl Fn(&str) -> Option<String>) -> Result<Limits> {
+    Limits::from_env(lookup).map_err(|problems| unusable(&problems))
 }
 
 fn unusable(problems: &[Problem]) -> anyhow::Error {

@@ -2,6 +2,8 @@
 //! variables; what the parts of a target look like is `target`'s business, and the SDK and the runtime read
 //! their own variables (`AWS_…`) themselves.
 
+mod limits;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use crate::config::Naming;
 use crate::metric::{LabelName, MetricName};
 use crate::target::{self, Mistake, Part, Parts, RdsAuthorities, Target};
+
+pub use limits::Limits;
 
 /// What the exporter was asked to do.
 #[derive(Debug, Clone)]
@@ -21,6 +25,8 @@ pub struct Settings {
     pub authorization: Authorization,
     /// What is kept between scrapes, and for how long.
     pub keeping: Keeping,
+    /// How much a scrape may give.
+    pub limits: Limits,
 }
 
 /// What is kept between scrapes, and for how long.
@@ -111,9 +117,10 @@ impl Settings {
         let queries = Queries::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
         let authorization = Authorization::from_env(&lookup).map_err(|found| problems.push(found)).ok();
         let keeping = Keeping::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
-        match (source, queries, authorization, keeping) {
-            (Some(source), Some(queries), Some(authorization), Some(keeping)) => {
-                Ok(Self { source, queries, authorization, keeping })
+        let limits = Limits::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
+        match (source, queries, authorization, keeping, limits) {
+            (Some(source), Some(queries), Some(authorization), Some(keeping), Some(limits)) => {
+                Ok(Self { source, queries, authorization, keeping, limits })
             }
             _ => Err(problems),
         }
@@ -220,6 +227,8 @@ impl Queries {
     /// # Errors
     /// Everything that is wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        // What is wrong with the limits themselves is not said here.
+        let label_bytes_max = Limits::from_env(&lookup).map_or(usize::MAX, |limits| limits.label_bytes);
         let read = present(lookup);
         let mut problems = Vec::new();
         let prefix = read("METRIC_PREFIX").unwrap_or_default();
@@ -229,7 +238,9 @@ impl Queries {
             problems.push(Problem::new("METRIC_PREFIX", &format!("metric names cannot begin so: {invalid}")));
         }
         let labels = read("EXTRA_LABELS").unwrap_or_default();
-        let labels = extra_labels(&labels).map_err(|problem| problems.push(problem)).unwrap_or_default();
+        let labels = extra_labels(&labels, label_bytes_max)
+            .map_err(|problem| problems.push(problem))
+            .unwrap_or_default();
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -242,7 +253,7 @@ impl Queries {
 }
 
 /// `server=db1,env=prod`, as postgres_exporter's `--constantLabels`.
-fn extra_labels(text: &str) -> Result<Vec<(LabelName, String)>, Problem> {
+fn extra_labels(text: &str, bytes_max: usize) -> Result<Vec<(LabelName, String)>, Problem> {
     let mut labels: Vec<(LabelName, String)> = Vec::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let problem = |message: &str| Problem::new("EXTRA_LABELS", message);
@@ -253,7 +264,11 @@ fn extra_labels(text: &str) -> Result<Vec<(LabelName, String)>, Problem> {
         if labels.iter().any(|(known, _)| *known == name) {
             return Err(problem(&format!("label {name} stands twice")));
         }
-        labels.push((name, value.trim().to_owned()));
+        let value = value.trim();
+        if value.len() > bytes_max {
+            return Err(problem(&format!("the value of label {name} is longer than MAX_LABEL_LENGTH")));
+        }
+        labels.push((name, value.to_owned()));
     }
     Ok(labels)
 }

@@ -16,7 +16,7 @@ use crate::credentials::Credentials;
 use crate::database::{ConnectError, Connection, ResultColumn};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
-use crate::settings::Source;
+use crate::settings::{Limits, Source};
 use crate::table::Table;
 use crate::target::Target;
 
@@ -66,6 +66,7 @@ struct Column {
 pub(super) async fn run(
     queries: &[Query],
     source: Source,
+    limits: &Limits,
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<Vec<Trial>> {
     if queries.is_empty() {
@@ -85,7 +86,7 @@ pub(super) async fn run(
             drop(connection);
             connection = reconnect(&target).await?;
         }
-        let (trial, result) = try_query(query, &mut connection, described).await;
+        let (trial, result) = try_query(query, &mut connection, described, limits).await;
         tell(&trial.to_string())?;
         trials.push(trial);
         results.push(result);
@@ -152,6 +153,7 @@ async fn try_query(
     query: &Query,
     connection: &mut Connection,
     described: &[ResultColumn],
+    limits: &Limits,
 ) -> (Trial, (Vec<Family>, Dropped)) {
     let mut trial = Trial { query: query.namespace.clone(), ..Trial::default() };
     let limit = query.timeout.unwrap_or(QUERY_LIMIT);
@@ -179,7 +181,7 @@ async fn try_query(
     };
     trial.columns = names.into_iter().zip(fates).enumerate().map(column).collect();
     let result = match result {
-        Ok(table) => trial.take(query, &table),
+        Ok(table) => trial.take(query, &table, limits),
         Err(error) => {
             trial.failures.push(error.to_string());
             Default::default()
@@ -194,9 +196,9 @@ impl Trial {
     }
 
     /// Counts what the query would expose if there were no other.
-    fn take(&mut self, query: &Query, table: &Table) -> (Vec<Family>, Dropped) {
+    fn take(&mut self, query: &Query, table: &Table, limits: &Limits) -> (Vec<Family>, Dropped) {
         self.rows = Some(table.row_count());
-        match sampling::sample(query, table) {
+        match sampling::sample(query, table, limits.label_bytes) {
             Ok(sampled) => {
                 let lacks = |column| format!("the result lacks column {column:?}, which metrics names");
                 self.failures.extend(sampled.missing.iter().map(lacks));

@@ -33,5 +33,6 @@ mod sampling;
 mod secrets;
 mod secrets_manager;
 mod shipped;
+mod soak;
 mod sql;
 mod tls;

@@ -156,6 +156,11 @@ impl Lambda {
         outcome
     }
 
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Stops the process as Lambda does between invocations: it does nothing and knows nothing of it.
     pub(crate) fn freeze(&self) {
         self.signal("-STOP");
@@ -168,7 +173,7 @@ impl Lambda {
 
     /// Sends the process a signal, such as `-TERM`.
     pub(crate) fn signal(&self, signal: &str) {
-        let kill = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        let kill = Command::new("kill").args([signal, &self.pid().to_string()]).status();
         assert!(kill.expect("these tests need kill: `sudo apt-get install procps`").success(), "{signal}");
     }
 
