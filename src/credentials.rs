@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
+use crate::aws;
 use crate::secret::{SecretError, SecretsManager};
 use crate::settings::Source;
 use crate::target::{Parts, Problem, Target};
@@ -48,12 +50,12 @@ fn list(problems: &[Problem]) -> String {
 
 impl Credentials {
     /// The credentials that the settings ask for. Nothing of AWS is touched where they do not ask for a secret,
-    /// and no network in any case. `service` is made here if nobody has made it yet.
-    pub async fn new(source: Source, service: &OnceCell<SecretsManager>) -> Self {
+    /// and no network in any case. `config` is read here if nobody has read it yet.
+    pub async fn new(source: Source, config: &OnceCell<SdkConfig>) -> Self {
         match source {
             Source::Environment(target) => Self::Environment(target),
             Source::Secret { id, defaults } => {
-                let service = service.get_or_init(SecretsManager::from_env).await.clone();
+                let service = SecretsManager::new(config.get_or_init(aws::config).await);
                 Self::Secret { service, id, defaults }
             }
         }

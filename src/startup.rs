@@ -16,8 +16,8 @@ use crate::settings::{Authorization, Queries, Settings};
 
 /// Reads everything that the exporter is told, through `lookup` for the environment.
 pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
-    // One client for both secrets: to make one reads the AWS configuration and the platform's authorities.
-    let service = OnceCell::new();
+    // Once for all that need something of AWS: profiles are read for it, and the platform's authorities.
+    let aws = OnceCell::new();
     let settings = match Settings::from_env(&lookup) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -26,7 +26,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             }
             // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
             let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
-            return Endpoint::new(Guard::new(authorization, &service).await, None);
+            return Endpoint::new(Guard::new(authorization, &aws).await, None);
         }
     };
     let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
@@ -36,9 +36,9 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
     log_problems(&config);
     let exporter = match config.queries.is_empty() {
         true => None,
-        false => Some(Exporter::new(config, Credentials::new(settings.source, &service).await)),
+        false => Some(Exporter::new(config, Credentials::new(settings.source, &aws).await)),
     };
-    Endpoint::new(Guard::new(settings.authorization, &service).await, exporter)
+    Endpoint::new(Guard::new(settings.authorization, &aws).await, exporter)
 }
 
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.

@@ -18,8 +18,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("settings", &["config", "metric", "target"]),
     ("log", &[]),
     ("query_files", &["config"]),
-    ("secret", &[]),
-    ("credentials", &["secret", "settings", "target"]),
+    ("aws", &[]),
+    ("secret", &["aws"]),
+    ("credentials", &["aws", "secret", "settings", "target"]),
     ("database", &["table", "sql", "target"]),
     // The middle: one scrape.
     ("self_metrics", &["sampling"]),
@@ -41,7 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The edge.
-    ("authorization", &["scrape", "secret", "settings"]),
+    ("authorization", &["aws", "scrape", "secret", "settings"]),
     ("http", &["authorization", "exposition", "metric", "scrape"]),
     ("startup", &["authorization", "config", "credentials", "http", "query_files", "scrape", "settings"]),
     (
