@@ -53,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "credentials",
             "database",
             "exposition",
+            "log",
             "metric",
             "query_files",
             "sampling",
