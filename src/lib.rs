@@ -2,8 +2,8 @@
 //!
 //! The map, from the inside out; docs/architecture.md draws it:
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
-//! - the shell, which touches the world: [`settings`], [`log`], [`query_files`], [`aws`], [`secret`], [`credentials`],
-//!   [`database`];
+//! - the shell, which touches the world: [`settings`], [`log`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
+//!   [`credentials`], [`database`];
 //! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], and what it says of itself, [`self_metrics`];
 //! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; and [`startup`], which puts all together.
 
@@ -19,6 +19,7 @@ pub mod http;
 pub mod log;
 pub mod metric;
 pub mod query_files;
+pub mod rds_token;
 pub mod sampling;
 pub mod scrape;
 pub mod secret;

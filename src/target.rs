@@ -24,10 +24,20 @@ pub struct Target {
     pub database: String,
     /// The role.
     pub user: String,
-    /// Absent where the server asks for none.
-    pub password: Option<SecretString>,
+    /// How the role proves to be it.
+    pub login: Login,
     /// How the connection is protected.
     pub tls: Tls,
+}
+
+/// How a role proves to be it.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// By this password; without one where the server asks for none.
+    Password(Option<SecretString>),
+    /// By a token of RDS IAM authentication, which is made for each connection and then stands in for the
+    /// password. Such a target demands [`SslMode::VerifyFull`].
+    IamToken,
 }
 
 /// Where a server listens.
@@ -88,15 +98,28 @@ pub enum ChannelBinding {
     Require,
 }
 
+impl Login {
+    /// What the server is told if it asks for a password.
+    pub fn password(&self) -> Option<&SecretString> {
+        match self {
+            Self::Password(password) => password.as_ref(),
+            Self::IamToken => None,
+        }
+    }
+}
+
 impl Target {
-    /// Whether both lead to the same server, database and role with the same password and protection.
+    /// Whether both lead to the same server, database and role with the same login and protection.
     pub fn is_same(&self, other: &Self) -> bool {
-        let password = |target: &Self| target.password.as_ref().map(|text| text.expose_secret().to_owned());
+        let login = |target: &Self| match &target.login {
+            Login::Password(password) => Some(password.as_ref().map(|text| text.expose_secret().to_owned())),
+            Login::IamToken => None,
+        };
         let plain = |target: &Self| {
             let Self { host, port, database, user, tls, .. } = target.clone();
             (host, port, database, user, tls)
         };
-        plain(self) == plain(other) && password(self) == password(other)
+        plain(self) == plain(other) && login(self) == login(other)
     }
 
     /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. What it

@@ -30,6 +30,8 @@ const CONNECT_FLOOR: Duration = Duration::from_millis(500);
 /// How long a kept connection has to show that it is alive; then a new one is made.
 const ALIVE_LIMIT: Duration = Duration::from_secs(1);
 const SECRET_LIMIT: Duration = Duration::from_secs(4);
+/// For what a token needs before a connection is opened: in Lambda the credentials are in the environment.
+const TOKEN_LIMIT: Duration = Duration::from_secs(2);
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
 
 /// What outlives a scrape.
@@ -177,7 +179,7 @@ impl State {
             None => self.fetch(credentials, deadline).await?,
         };
         let target = &self.target.insert(kept).target;
-        let error = match open(target, deadline).await {
+        let error = match open(credentials, target, deadline).await {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
@@ -194,7 +196,7 @@ impl State {
             return Err(Unreachable);
         }
         tracing::info!("the secret has changed, connecting with the new one");
-        open(target, deadline).await.map_err(|error| {
+        open(credentials, target, deadline).await.map_err(|error| {
             tracing::error!(%error, "no connection to the database");
             Unreachable
         })
@@ -228,8 +230,14 @@ impl State {
     }
 }
 
-async fn open(target: &Target, deadline: Instant) -> Result<Connection, ConnectError> {
-    Connection::open(target, CONNECT_LIMIT.min(time_left(deadline))).await
+async fn open(
+    credentials: &Credentials,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Connection, ConnectError> {
+    let target = credentials.for_login(target, TOKEN_LIMIT.min(time_left(deadline))).await;
+    let target = target.map_err(|error| ConnectError::Authentication(error.to_string()))?;
+    Connection::open(&target, CONNECT_LIMIT.min(time_left(deadline))).await
 }
 
 /// Whether what the query gave can be delivered with what is there already.

@@ -30,7 +30,7 @@ pub(crate) struct Terminal {
 pub(crate) struct Said {
     status: i32,
     pub(crate) output: String,
-    errors: String,
+    pub(crate) errors: String,
 }
 
 impl Terminal {

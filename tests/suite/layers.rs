@@ -20,7 +20,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("query_files", &["config"]),
     ("aws", &[]),
     ("secret", &["aws"]),
-    ("credentials", &["aws", "secret", "settings", "target"]),
+    ("rds_token", &["target"]),
+    ("credentials", &["aws", "rds_token", "secret", "settings", "target"]),
     ("database", &["table", "sql", "target"]),
     // The middle: one scrape.
     ("self_metrics", &["sampling"]),
