@@ -18,8 +18,11 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use lambda_http::tracing::subscriber;
-use subscriber::filter::{EnvFilter, LevelFilter};
+use subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use subscriber::layer::SubscriberExt as _;
+use subscriber::util::SubscriberInitExt as _;
 
+use crate::log;
 use crate::settings::{Limits, Problem, Queries, Source};
 use arguments::Command;
 use output::Output;
@@ -68,6 +71,8 @@ fn log_to_standard_error(lookup: impl Fn(&str) -> Option<String>) {
         .with_ansi(std::io::stderr().is_terminal())
         .log_internal_errors(false)
         .with_writer(std::io::stderr)
+        .finish()
+        .with(filter_fn(log::may_be_logged))
         .init();
 }
 

@@ -194,7 +194,7 @@ fn driver_config(target: &Target, encryption: &Encryption) -> Config {
             ChannelBinding::Prefer => config::ChannelBinding::Prefer,
             ChannelBinding::Require => config::ChannelBinding::Require,
         });
-    if let Some(password) = &target.password {
+    if let Some(password) = target.login.password() {
         config.password(password.expose_secret());
     }
     config

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::config::Naming;
 use crate::metric::{LabelName, MetricName};
-use crate::target::{self, Mistake, Part, Parts, RdsAuthorities, Target};
+use crate::target::{self, Login, Mistake, Part, Parts, RdsAuthorities, Target};
 
 pub use limits::Limits;
 
@@ -185,8 +185,8 @@ impl Keeping {
 }
 
 impl Source {
-    /// Reads `DB_SECRET_ID`, `DATABASE_URL` and libpq's variables through `lookup`. An empty value is as good as
-    /// none.
+    /// Reads `DB_SECRET_ID`, `DATABASE_URL`, `DB_AUTH` and libpq's variables through `lookup`. An empty value is as
+    /// good as none.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -195,7 +195,12 @@ impl Source {
         let mut problems = Vec::new();
         let secret = read("DB_SECRET_ID");
         let url = read("DATABASE_URL");
-        let defaults = libpq(&read, &mut problems);
+        let mut defaults = libpq(&read, &mut problems);
+        match read("DB_AUTH").as_deref() {
+            None | Some("password") => {}
+            Some("iam") => problems.extend(defaults.log_in_by_token().err().map(|found| in_variable(&found))),
+            Some(_) => problems.push(Problem::new("DB_AUTH", "must be password or iam")),
+        }
         let source = match (secret, url, read("PGHOST")) {
             (Some(_), Some(_), _) => {
                 Err(vec![Problem::new("DB_SECRET_ID", "DATABASE_URL is set too; set one of the two")])
@@ -218,6 +223,16 @@ impl Source {
             }
         }
         Err(problems)
+    }
+}
+
+impl Source {
+    /// Whether the role logs in by a token of RDS IAM authentication.
+    pub fn is_by_token(&self) -> bool {
+        match self {
+            Self::Secret { defaults, .. } => defaults.is_by_token(),
+            Self::Environment(target) => matches!(target.login, Login::IamToken),
+        }
     }
 }
 

@@ -24,10 +24,20 @@ pub struct Target {
     pub database: String,
     /// The role.
     pub user: String,
-    /// Absent where the server asks for none.
-    pub password: Option<SecretString>,
+    /// How the role proves to be it.
+    pub login: Login,
     /// How the connection is protected.
     pub tls: Tls,
+}
+
+/// How a role proves to be it.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// By this password; without one where the server asks for none.
+    Password(Option<SecretString>),
+    /// By a token of RDS IAM authentication, which is made for each connection and then stands in for the
+    /// password. Such a target demands [`SslMode::VerifyFull`].
+    IamToken,
 }
 
 /// Where a server listens.
@@ -121,6 +131,16 @@ pub enum ChannelBinding {
     Require,
 }
 
+impl Login {
+    /// What the server is told if it asks for a password.
+    pub fn password(&self) -> Option<&SecretString> {
+        match self {
+            Self::Password(password) => password.as_ref(),
+            Self::IamToken => None,
+        }
+    }
+}
+
 impl Target {
     /// Whether a session with the one is a session with the other: the same server, database and role, protected in
     /// the same way. Passwords are not compared.
@@ -132,10 +152,13 @@ impl Target {
         plain(self) == plain(other)
     }
 
-    /// Whether both lead to the same place with the same password.
+    /// Whether both lead to the same place with the same login.
     pub fn is_same(&self, other: &Self) -> bool {
-        let password = |target: &Self| target.password.as_ref().map(|text| text.expose_secret().to_owned());
-        self.leads_where(other) && password(self) == password(other)
+        let login = |target: &Self| match &target.login {
+            Login::Password(password) => Some(password.as_ref().map(|text| text.expose_secret().to_owned())),
+            Login::IamToken => None,
+        };
+        self.leads_where(other) && login(self) == login(other)
     }
 
     /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. What it

@@ -21,6 +21,7 @@ use crate::table::Table;
 use crate::target::Target;
 
 const SECRET_LIMIT: Duration = Duration::from_secs(10);
+const TOKEN_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// What a query without a `timeout` may take; the function gives it no more.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
@@ -72,19 +73,16 @@ pub(super) async fn run(
     if queries.is_empty() {
         return Ok(Vec::new());
     }
-    let target = Credentials::new(source, &OnceCell::new())
-        .await
-        .fetch(SECRET_LIMIT)
-        .await
-        .context("no credentials")?;
-    let mut connection = connect(&target).await?;
+    let credentials = Credentials::new(source, &OnceCell::new()).await;
+    let target = credentials.fetch(SECRET_LIMIT).await.context("no credentials")?;
+    let mut connection = connect(&credentials, &target).await?;
     let described = describe(queries, &mut connection).await;
     let mut trials = Vec::new();
     let mut results = Vec::new();
     for (query, described) in queries.iter().zip(&described) {
         if !connection.is_usable() {
             drop(connection);
-            connection = reconnect(&target).await?;
+            connection = reconnect(&credentials, &target).await?;
         }
         let (trial, result) = try_query(query, &mut connection, described, limits).await;
         tell(&trial.to_string())?;
@@ -95,22 +93,24 @@ pub(super) async fn run(
     Ok(trials)
 }
 
-async fn connect(target: &Target) -> Result<Connection> {
-    Connection::open(target, CONNECT_LIMIT).await.context("no connection to the database")
+async fn connect(credentials: &Credentials, target: &Target) -> Result<Connection> {
+    let target = credentials.for_login(target, TOKEN_LIMIT).await.context("no connection to the database")?;
+    Connection::open(&target, CONNECT_LIMIT).await.context("no connection to the database")
 }
 
 /// Connects anew. Where the role may have one connection only, that which was given up counts until the server has
 /// noticed.
-async fn reconnect(target: &Target) -> Result<Connection> {
+async fn reconnect(credentials: &Credentials, target: &Target) -> Result<Connection> {
     let begun = Instant::now();
     loop {
-        match Connection::open(target, CONNECT_LIMIT).await {
-            Err(ConnectError::Server { sqlstate, .. })
+        let opened = connect(credentials, target).await;
+        match opened.as_ref().err().and_then(|error| error.downcast_ref()) {
+            Some(ConnectError::Server { sqlstate, .. })
                 if sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < CONNECT_LIMIT =>
             {
                 tokio::time::sleep(RECONNECT_PAUSE).await;
             }
-            opened => return opened.context("no connection to the database"),
+            _ => return opened,
         }
     }
 }

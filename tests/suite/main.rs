@@ -15,6 +15,7 @@ mod events;
 mod faults;
 mod golden;
 mod http;
+mod iam;
 mod keeping;
 mod lambda;
 mod layers;

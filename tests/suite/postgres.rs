@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use pg_lambda_exporter::target::{ChannelBinding, Host, RootCertificates, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, Host, Login, RootCertificates, SslMode, Target, Tls};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
@@ -20,6 +20,8 @@ pub(crate) const ROLE: &str = "scraper";
 pub(crate) const PASSWORD: &str = "p ä'\"\\/@%:?#&=1";
 /// A role that `pg_hba.conf` rejects.
 pub(crate) const REJECTED_ROLE: &str = "rejected";
+/// The role of RDS whose members log in with a token: as there, they are asked for it in clear text, inside TLS.
+pub(crate) const TOKEN_ROLES: &str = "rds_iam";
 
 /// A running server. Clones are the same server.
 #[derive(Clone)]
@@ -83,7 +85,8 @@ impl Server {
         run(initdb.arg("--pgdata").arg(&data));
         self.present_certificate_for(&["localhost", "127.0.0.1"]);
         self.set_access(&format!(
-            "host all {REJECTED_ROLE} all reject\nhost all all 127.0.0.1/32 scram-sha-256"
+            "host all {REJECTED_ROLE} all reject\nhostssl all +{TOKEN_ROLES} 127.0.0.1/32 password\n\
+             host all all 127.0.0.1/32 scram-sha-256"
         ));
         self.set("listen_addresses = '127.0.0.1'");
         self.set(&format!("port = {}", self.0.port));
@@ -95,7 +98,8 @@ impl Server {
         self.start();
         let password = PASSWORD.replace('\'', "''");
         self.admin(&format!(
-            "CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'; GRANT pg_monitor TO {ROLE}; CREATE ROLE {REJECTED_ROLE} LOGIN"
+            "CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'; GRANT pg_monitor TO {ROLE}; CREATE ROLE {REJECTED_ROLE} LOGIN;
+             CREATE ROLE {TOKEN_ROLES}"
         ));
         let library = "pg_stat_statements";
         let available = format!("SELECT FROM pg_available_extensions WHERE name = '{library}'");
@@ -231,6 +235,11 @@ impl Server {
         self.0.folder.join("ca.crt")
     }
 
+    /// That authority.
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.0.authority
+    }
+
     /// The PEM files of its certificate and of its key.
     pub(crate) fn certificate(&self) -> (PathBuf, PathBuf) {
         let data = self.0.folder.join("data");
@@ -325,7 +334,7 @@ impl TestDatabase {
             port: self.server.port(),
             database: self.name.clone(),
             user: ROLE.into(),
-            password: Some(PASSWORD.into()),
+            login: Login::Password(Some(PASSWORD.into())),
             tls: Tls {
                 mode: SslMode::VerifyFull,
                 root_certificates: RootCertificates::File(self.server.authority()),

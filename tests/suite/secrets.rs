@@ -42,7 +42,7 @@ fn describe(target: &Target) -> String {
         Host::Tcp(host) => format!("host {host}"),
         Host::Socket(folder) => format!("socket {}", folder.display()),
     };
-    let password = target.password.as_ref().map_or("none".into(), |it| format!("{:?}", it.expose_secret()));
+    let password = target.login.password().map_or("none".into(), |it| format!("{:?}", it.expose_secret()));
     let roots = match &target.tls.root_certificates {
         RootCertificates::Platform => "platform".into(),
         RootCertificates::PlatformAndRds(rds) => format!("{rds:?}"),
@@ -105,7 +105,7 @@ fn password_of(text: &str) -> String {
     let target = Target::from_secret(text, &Parts::default()).unwrap();
     assert_eq!((target.host, target.user.as_str()), (Host::Tcp("db".into()), "exporter"));
     assert_eq!((target.database.as_str(), target.tls.mode), ("shop", SslMode::VerifyFull));
-    target.password.map(|password| password.expose_secret().to_owned()).unwrap_or_default()
+    target.login.password().map(|password| password.expose_secret().to_owned()).unwrap_or_default()
 }
 
 fn percent_encoded(text: &str) -> String {
@@ -228,7 +228,7 @@ fn a_secret_is_completed_from_libpqs_variables_when_it_is_there() {
     assert_eq!(id, "prod/db");
     let target = Target::from_secret(r#"{"username":"exporter","password":""}"#, &defaults).unwrap();
     assert_eq!(target.host, Host::Tcp("db".into()));
-    assert_eq!(target.password.unwrap().expose_secret(), "hunter2");
+    assert_eq!(target.login.password().unwrap().expose_secret(), "hunter2");
 }
 
 #[test]
@@ -302,6 +302,8 @@ fn the_documentation_has_every_variable_and_no_other() {
 #[test]
 fn every_example_in_the_documentation_can_be_read() {
     let text = fs::read_to_string(repository("docs/configuration.md")).unwrap();
+    let (_, text) = text.split_once("\n## The secret\n").unwrap();
+    let (text, _) = text.split_once("\n## IAM authentication\n").unwrap();
     let mut defaults = Parts::default();
     defaults.set(Part::Host, "db.example.com").unwrap();
     let mut count = 0;

@@ -135,6 +135,29 @@ async fn root_certificates_that_cannot_be_had_are_named() {
     assert_eq!(outcome(&database, "localhost", SslMode::Prefer, Some(file.clone())).await, "TLSv1.3");
 }
 
+/// A server's side of TLS, with this certificate.
+pub(crate) fn acceptor(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> TlsAcceptor {
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A client's side of TLS, which trusts the server's authority.
+pub(crate) fn connector(server: &Server) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(server.authority()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
 /// Takes one connection, ends its TLS with this certificate, and carries everything on to the server.
 async fn man_in_the_middle(
     listener: TcpListener,
@@ -142,21 +165,6 @@ async fn man_in_the_middle(
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 ) {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(server.authority()).unwrap()).unwrap();
-    let towards_server = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let towards_client = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-
     let (mut client, _) = listener.accept().await.unwrap();
     let mut ssl_request = [0; 8];
     client.read_exact(&mut ssl_request).await.unwrap();
@@ -164,9 +172,9 @@ async fn man_in_the_middle(
     upstream.write_all(&ssl_request).await.unwrap();
     assert_eq!(upstream.read_u8().await.unwrap(), b'S');
     client.write_all(b"S").await.unwrap();
-    let mut client = TlsAcceptor::from(Arc::new(towards_client)).accept(client).await.unwrap();
+    let mut client = acceptor(certificate, key).accept(client).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let mut upstream = TlsConnector::from(Arc::new(towards_server)).connect(name, upstream).await.unwrap();
+    let mut upstream = connector(&server).connect(name, upstream).await.unwrap();
     // The end of either side is the end of the test.
     let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
 }
