@@ -12,11 +12,11 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/cache/python
 MAJORS := 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 SERVERS := .tools/postgresql
 
-.PHONY: help run watch invoke test test-majors lint bench build tools clean
+.PHONY: help run watch invoke test test-majors soak lint bench build rds-authorities.pem tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Scrape a live PostgreSQL through API Gateway and Lambda on this machine, until Ctrl-C (PROMETHEUS=1: with a Prometheus)
 	@demo/packages.sh postgresql curl $(if $(PROMETHEUS),prometheus)
@@ -31,23 +31,32 @@ invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and p
 	@python3 -m demo.invoke tests/events/http-api.json
 
 test: build $(VENV)/test ## Run all tests
-	@demo/packages.sh postgresql pgbouncer prometheus curl
+	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus curl npm
 	cargo test --locked
 	python3 -m pytest -p no:cacheprovider tests/end_to_end
 
 test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries among them, on PostgreSQL 14 to 18
 
 test-on-%: $(SERVERS)/%/bin/postgres
-	@demo/packages.sh pgbouncer
+	@demo/packages.sh pgbouncer libnss-wrapper
 	PG_BIN=$(CURDIR)/$(<D) cargo test --locked --test suite
+
+soak: ## Invoke the function 10,000 times among random faults (SOAK_INVOCATIONS, SOAK_SEED); nothing may grow
+	@demo/packages.sh postgresql procps
+	cargo test --locked --release --test suite -- --ignored --exact --nocapture \
+		soak::ten_thousand_invocations_among_faults_leave_nothing_behind
 
 lint: ## Check format and lints
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
 build: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
-build: $(VENV)/run ## Build the package for Lambda, target/lambda/pg-lambda-exporter/bootstrap.zip
+build: $(VENV)/run rds-authorities.pem ## Build the package for Lambda, target/lambda/pg-lambda-exporter/bootstrap.zip
 	cargo lambda build --release --locked --skip-target-check --lambda-dir target/lambda
+
+# Each time anew, since authorities expire and AWS adds regions; without a source the file of the last time stays.
+rds-authorities.pem: $(VENV)/run ## Get the certificate authorities of Amazon RDS for the package, and say which those are
+	@python3 packaging/rds_authorities.py $@
 
 bench: ## Time what happens between a result and the bytes of an answer
 	cargo bench --locked --bench exposition
@@ -55,7 +64,7 @@ bench: ## Time what happens between a result and the bytes of an answer
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 
 clean: ## Remove what the other targets made in this folder
-	rm -rf target .tools
+	rm -rf target .tools rds-authorities.pem
 
 $(VENV)/run: demo/requirements.txt
 	@demo/packages.sh python3-venv

@@ -13,6 +13,7 @@ use pg_lambda_exporter::table::Table;
 
 const ROWS: u32 = 30_000;
 const RUNS: usize = 31;
+const LABEL_BYTES_MAX: usize = 4096;
 
 const QUERY: &str = "
 index_usage:
@@ -29,7 +30,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = Config::parse(&[("queries.yml".into(), QUERY.into())], &Naming::default());
     let query = config.queries.first().ok_or("the query is not one")?;
     let table = table();
-    let families = sample(query, &table)?.families;
+    let families = sample(query, &table, LABEL_BYTES_MAX)?.families;
     let metrics: usize = families.iter().map(|family| family.metrics.len()).sum();
     if metrics != 2 * table.row_count() {
         return Err(format!("{metrics} metrics from {} rows", table.row_count()).into());
@@ -43,7 +44,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let nanoseconds = median * 1e6 / metrics as f64;
         println!("{step:28} {median:6.2} ms {fastest:6.2} ms  {nanoseconds:6.0} ns");
     };
-    report("sampling", times(|| sample(query, &table)));
+    report("sampling", times(|| sample(query, &table, LABEL_BYTES_MAX)));
     report("encoding as 0.0.4", times(|| encode(&families, Format::Text)));
     report("encoding as OpenMetrics", times(|| encode(&families, Format::OpenMetrics)));
     Ok(())

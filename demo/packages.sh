@@ -6,6 +6,7 @@ set -eu
 present() {
     case $1 in
     postgresql) command -v postgres || ls /usr/lib/postgresql/*/bin/postgres ;;
+    libnss-wrapper) ls /usr/lib/*/libnss_wrapper.so ;;
     python3-venv) python3 -c 'import ensurepip, venv' ;;
     *) PATH=$PATH:/usr/sbin command -v "$1" ;;
     esac >/dev/null 2>&1

@@ -8,6 +8,7 @@ mod credential;
 
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use lambda_http::http::HeaderMap;
 use secrecy::ExposeSecret;
 use tokio::sync::{Mutex, OnceCell};
@@ -15,6 +16,7 @@ use tokio::sync::{Mutex, OnceCell};
 pub use accepted::{Accepted, Problem};
 pub use credential::Credential;
 
+use crate::aws;
 use crate::scrape::Moment;
 use crate::secret::{self, SecretsManager};
 use crate::settings::Authorization;
@@ -55,18 +57,14 @@ pub enum Decision {
 
 impl Guard {
     /// The guard that the settings ask for. Nothing of AWS is touched where they do not ask for a secret, and no
-    /// network in any case. `service` is made here if nobody has made it yet. A credential that was taken out of the
+    /// network in any case. `config` is read here if nobody has read it yet. A credential that was taken out of the
     /// secret works for `max_age` at most, while the secret can be read again.
-    pub async fn new(
-        authorization: Authorization,
-        max_age: Duration,
-        service: &OnceCell<SecretsManager>,
-    ) -> Self {
+    pub async fn new(authorization: Authorization, max_age: Duration, config: &OnceCell<SdkConfig>) -> Self {
         Self(match authorization {
             Authorization::Locked => Rule::Locked,
             Authorization::Open => Rule::Open,
             Authorization::Secret { id } => {
-                let service = service.get_or_init(SecretsManager::from_env).await.clone();
+                let service = SecretsManager::new(config.get_or_init(aws::config).await);
                 Rule::Secret { service, id, max_age: secret::jittered(max_age), memory: Mutex::default() }
             }
         })

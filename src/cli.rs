@@ -18,9 +18,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use lambda_http::tracing::subscriber;
-use subscriber::filter::{EnvFilter, LevelFilter};
+use subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
+use subscriber::layer::SubscriberExt as _;
+use subscriber::util::SubscriberInitExt as _;
 
-use crate::settings::{Problem, Queries, Source};
+use crate::log;
+use crate::settings::{Limits, Problem, Queries, Source};
 use arguments::Command;
 use output::Output;
 
@@ -68,6 +71,8 @@ fn log_to_standard_error(lookup: impl Fn(&str) -> Option<String>) {
         .with_ansi(std::io::stderr().is_terminal())
         .log_internal_errors(false)
         .with_writer(std::io::stderr)
+        .finish()
+        .with(filter_fn(log::may_be_logged))
         .init();
 }
 
@@ -79,6 +84,11 @@ fn source(lookup: impl Fn(&str) -> Option<String>) -> Result<Source> {
 /// Where the environment says that the queries are.
 fn queries(lookup: impl Fn(&str) -> Option<String>) -> Result<Queries> {
     Queries::from_env(lookup).map_err(|problems| unusable(&problems))
+}
+
+/// How much the environment lets a scrape give.
+fn limits(lookup: impl Fn(&str) -> Option<String>) -> Result<Limits> {
+    Limits::from_env(lookup).map_err(|problems| unusable(&problems))
 }
 
 fn unusable(problems: &[Problem]) -> anyhow::Error {

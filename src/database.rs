@@ -80,7 +80,7 @@ impl Connection {
             tokio::time::timeout(limit.saturating_sub(opened.elapsed()), login)
                 .await
                 .map_err(|_| ConnectError::TimedOut(Phase::Login))?
-                .map_err(|error| ConnectError::of_login(&error))?;
+                .map_err(|error| encryption.explain(&error))?;
         let mut connection = Self {
             client,
             driver,
@@ -130,7 +130,7 @@ impl Connection {
         tokio::time::timeout(limit, self.client.simple_query(&sql))
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Facts))?
-            .map_err(|error| ConnectError::of_facts(&error))?;
+            .map_err(|error| ConnectError::of_login(&error))?;
         self.ready = true;
         Ok(())
     }
@@ -194,7 +194,7 @@ fn driver_config(target: &Target, encryption: &Encryption) -> Config {
             ChannelBinding::Prefer => config::ChannelBinding::Prefer,
             ChannelBinding::Require => config::ChannelBinding::Require,
         });
-    if let Some(password) = &target.password {
+    if let Some(password) = target.login.password() {
         config.password(password.expose_secret());
     }
     config

@@ -42,13 +42,15 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
 pub struct Endpoint {
     guard: Guard,
     exporter: Option<Exporter>,
+    answer_bytes_max: Option<usize>,
 }
 
 impl Endpoint {
     /// An endpoint that scrapes with `exporter` for whom `guard` lets in; without an exporter, whose reason is in the
-    /// log, it answers 500.
-    pub fn new(guard: Guard, exporter: Option<Exporter>) -> Self {
-        Self { guard, exporter }
+    /// log, it answers 500. `answer_bytes_max` lowers what the service behind a request allows, in bytes of the
+    /// answer's JSON.
+    pub fn new(guard: Guard, exporter: Option<Exporter>, answer_bytes_max: Option<usize>) -> Self {
+        Self { guard, exporter, answer_bytes_max }
     }
 
     /// Lets the guard and the exporter do, within `limit`, what the first scrape would have to wait for.
@@ -97,7 +99,10 @@ impl Endpoint {
                 Err(unknown) => text(StatusCode::BAD_REQUEST, &format!("{unknown}\n")),
                 // A body that nobody reads is not worth a scrape.
                 Ok(_) if head => text(StatusCode::OK, ""),
-                Ok(selection) => metrics(exporter, &selection, request, &arrival).await,
+                Ok(selection) => {
+                    let limit_bytes = answer::limit_bytes(request, self.answer_bytes_max);
+                    metrics(exporter, &selection, request, &arrival, limit_bytes).await
+                }
             },
         };
         if head { response.map(|_| Body::Empty) } else { response }
@@ -178,13 +183,14 @@ async fn metrics(
     selection: &Selection,
     request: &Request,
     arrival: &Arrival,
+    limit_bytes: usize,
 ) -> Response<Body> {
     let header = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
     let format = Format::negotiate(joined(request, ACCEPT).as_deref());
     let limit = time_limit(header(SCRAPE_TIMEOUT), arrival.lambda_time_left, is_behind_gateway(request));
     let mut scrape = exporter.scrape(selection, arrival.at + limit).await;
     let gzip = decodes_base64(request) && accepts_gzip(joined(request, ACCEPT_ENCODING).as_deref());
-    let body = answer::body(&mut scrape, format, gzip, answer::limit_bytes(request));
+    let body = answer::body(&mut scrape, format, gzip, limit_bytes);
     let mut response = text(StatusCode::OK, "");
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(format.content_type()));

@@ -2,12 +2,14 @@
 //!
 //! The map, from the inside out; docs/architecture.md draws it:
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
-//! - the shell, which touches the world: [`settings`], [`log`], [`query_files`], [`secret`], [`credentials`], [`database`];
+//! - the shell, which touches the world: [`settings`], [`log`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
+//!   [`credentials`], [`database`];
 //! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], and what it says of itself, [`self_metrics`];
 //! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; [`startup`], which puts all
 //!   together, and [`shutdown`].
 
 pub mod authorization;
+pub mod aws;
 pub mod cli;
 pub mod conditions;
 pub mod config;
@@ -18,6 +20,7 @@ pub mod http;
 pub mod log;
 pub mod metric;
 pub mod query_files;
+pub mod rds_token;
 pub mod sampling;
 pub mod scrape;
 pub mod secret;

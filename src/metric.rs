@@ -255,6 +255,22 @@ pub enum Value {
     StateSet(Box<StateSet>),
 }
 
+impl Value {
+    /// How many samples it is where all of them can be written, as in 0.0.4; each is a series.
+    pub fn sample_count(&self) -> usize {
+        match self {
+            Self::Number(_) | Self::Info => 1,
+            Self::StateSet(set) => set.states.len(),
+            // The bucket `+Inf` and the count are always there.
+            Self::Histogram(histogram) => histogram.buckets.len() + 2 + usize::from(histogram.sum.is_some()),
+            Self::Summary(summary) => {
+                let parts = [summary.sum, summary.count];
+                summary.quantiles.len() + parts.iter().flatten().count()
+            }
+        }
+    }
+}
+
 /// A cumulative histogram.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {

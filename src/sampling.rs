@@ -17,7 +17,7 @@ mod reading;
 mod summary;
 mod time;
 
-use columns::{Column, Columns, Fate, LabelColumns, TimeColumn};
+use columns::{Column, Columns, Fate, LabelColumns, LabelValue, TimeColumn};
 use label_sets::LabelSets;
 use reading::Row;
 
@@ -56,14 +56,19 @@ pub struct MissingLabel {
 /// Within the result, the first metric of a family with some label set stays and any other is a duplicate. A row's
 /// metrics share one label set, to which an INFO adds its own, and the time of a TIMESTAMP, without which there is
 /// none of them. Observations are grouped by label set, in the order of the groups' first rows; a group has the
-/// latest time of its rows.
+/// latest time of its rows. A label whose value takes more than `label_bytes_max` bytes drops what it would label.
 ///
 /// # Errors
 /// [`MissingLabel`] if a column that is declared as LABEL is not in the result.
-pub fn sample(query: &Query, table: &Table) -> Result<Sampled, MissingLabel> {
-    let Columns { labels, mut time, mut metrics, families, missing } = Columns::of(query, table)?;
+pub fn sample(query: &Query, table: &Table, label_bytes_max: usize) -> Result<Sampled, MissingLabel> {
+    let Columns { mut labels, mut time, mut metrics, families, missing } =
+        Columns::of(query, table, label_bytes_max)?;
     let mut open = Open::new(families);
     for cells in table.rows() {
+        if let Some(label) = labels.too_long(&cells) {
+            metrics.iter().for_each(|_| label.dropped.add(Reason::Label));
+            continue;
+        }
         let Some(row_labels) = labels.labels(&cells) else {
             metrics.iter_mut().for_each(|column| column.dropped.add(Reason::Label));
             continue;
@@ -90,11 +95,18 @@ pub fn sample(query: &Query, table: &Table) -> Result<Sampled, MissingLabel> {
     let time_dropped = time.as_ref().map(|time| time.dropped);
     Ok(Sampled {
         families: open.families,
-        dropped: metrics.iter().map(|column| column.dropped).chain(time_dropped).sum(),
-        missing,
-        notes: time
+        dropped: metrics
             .iter()
-            .filter_map(TimeColumn::note)
+            .map(|column| column.dropped)
+            .chain(time_dropped)
+            .chain(labels.values.iter().map(|label| label.dropped))
+            .sum(),
+        missing,
+        notes: labels
+            .values
+            .iter()
+            .filter_map(LabelValue::note)
+            .chain(time.iter().filter_map(TimeColumn::note))
             .chain(metrics.iter().filter_map(Column::note))
             .collect(),
     })
@@ -126,6 +138,9 @@ impl Open {
             Fate::Observe { observations, .. } => observations.observe(row),
             Fate::Tell { family, column, names } => {
                 let text = reading::cell(row.cells, *column).ok_or(Reason::Null)?;
+                if labels.is_too_long(text) {
+                    return Err(Reason::Label);
+                }
                 let labels = labels.labels_with(names, text, row.cells);
                 let label_set = self.label_sets.number(&labels);
                 self.push(*family, label_set, Metric { labels, value: Value::Info, timestamp_seconds })

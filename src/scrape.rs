@@ -7,6 +7,7 @@
 mod account;
 mod cache;
 mod link;
+mod room;
 mod selection;
 mod state;
 
@@ -21,7 +22,7 @@ use crate::credentials::Credentials;
 use crate::metric::Family;
 use crate::sampling;
 use crate::self_metrics::{Failure, SelfMetrics};
-use crate::settings::Keeping;
+use crate::settings::{Keeping, Limits};
 use account::Run;
 use state::State;
 
@@ -34,6 +35,7 @@ pub use selection::{Selection, UnknownQuery};
 pub struct Exporter {
     config: Config,
     credentials: Credentials,
+    limits: Limits,
     /// What the queries declare, whichever of them run.
     declared: Arc<[Family]>,
     keeping: Keeping,
@@ -42,9 +44,9 @@ pub struct Exporter {
 
 impl Exporter {
     /// An exporter that has not done anything yet.
-    pub fn new(config: Config, credentials: Credentials, keeping: Keeping) -> Self {
+    pub fn new(config: Config, credentials: Credentials, keeping: Keeping, limits: Limits) -> Self {
         let declared = sampling::declared(&config.queries).into();
-        Self { config, credentials, declared, keeping, state: Mutex::new(State::new(keeping)) }
+        Self { config, credentials, limits, declared, keeping, state: Mutex::new(State::new(keeping)) }
     }
 
     /// Fetches the credentials and connects, so that the first scrape finds a connection. What fails is logged,
@@ -77,7 +79,7 @@ impl Exporter {
     /// Runs the queries of `selection`; of others nothing is said. It is over by `deadline`, whatever happens.
     pub async fn scrape(&self, selection: &Selection, deadline: Instant) -> Scrape {
         let begun = Instant::now();
-        let run = Run::new(&self.config, selection);
+        let run = Run::new(&self.config, selection, &self.limits);
         let scrape = match timeout_at(deadline, self.state.lock()).await {
             Ok(mut state) => {
                 state.scrapes += 1;

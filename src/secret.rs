@@ -5,20 +5,15 @@ mod error;
 
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::SdkConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_secretsmanager::Client;
-use aws_sdk_secretsmanager::config::SharedHttpClient;
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueOutput;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
-use aws_smithy_http_client::{Builder, tls};
 use secrecy::SecretString;
 use tokio::time::timeout;
 
+use crate::aws;
 pub use error::{Failure, SecretError};
 
 /// A service in the same region accepts a connection in milliseconds or not at all.
@@ -36,18 +31,9 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// Region, credentials, endpoint and retries as the SDK finds them in the environment and in profiles,
-    /// except that the region is not asked of EC2's metadata service. Uses no network: credentials are
-    /// sought by the first fetch.
-    pub async fn from_env() -> Self {
-        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-            .or_else(ProfileFileRegionProvider::new());
-        let loader = aws_config::defaults(BehaviorVersion::latest()).region(region);
-        Self::new(&loader.http_client(http_client()).load().await)
-    }
-
     /// Region, credentials, endpoint and the number of retries of `config`, and its HTTP client if it has
-    /// one. The timeouts and the pauses between retries are the exporter's own.
+    /// one. The timeouts and the pauses between retries are the exporter's own. Uses no network: credentials are
+    /// sought by the first fetch.
     pub fn new(config: &SdkConfig) -> Self {
         let retries = config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         let timeouts = TimeoutConfig::builder()
@@ -55,11 +41,13 @@ impl SecretsManager {
             .operation_attempt_timeout(ATTEMPT_TIMEOUT)
             .build();
         let own = aws_sdk_secretsmanager::config::Builder::from(config)
-            .http_client(config.http_client().unwrap_or_else(http_client))
+            .http_client(config.http_client().unwrap_or_else(aws::http_client))
             .timeout_config(timeouts)
             .retry_config(retries.with_initial_backoff(FIRST_BACKOFF).with_max_backoff(LONGEST_BACKOFF))
             .build();
-        Self { client: Client::from_conf(own), has_region: config.region().is_some() }
+        // The SDK takes an empty variable for a region.
+        let has_region = config.region().is_some_and(|region| !region.as_ref().is_empty());
+        Self { client: Client::from_conf(own), has_region }
     }
 
     /// The current text of the secret with this name or ARN, whether it is stored as a string or as bytes.
@@ -84,13 +72,6 @@ impl SecretsManager {
 /// were started together do not all fetch at once.
 pub fn jittered(max_age: Duration) -> Duration {
     max_age.mul_f64(1.0 - 0.2 * fastrand::f64())
-}
-
-fn http_client() -> SharedHttpClient {
-    // Fetches are rare, and a process that was frozen in between would find a kept connection dead only by
-    // waiting for an answer on it.
-    let builder = Builder::new().pool_max_idle_per_host(0);
-    builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
 fn text(output: GetSecretValueOutput) -> Result<SecretString, Failure> {

@@ -2,13 +2,17 @@
 //! variables; what the parts of a target look like is `target`'s business, and the SDK and the runtime read
 //! their own variables (`AWS_…`) themselves.
 
+mod limits;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Naming;
 use crate::metric::{LabelName, MetricName};
-use crate::target::{self, Mistake, Part, Parts, Target};
+use crate::target::{self, Login, Mistake, Part, Parts, RdsAuthorities, Target};
+
+pub use limits::Limits;
 
 /// What the exporter was asked to do.
 #[derive(Debug, Clone)]
@@ -21,6 +25,8 @@ pub struct Settings {
     pub authorization: Authorization,
     /// What is kept between scrapes, and for how long.
     pub keeping: Keeping,
+    /// How much a scrape may give.
+    pub limits: Limits,
 }
 
 /// What is kept between scrapes, and for how long.
@@ -86,6 +92,9 @@ pub struct Problem {
     pub message: String,
 }
 
+/// The authorities of Amazon RDS, in the package or, without one, in the working folder.
+const RDS_AUTHORITIES: &str = "rds-authorities.pem";
+
 /// libpq's variables that are read (PostgreSQL documentation, "Environment Variables").
 const LIBPQ: [(&str, Part); 7] = [
     ("PGHOST", Part::Host),
@@ -108,9 +117,10 @@ impl Settings {
         let queries = Queries::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
         let authorization = Authorization::from_env(&lookup).map_err(|found| problems.push(found)).ok();
         let keeping = Keeping::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
-        match (source, queries, authorization, keeping) {
-            (Some(source), Some(queries), Some(authorization), Some(keeping)) => {
-                Ok(Self { source, queries, authorization, keeping })
+        let limits = Limits::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
+        match (source, queries, authorization, keeping, limits) {
+            (Some(source), Some(queries), Some(authorization), Some(keeping), Some(limits)) => {
+                Ok(Self { source, queries, authorization, keeping, limits })
             }
             _ => Err(problems),
         }
@@ -175,8 +185,8 @@ impl Keeping {
 }
 
 impl Source {
-    /// Reads `DB_SECRET_ID`, `DATABASE_URL` and libpq's variables through `lookup`. An empty value is as good as
-    /// none.
+    /// Reads `DB_SECRET_ID`, `DATABASE_URL`, `DB_AUTH` and libpq's variables through `lookup`. An empty value is as
+    /// good as none.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -185,7 +195,12 @@ impl Source {
         let mut problems = Vec::new();
         let secret = read("DB_SECRET_ID");
         let url = read("DATABASE_URL");
-        let defaults = libpq(&read, &mut problems);
+        let mut defaults = libpq(&read, &mut problems);
+        match read("DB_AUTH").as_deref() {
+            None | Some("password") => {}
+            Some("iam") => problems.extend(defaults.log_in_by_token().err().map(|found| in_variable(&found))),
+            Some(_) => problems.push(Problem::new("DB_AUTH", "must be password or iam")),
+        }
         let source = match (secret, url, read("PGHOST")) {
             (Some(_), Some(_), _) => {
                 Err(vec![Problem::new("DB_SECRET_ID", "DATABASE_URL is set too; set one of the two")])
@@ -211,12 +226,24 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Whether the role logs in by a token of RDS IAM authentication.
+    pub fn is_by_token(&self) -> bool {
+        match self {
+            Self::Secret { defaults, .. } => defaults.is_by_token(),
+            Self::Environment(target) => matches!(target.login, Login::IamToken),
+        }
+    }
+}
+
 impl Queries {
     /// Reads the variables through `lookup`. An empty value is as good as none.
     ///
     /// # Errors
     /// Everything that is wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        // What is wrong with the limits themselves is not said here.
+        let label_bytes_max = Limits::from_env(&lookup).map_or(usize::MAX, |limits| limits.label_bytes);
         let read = present(lookup);
         let mut problems = Vec::new();
         let prefix = read("METRIC_PREFIX").unwrap_or_default();
@@ -226,7 +253,9 @@ impl Queries {
             problems.push(Problem::new("METRIC_PREFIX", &format!("metric names cannot begin so: {invalid}")));
         }
         let labels = read("EXTRA_LABELS").unwrap_or_default();
-        let labels = extra_labels(&labels).map_err(|problem| problems.push(problem)).unwrap_or_default();
+        let labels = extra_labels(&labels, label_bytes_max)
+            .map_err(|problem| problems.push(problem))
+            .unwrap_or_default();
         if !problems.is_empty() {
             return Err(problems);
         }
@@ -239,7 +268,7 @@ impl Queries {
 }
 
 /// `server=db1,env=prod`, as postgres_exporter's `--constantLabels`.
-fn extra_labels(text: &str) -> Result<Vec<(LabelName, String)>, Problem> {
+fn extra_labels(text: &str, bytes_max: usize) -> Result<Vec<(LabelName, String)>, Problem> {
     let mut labels: Vec<(LabelName, String)> = Vec::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
         let problem = |message: &str| Problem::new("EXTRA_LABELS", message);
@@ -250,7 +279,11 @@ fn extra_labels(text: &str) -> Result<Vec<(LabelName, String)>, Problem> {
         if labels.iter().any(|(known, _)| *known == name) {
             return Err(problem(&format!("label {name} stands twice")));
         }
-        labels.push((name, value.trim().to_owned()));
+        let value = value.trim();
+        if value.len() > bytes_max {
+            return Err(problem(&format!("the value of label {name} is longer than MAX_LABEL_LENGTH")));
+        }
+        labels.push((name, value.to_owned()));
     }
     Ok(labels)
 }
@@ -267,6 +300,8 @@ fn libpq(read: impl Fn(&'static str) -> Option<String>, problems: &mut Vec<Probl
             problems.push(Problem::new(variable, &mistake.to_string()));
         }
     }
+    let package = PathBuf::from(read("LAMBDA_TASK_ROOT").unwrap_or_default());
+    parts.trust_rds(RdsAuthorities { file: package.join(RDS_AUTHORITIES), region: read("AWS_REGION") });
     parts
 }
 

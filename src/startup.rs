@@ -16,8 +16,8 @@ use crate::settings::{Authorization, Keeping, Queries, Settings};
 
 /// Reads everything that the exporter is told, through `lookup` for the environment.
 pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
-    // One client for both secrets: to make one reads the AWS configuration and the platform's authorities.
-    let service = OnceCell::new();
+    // Once for all that need something of AWS: profiles are read for it, and the platform's authorities.
+    let aws = OnceCell::new();
     let settings = match Settings::from_env(&lookup) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -27,7 +27,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
             let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
             let max_age = Keeping::default().secret_max_age;
-            return Endpoint::new(Guard::new(authorization, max_age, &service).await, None);
+            return Endpoint::new(Guard::new(authorization, max_age, &aws).await, None, None);
         }
     };
     let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
@@ -38,12 +38,13 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
     let exporter = match config.queries.is_empty() {
         true => None,
         false => {
-            let credentials = Credentials::new(settings.source, &service).await;
-            Some(Exporter::new(config, credentials, settings.keeping))
+            let credentials = Credentials::new(settings.source, &aws).await;
+            Some(Exporter::new(config, credentials, settings.keeping, settings.limits))
         }
     };
     let max_age = settings.keeping.secret_max_age;
-    Endpoint::new(Guard::new(settings.authorization, max_age, &service).await, exporter)
+    let guard = Guard::new(settings.authorization, max_age, &aws).await;
+    Endpoint::new(guard, exporter, settings.limits.response_bytes)
 }
 
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.

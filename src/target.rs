@@ -24,10 +24,20 @@ pub struct Target {
     pub database: String,
     /// The role.
     pub user: String,
-    /// Absent where the server asks for none.
-    pub password: Option<SecretString>,
+    /// How the role proves to be it.
+    pub login: Login,
     /// How the connection is protected.
     pub tls: Tls,
+}
+
+/// How a role proves to be it.
+#[derive(Debug, Clone)]
+pub enum Login {
+    /// By this password; without one where the server asks for none.
+    Password(Option<SecretString>),
+    /// By a token of RDS IAM authentication, which is made for each connection and then stands in for the
+    /// password. Such a target demands [`SslMode::VerifyFull`].
+    IamToken,
 }
 
 /// Where a server listens.
@@ -41,13 +51,26 @@ pub enum Host {
 
 impl Host {
     /// The AWS region that the name of an RDS or Aurora endpoint says: `eu-central-1` of
-    /// `shop.abc123.eu-central-1.rds.amazonaws.com` (Amazon RDS User Guide, "Finding the connection information").
+    /// `shop.abc123.eu-central-1.rds.amazonaws.com` (Amazon RDS User Guide, "Finding the connection information"),
+    /// and in China `cn-north-1` of `shop.abc123.rds.cn-north-1.amazonaws.com.cn`.
     pub fn rds_region(&self) -> Option<&str> {
         let Self::Tcp(name) = self else { return None };
         let name = name.strip_suffix('.').unwrap_or(name);
         let name = name.strip_suffix(".cn").unwrap_or(name);
-        let region = name.strip_suffix(".rds.amazonaws.com")?.rsplit('.').next()?;
+        let (rest, last) = name.strip_suffix(".amazonaws.com")?.rsplit_once('.')?;
+        let (rest, before) = rest.rsplit_once('.').unwrap_or(("", rest));
+        let region = match (last, before) {
+            ("rds", region) => region,
+            (region, "rds") if !rest.is_empty() => region,
+            _ => return None,
+        };
         (!region.is_empty()).then_some(region)
+    }
+
+    /// Whether it is an endpoint of RDS Proxy, whose certificates lead to Amazon's public authorities and not to
+    /// those of RDS (Amazon RDS User Guide, "Using TLS/SSL with RDS Proxy").
+    pub fn is_rds_proxy(&self) -> bool {
+        matches!(self, Self::Tcp(name) if name.contains(".proxy-")) && self.rds_region().is_some()
     }
 }
 
@@ -56,10 +79,30 @@ impl Host {
 pub struct Tls {
     /// How much is demanded.
     pub mode: SslMode,
-    /// A PEM file of authorities to trust instead of the platform's (libpq's `sslrootcert`).
-    pub root_certificates: Option<PathBuf>,
+    /// Whom to trust, where the certificate is verified.
+    pub root_certificates: RootCertificates,
     /// Whether the password's exchange is bound to the server's certificate.
     pub channel_binding: ChannelBinding,
+}
+
+/// The authorities that a server's certificate may lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RootCertificates {
+    /// The platform's.
+    Platform,
+    /// The platform's and those of Amazon RDS.
+    PlatformAndRds(RdsAuthorities),
+    /// Those of a PEM file and no others (libpq's `sslrootcert`).
+    File(PathBuf),
+}
+
+/// Where the authorities of Amazon RDS are, and which of them count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RdsAuthorities {
+    /// The file that packaging/rds_authorities.py makes. It may be missing.
+    pub file: PathBuf,
+    /// The AWS region whose authorities count; absent: all.
+    pub region: Option<String>,
 }
 
 /// libpq's `sslmode` (PostgreSQL documentation, "SSL Support", table 34.1). `allow` is read as `prefer`.
@@ -88,6 +131,16 @@ pub enum ChannelBinding {
     Require,
 }
 
+impl Login {
+    /// What the server is told if it asks for a password.
+    pub fn password(&self) -> Option<&SecretString> {
+        match self {
+            Self::Password(password) => password.as_ref(),
+            Self::IamToken => None,
+        }
+    }
+}
+
 impl Target {
     /// Whether a session with the one is a session with the other: the same server, database and role, protected in
     /// the same way. Passwords are not compared.
@@ -99,10 +152,13 @@ impl Target {
         plain(self) == plain(other)
     }
 
-    /// Whether both lead to the same place with the same password.
+    /// Whether both lead to the same place with the same login.
     pub fn is_same(&self, other: &Self) -> bool {
-        let password = |target: &Self| target.password.as_ref().map(|text| text.expose_secret().to_owned());
-        self.leads_where(other) && password(self) == password(other)
+        let login = |target: &Self| match &target.login {
+            Login::Password(password) => Some(password.as_ref().map(|text| text.expose_secret().to_owned())),
+            Login::IamToken => None,
+        };
+        self.leads_where(other) && login(self) == login(other)
     }
 
     /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. What it

@@ -25,8 +25,9 @@ pub(super) fn run(
     }
     let trials = match command.database {
         true => {
-            let source = super::source(lookup)?;
-            super::block_on(trial::run(&config.queries, source, |report| match text {
+            let source = super::source(&lookup)?;
+            let limits = super::limits(&lookup)?;
+            super::block_on(trial::run(&config.queries, source, &limits, |report| match text {
                 true => output.print(report),
                 false => Ok(()),
             }))??

@@ -18,7 +18,7 @@ pub(super) fn fates(query: &Query, columns: &[String]) -> Vec<String> {
 /// The families that a result with these columns may have in an exposition. `None` where it lacks a label, so that
 /// the whole query fails.
 fn exposed(query: &Query, columns: &[String]) -> Option<Vec<(MetricName, Kind)>> {
-    let mut families = sampling::sample(query, &Table::new(columns.to_vec())).ok()?.families;
+    let mut families = sampling::sample(query, &Table::new(columns.to_vec()), usize::MAX).ok()?.families;
     // What has no metrics is left out of an exposition, for whatever reason.
     let metric = Metric { labels: Labels::default(), value: Value::Number(0.0), timestamp_seconds: None };
     families.iter_mut().for_each(|family| family.metrics.push(metric.clone()));

@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 
-use crate::exposition::{self, Format};
 use crate::metric::{Family, Metric};
 use crate::sampling::{self, Dropped};
 
@@ -31,5 +30,5 @@ pub(super) fn by_query(results: Vec<(Vec<Family>, Dropped)>) -> Vec<(Vec<Family>
 /// How many samples the families are, each of which is a series: a histogram of 2 buckets is 5 with `+Inf`, sum and
 /// count.
 pub(super) fn series(families: &[Family]) -> usize {
-    exposition::encode(families, Format::Text).lines().filter(|line| !line.starts_with('#')).count()
+    families.iter().flat_map(|family| &family.metrics).map(|metric| metric.value.sample_count()).sum()
 }

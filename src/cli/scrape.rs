@@ -27,13 +27,14 @@ pub(super) fn run(
     output: &mut Output,
 ) -> Result<bool> {
     let source = super::source(&lookup)?;
+    let limits = super::limits(&lookup)?;
     let config = startup::config(&super::queries(lookup)?, &[])?;
     startup::log_problems(&config);
     ensure!(!config.queries.is_empty(), "no query can run; `pg-lambda-exporter check` says why");
     let collect: Vec<_> = command.collect.iter().map(String::as_str).collect();
     let scrape = super::block_on(async {
-        let exporter =
-            Exporter::new(config, Credentials::new(source, &OnceCell::new()).await, Keeping::default());
+        let credentials = Credentials::new(source, &OnceCell::new()).await;
+        let exporter = Exporter::new(config, credentials, Keeping::default(), limits);
         let selection = exporter.select(&collect, &[])?;
         Ok::<_, UnknownQuery>(exporter.scrape(&selection, Instant::now() + LIMIT).await)
     })??;

@@ -16,11 +16,12 @@ use crate::credentials::Credentials;
 use crate::database::{ConnectError, Connection, ResultColumn};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
-use crate::settings::Source;
+use crate::settings::{Limits, Source};
 use crate::table::Table;
 use crate::target::Target;
 
 const SECRET_LIMIT: Duration = Duration::from_secs(10);
+const TOKEN_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// What a query without a `timeout` may take; the function gives it no more.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
@@ -66,26 +67,24 @@ struct Column {
 pub(super) async fn run(
     queries: &[Query],
     source: Source,
+    limits: &Limits,
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<Vec<Trial>> {
     if queries.is_empty() {
         return Ok(Vec::new());
     }
-    let target = Credentials::new(source, &OnceCell::new())
-        .await
-        .fetch(SECRET_LIMIT)
-        .await
-        .context("no credentials")?;
-    let mut connection = connect(&target).await?;
+    let credentials = Credentials::new(source, &OnceCell::new()).await;
+    let target = credentials.fetch(SECRET_LIMIT).await.context("no credentials")?;
+    let mut connection = connect(&credentials, &target).await?;
     let described = describe(queries, &mut connection).await;
     let mut trials = Vec::new();
     let mut results = Vec::new();
     for (query, described) in queries.iter().zip(&described) {
         if !connection.is_usable() {
             drop(connection);
-            connection = reconnect(&target).await?;
+            connection = reconnect(&credentials, &target).await?;
         }
-        let (trial, result) = try_query(query, &mut connection, described).await;
+        let (trial, result) = try_query(query, &mut connection, described, limits).await;
         tell(&trial.to_string())?;
         trials.push(trial);
         results.push(result);
@@ -94,22 +93,24 @@ pub(super) async fn run(
     Ok(trials)
 }
 
-async fn connect(target: &Target) -> Result<Connection> {
-    Connection::open(target, CONNECT_LIMIT).await.context("no connection to the database")
+async fn connect(credentials: &Credentials, target: &Target) -> Result<Connection> {
+    let target = credentials.for_login(target, TOKEN_LIMIT).await.context("no connection to the database")?;
+    Connection::open(&target, CONNECT_LIMIT).await.context("no connection to the database")
 }
 
 /// Connects anew. Where the role may have one connection only, that which was given up counts until the server has
 /// noticed.
-async fn reconnect(target: &Target) -> Result<Connection> {
+async fn reconnect(credentials: &Credentials, target: &Target) -> Result<Connection> {
     let begun = Instant::now();
     loop {
-        match Connection::open(target, CONNECT_LIMIT).await {
-            Err(ConnectError::Server { sqlstate, .. })
+        let opened = connect(credentials, target).await;
+        match opened.as_ref().err().and_then(|error| error.downcast_ref()) {
+            Some(ConnectError::Server { sqlstate, .. })
                 if sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < CONNECT_LIMIT =>
             {
                 tokio::time::sleep(RECONNECT_PAUSE).await;
             }
-            opened => return opened.context("no connection to the database"),
+            _ => return opened,
         }
     }
 }
@@ -152,6 +153,7 @@ async fn try_query(
     query: &Query,
     connection: &mut Connection,
     described: &[ResultColumn],
+    limits: &Limits,
 ) -> (Trial, (Vec<Family>, Dropped)) {
     let mut trial = Trial { query: query.namespace.clone(), ..Trial::default() };
     let limit = query.timeout.unwrap_or(QUERY_LIMIT);
@@ -179,7 +181,7 @@ async fn try_query(
     };
     trial.columns = names.into_iter().zip(fates).enumerate().map(column).collect();
     let result = match result {
-        Ok(table) => trial.take(query, &table),
+        Ok(table) => trial.take(query, &table, limits),
         Err(error) => {
             trial.failures.push(error.to_string());
             Default::default()
@@ -194,9 +196,9 @@ impl Trial {
     }
 
     /// Counts what the query would expose if there were no other.
-    fn take(&mut self, query: &Query, table: &Table) -> (Vec<Family>, Dropped) {
+    fn take(&mut self, query: &Query, table: &Table, limits: &Limits) -> (Vec<Family>, Dropped) {
         self.rows = Some(table.row_count());
-        match sampling::sample(query, table) {
+        match sampling::sample(query, table, limits.label_bytes) {
             Ok(sampled) => {
                 let lacks = |column| format!("the result lacks column {column:?}, which metrics names");
                 self.failures.extend(sampled.missing.iter().map(lacks));

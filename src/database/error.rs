@@ -40,8 +40,11 @@ pub enum ConnectError {
         /// The primary message, masked.
         message: String,
     },
-    /// The server hung up, or speaks something else.
-    #[error("{0}")]
+    /// The socket broke or was closed before the login was over.
+    #[error("the connection was lost during the login: {0}")]
+    Lost(String),
+    /// It speaks something else, or says what no PostgreSQL says.
+    #[error("what answers there is not PostgreSQL: {0}")]
     Protocol(String),
 }
 
@@ -83,13 +86,6 @@ impl ConnectError {
         }
     }
 
-    pub(super) fn of_facts(error: &tokio_postgres::Error) -> Self {
-        match error.as_db_error() {
-            Some(_) => Self::of_login(error),
-            None => Self::Protocol(describe(error)),
-        }
-    }
-
     pub(super) fn of_login(error: &tokio_postgres::Error) -> Self {
         if let Some(error) = error.as_db_error() {
             return Self::Server { sqlstate: error.code().code().to_owned(), message: mask(error.message()) };
@@ -99,8 +95,22 @@ impl ConnectError {
         match error.to_string().as_str() {
             "error performing TLS handshake" => Self::Tls(reason),
             "authentication error" | "invalid configuration" => Self::Authentication(reason),
+            "connection closed" => Self::Lost(CLOSED.to_owned()),
+            "error communicating with the server" => of_socket(error, reason),
             _ => Self::Protocol(chain(error)),
         }
+    }
+}
+
+const CLOSED: &str = "closed by the server";
+
+/// What the socket said. The driver reports bytes that are no message in the same way.
+fn of_socket(error: &tokio_postgres::Error, reason: String) -> ConnectError {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    match cause.map(io::Error::kind) {
+        Some(io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData) => ConnectError::Protocol(reason),
+        Some(io::ErrorKind::UnexpectedEof) => ConnectError::Lost(CLOSED.to_owned()),
+        _ => ConnectError::Lost(reason),
     }
 }
 

@@ -37,7 +37,7 @@ impl Connection {
         let messages = timeout(limit, self.client.simple_query(&message))
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Facts))?
-            .map_err(|error| ConnectError::of_facts(&error))?;
+            .map_err(|error| ConnectError::of_login(&error))?;
         let last_row = messages.iter().rev().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,

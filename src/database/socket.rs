@@ -35,7 +35,7 @@ impl Address {
             }
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
-        Ok(Socket { stream, allowance: allowance.clone() })
+        Ok(Socket { stream, allowance: allowance.clone(), has_answered: false })
     }
 }
 
@@ -86,7 +86,12 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 pub(super) struct Socket {
     stream: Box<dyn Stream>,
     allowance: Allowance,
+    has_answered: bool,
 }
+
+/// The first byte of what PostgreSQL answers to a first message (PostgreSQL documentation, "Message Flow"): whether
+/// it has TLS, or the kind of a message. The driver takes any other byte for "no TLS".
+const FIRST_BYTES: &[u8] = b"SNERv";
 
 impl AsyncRead for Socket {
     fn poll_read(
@@ -96,6 +101,15 @@ impl AsyncRead for Socket {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if !self.has_answered
+            && let Some(first) = buf.filled().get(before)
+        {
+            self.has_answered = true;
+            if !FIRST_BYTES.contains(first) {
+                let reason = "the first byte is of no answer to a login";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
+            }
+        }
         self.allowance.spend(buf.filled().len().saturating_sub(before));
         if self.allowance.is_spent() {
             return Poll::Ready(Err(io::Error::other("the server sent more than a result may have")));

@@ -8,27 +8,32 @@
 //! | `verify-ca` | refused | must lead to a trusted authority |
 //! | `verify-full` | refused | that, and must bear the host's name or address |
 //!
+//! Trusted are the platform's authorities and those of Amazon RDS, or those of a file (`authorities`).
+//!
 //! On a Unix socket there is no TLS, whatever the mode, as in libpq. Names are those of the subject alternative
 //! names: unlike libpq, rustls does not fall back to a common name.
 
-use std::path::Path;
+mod authorities;
+
+use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio_postgres::config::SslMode as DriverMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::ConnectError;
 use super::socket::Socket;
-use crate::target::{Host, SslMode, Target, Tls};
+use crate::target::{Host, RootCertificates, SslMode, Target};
+use authorities::Trusted;
 
 /// How one connection and its cancel requests are protected.
 #[derive(Clone)]
@@ -36,6 +41,8 @@ pub(super) struct Encryption {
     mode: DriverMode,
     tls: Option<MakeRustlsConnect>,
     server_name: String,
+    /// What to do about a certificate that no trusted authority has issued.
+    advice: String,
 }
 
 impl Encryption {
@@ -46,11 +53,35 @@ impl Encryption {
             (_, SslMode::Prefer) => DriverMode::Prefer,
             (_, SslMode::Require | SslMode::VerifyCa | SslMode::VerifyFull) => DriverMode::Require,
         };
-        let tls = match mode {
-            DriverMode::Disable => None,
-            _ => Some(MakeRustlsConnect::new(client_config(&target.tls)?)),
+        let server_name = super::server_name(&target.host).to_owned();
+        if mode == DriverMode::Disable {
+            return Ok(Self { mode, tls: None, server_name, advice: String::new() });
+        }
+        let (verification, advice) = match (target.tls.mode, &target.tls.root_certificates) {
+            (SslMode::VerifyFull, _) => {
+                let Trusted { roots, advice } = authorities::of(target)?;
+                (Verification::AuthorityAndName(roots), advice)
+            }
+            (SslMode::VerifyCa, _) | (SslMode::Require, RootCertificates::File(_)) => {
+                let Trusted { roots, advice } = authorities::of(target)?;
+                (Verification::Authority(roots), advice)
+            }
+            (SslMode::Require | SslMode::Prefer | SslMode::Disable, _) => {
+                (Verification::Nothing, String::new())
+            }
         };
-        Ok(Self { mode, tls, server_name: super::server_name(&target.host).to_owned() })
+        let tls = Some(MakeRustlsConnect::new(client_config(verification)?));
+        Ok(Self { mode, tls, server_name, advice })
+    }
+
+    /// The reason of a login that failed. Where the certificate's authority is not trusted, it says whose are.
+    pub(super) fn explain(&self, error: &tokio_postgres::Error) -> ConnectError {
+        match ConnectError::of_login(error) {
+            ConnectError::Tls(reason) if is_unknown_authority(error) => {
+                ConnectError::Tls(format!("{reason}: {}", self.advice))
+            }
+            other => other,
+        }
     }
 
     pub(super) fn mode(&self) -> DriverMode {
@@ -73,23 +104,24 @@ impl std::fmt::Debug for Encryption {
     }
 }
 
-fn client_config(tls: &Tls) -> Result<ClientConfig, ConnectError> {
+/// What is verified of a certificate.
+enum Verification {
+    Nothing,
+    Authority(RootCertStore),
+    AuthorityAndName(RootCertStore),
+}
+
+fn client_config(verification: Verification) -> Result<ClientConfig, ConnectError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match (tls.mode, &tls.root_certificates) {
-        (SslMode::VerifyFull, roots) => {
-            let roots = Arc::new(root_store(roots.as_deref())?);
-            WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider))
+    let verifier: Arc<dyn ServerCertVerifier> = match verification {
+        Verification::Nothing => Arc::new(Unnamed { roots: None, provider: Arc::clone(&provider) }),
+        Verification::Authority(roots) => {
+            Arc::new(Unnamed { roots: Some(roots), provider: Arc::clone(&provider) })
+        }
+        Verification::AuthorityAndName(roots) => {
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()
                 .map_err(|error| ConnectError::RootCertificates(error.to_string()))?
-        }
-        (SslMode::VerifyCa, roots) => {
-            Arc::new(Unnamed { roots: Some(root_store(roots.as_deref())?), provider: Arc::clone(&provider) })
-        }
-        (SslMode::Require, Some(file)) => {
-            Arc::new(Unnamed { roots: Some(root_store(Some(file))?), provider: Arc::clone(&provider) })
-        }
-        (SslMode::Require | SslMode::Prefer | SslMode::Disable, _) => {
-            Arc::new(Unnamed { roots: None, provider: Arc::clone(&provider) })
         }
     };
     let config = ClientConfig::builder_with_provider(provider)
@@ -101,33 +133,11 @@ fn client_config(tls: &Tls) -> Result<ClientConfig, ConnectError> {
     Ok(config)
 }
 
-/// The authorities of a PEM file or, without one, the platform's.
-fn root_store(file: Option<&Path>) -> Result<RootCertStore, ConnectError> {
-    let mut store = RootCertStore::empty();
-    match file {
-        Some(path) => {
-            let problem =
-                |what: String| ConnectError::RootCertificates(format!("{}: {what}", path.display()));
-            for certificate in
-                CertificateDer::pem_file_iter(path).map_err(|error| problem(error.to_string()))?
-            {
-                let certificate = certificate.map_err(|error| problem(error.to_string()))?;
-                store.add(certificate).map_err(|error| problem(error.to_string()))?;
-            }
-            if store.is_empty() {
-                return Err(problem("no certificate in this file".into()));
-            }
-        }
-        None => {
-            let platform = rustls_native_certs::load_native_certs();
-            store.add_parsable_certificates(platform.certs);
-            if store.is_empty() {
-                let reason = platform.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
-                return Err(ConnectError::RootCertificates(format!("the platform has none{reason}")));
-            }
-        }
-    }
-    Ok(store)
+/// Whether the server's certificate leads to nobody who is trusted.
+fn is_unknown_authority(error: &tokio_postgres::Error) -> bool {
+    std::iter::successors(error.source(), |&error| error.source())
+        .filter_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>())
+        .any(|error| matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
 /// Checks the certificate's chain if there are roots, and never the name. The handshake's signatures are checked

@@ -20,13 +20,7 @@ pub fn estimated_bytes(families: &[Family]) -> usize {
     let metric_bytes = |family: &Family, metric: &Metric| {
         let labels: usize =
             metric.labels.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        let samples = match &metric.value {
-            Value::Number(_) | Value::Info => 1,
-            Value::StateSet(set) => set.states.len(),
-            Value::Histogram(histogram) => histogram.buckets.len() + 3,
-            Value::Summary(summary) => summary.quantiles.len() + 2,
-        };
-        samples * (family.name.as_str().len() + labels + SAMPLE_BYTES)
+        metric.value.sample_count() * (family.name.as_str().len() + labels + SAMPLE_BYTES)
     };
     families
         .iter()

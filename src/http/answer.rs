@@ -22,13 +22,14 @@ const ENVELOPE_BYTES: usize = 4096;
 /// A smaller body gains nothing from gzip.
 const GZIP_FLOOR_BYTES: usize = 1400;
 
-/// The most that a body may take in the JSON of the answer.
-pub(super) fn limit_bytes(request: &Request) -> usize {
-    let answer = match request.request_context_ref() {
+/// The most that a body may take in the JSON of an answer that may take `answer_bytes_max`, or less where the service
+/// behind the request allows less.
+pub(super) fn limit_bytes(request: &Request, answer_bytes_max: Option<usize>) -> usize {
+    let allowed = match request.request_context_ref() {
         Some(RequestContext::Alb(_)) => ALB_LIMIT_BYTES,
         _ => LAMBDA_LIMIT_BYTES,
     };
-    answer - ENVELOPE_BYTES
+    answer_bytes_max.unwrap_or(allowed).min(allowed).saturating_sub(ENVELOPE_BYTES)
 }
 
 /// The scrape in this format, as text or gzip. Where it would take more than `limit_bytes`, the last queries are

@@ -25,8 +25,23 @@ pub(super) struct LabelColumns<'a> {
     in_order: Vec<LabelName>,
     /// `None` if a name stands twice.
     names: Option<LabelNames>,
-    constants: Vec<&'a str>,
-    columns: Vec<usize>,
+    pub values: Vec<LabelValue<'a>>,
+    value_bytes_max: usize,
+}
+
+/// Where the value of a label comes from.
+pub(super) struct LabelValue<'a> {
+    /// Of the column or, for a constant, of the label.
+    name: &'a str,
+    source: LabelSource<'a>,
+    /// Metrics that would have a value that is too long, and so did not come about.
+    pub dropped: Dropped,
+}
+
+#[derive(Clone, Copy)]
+enum LabelSource<'a> {
+    Constant(&'a str),
+    Column(usize),
 }
 
 /// Where the time of a row's metrics comes from.
@@ -78,9 +93,13 @@ impl<'a> Positions<'a> {
 }
 
 impl<'a> Columns<'a> {
-    pub(super) fn of(query: &'a Query, table: &'a Table) -> Result<Self, MissingLabel> {
+    pub(super) fn of(
+        query: &'a Query,
+        table: &'a Table,
+        label_bytes_max: usize,
+    ) -> Result<Self, MissingLabel> {
         let positions = Positions::of(table);
-        let labels = LabelColumns::of(query, &positions)?;
+        let labels = LabelColumns::of(query, &positions, label_bytes_max)?;
         let mut columns =
             Self { labels, time: None, metrics: Vec::new(), families: Vec::new(), missing: Vec::new() };
         let mut declared = HashSet::new();
@@ -156,6 +175,11 @@ impl<'a> Columns<'a> {
             Declared::SummaryArrays => {
                 Reading::Summary(summary::Columns::of(column, name, metric.scale, position)?)
             }
+            Declared::StateSet { states, .. }
+                if states.iter().any(|state| self.labels.is_too_long(state)) =>
+            {
+                return Some(Fate::Drop(Reason::Label));
+            }
             Declared::StateSet { states, label } => {
                 let set = StateSet { label: label.clone(), states: states.as_slice().into(), current: None };
                 Reading::StateSet { column, set }
@@ -198,23 +222,36 @@ impl<'a> Columns<'a> {
 }
 
 impl<'a> LabelColumns<'a> {
-    fn of(query: &'a Query, positions: &Positions<'_>) -> Result<Self, MissingLabel> {
-        let (mut names, constants): (Vec<LabelName>, _) =
-            query.labels.iter().map(|(name, value)| (name.clone(), value.as_str())).unzip();
-        let mut columns = Vec::new();
+    fn of(query: &'a Query, positions: &Positions<'_>, value_bytes_max: usize) -> Result<Self, MissingLabel> {
+        let mut names = Vec::new();
+        let mut values = Vec::new();
+        for (name, value) in &query.labels {
+            values.push(LabelValue::new(name.as_str(), LabelSource::Constant(value)));
+            names.push(name.clone());
+        }
         for column in &query.columns {
             if let Usage::Label(name) = &column.usage {
                 let missing = || MissingLabel { column: column.name.clone() };
-                columns.push(positions.first(&column.name).ok_or_else(missing)?);
+                let index = positions.first(&column.name).ok_or_else(missing)?;
+                values.push(LabelValue::new(&column.name, LabelSource::Column(index)));
                 names.push(name.clone());
             }
         }
-        Ok(Self { names: LabelNames::new(names.clone()).ok(), in_order: names, constants, columns })
+        Ok(Self { names: LabelNames::new(names.clone()).ok(), in_order: names, values, value_bytes_max })
     }
 
     fn values<'row>(&'row self, cells: &Cells<'row>) -> impl Iterator<Item = &'row str> {
-        let cells = self.columns.iter().map(|&column| cell(cells, column).unwrap_or_default());
-        self.constants.iter().copied().chain(cells)
+        self.values.iter().map(|value| value.source.text(cells))
+    }
+
+    /// The first label of a row that is too long.
+    pub(super) fn too_long(&mut self, cells: &Cells<'_>) -> Option<&mut LabelValue<'a>> {
+        let bytes_max = self.value_bytes_max;
+        self.values.iter_mut().find(|value| value.source.text(cells).len() > bytes_max)
+    }
+
+    pub(super) fn is_too_long(&self, value: &str) -> bool {
+        value.len() > self.value_bytes_max
     }
 
     /// The labels of a row; NULL is an empty value. `None` if a name stands twice.
@@ -234,6 +271,34 @@ impl<'a> LabelColumns<'a> {
 
     fn contain(&self, name: &str) -> bool {
         self.in_order.iter().any(|label| label.as_str() == name)
+    }
+}
+
+impl<'a> LabelValue<'a> {
+    fn new(name: &'a str, source: LabelSource<'a>) -> Self {
+        Self { name, source, dropped: Dropped::default() }
+    }
+
+    /// What the log should say of it.
+    pub(super) fn note(&self) -> Option<String> {
+        let origin = match self.source {
+            LabelSource::Constant(_) => "label",
+            LabelSource::Column(_) => "column",
+        };
+        let count = self.dropped.label;
+        (count > 0).then(|| {
+            format!("{origin} {:?}: {count} dropped as label (it is longer than MAX_LABEL_LENGTH)", self.name)
+        })
+    }
+}
+
+impl LabelSource<'_> {
+    /// NULL is an empty value.
+    fn text<'row>(&'row self, cells: &Cells<'row>) -> &'row str {
+        match self {
+            Self::Constant(value) => value,
+            Self::Column(column) => cell(cells, *column).unwrap_or_default(),
+        }
     }
 }
 
@@ -286,7 +351,11 @@ fn note(column: &str, dropped: Dropped, demand: &str) -> Option<String> {
     let complaints: Vec<String> = [
         ("unparsable", unparsable, "its usage does not read such text"),
         ("duplicate", duplicate, "the first of the same name and labels stays"),
-        ("label", label, "a label stands twice, or is one that the metric has for itself"),
+        (
+            "label",
+            label,
+            "a label stands twice, is one that the metric has for itself, or is longer than MAX_LABEL_LENGTH",
+        ),
         ("invalid", invalid, demand),
     ]
     .into_iter()

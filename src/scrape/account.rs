@@ -4,16 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::{Good, Moment};
+use super::room::{NoRoom, Room};
 use super::selection::Selection;
 use crate::config::{Config, Query};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
 use crate::self_metrics::{Failure, QueryReport, SelfMetrics, Skip, Verdict};
+use crate::settings::Limits;
 use crate::table::Table;
-
-/// What the queries of one scrape may give together, as it would be exposed: what is beyond could be sent in no answer,
-/// even compressed, and would take the memory and the time of what can.
-pub(super) const EXPOSED_BYTES_MAX: usize = 16 << 20;
 
 /// What a scrape came to.
 #[derive(Debug)]
@@ -118,20 +116,24 @@ impl Scrape {
 /// The outcomes of the chosen queries, in the order of the configuration.
 pub(super) struct Run<'a> {
     pub(super) up: bool,
+    /// What the outcomes to come may give.
+    pub(super) room: Room,
     pub(super) outcomes: Vec<Outcome<'a>>,
 }
 
 /// What became of one query so far.
 pub(super) struct Outcome<'a> {
     pub(super) query: &'a Query,
+    label_bytes_max: usize,
     families: Arc<Vec<Family>>,
     report: QueryReport,
 }
 
 impl<'a> Run<'a> {
-    pub(super) fn new(config: &'a Config, selection: &Selection) -> Self {
+    pub(super) fn new(config: &'a Config, selection: &Selection, limits: &Limits) -> Self {
         let chosen = config.queries.iter().filter(|query| selection.includes(&query.namespace));
-        Self { up: false, outcomes: chosen.map(Outcome::new).collect() }
+        let outcomes = chosen.map(|query| Outcome::new(query, limits.label_bytes)).collect();
+        Self { up: false, room: Room::new(limits.series), outcomes }
     }
 
     /// Nothing was run, for one reason.
@@ -147,10 +149,10 @@ impl<'a> Run<'a> {
 }
 
 impl<'a> Outcome<'a> {
-    fn new(query: &'a Query) -> Self {
+    fn new(query: &'a Query, label_bytes_max: usize) -> Self {
         // Until something else is known, as a query that is never begun must not pass for one that succeeded.
         let report = report(&query.namespace, Failure::Other);
-        Self { query, families: Arc::default(), report }
+        Self { query, label_bytes_max, families: Arc::default(), report }
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {
@@ -180,13 +182,8 @@ impl<'a> Outcome<'a> {
     }
 
     /// Gives up what the query gave, since it is more than a scrape may give.
-    pub(super) fn give_up(&mut self) {
-        tracing::warn!(
-            query = self.query.namespace,
-            reason = Failure::Limit.as_str(),
-            "dropped, or the scrape would give more than {} MiB",
-            EXPOSED_BYTES_MAX >> 20,
-        );
+    pub(super) fn give_up(&mut self, why: NoRoom) {
+        tracing::warn!(query = self.query.namespace, reason = Failure::Limit.as_str(), "{why}");
         self.families = Arc::default();
         self.report.cache_age = None;
         self.fail(Failure::Limit);
@@ -196,7 +193,7 @@ impl<'a> Outcome<'a> {
     pub(super) fn take(&mut self, table: &Table) -> Option<Good> {
         self.report.rows = Some(table.row_count());
         let query_name = &self.query.namespace;
-        let sampled = match sampling::sample(self.query, table) {
+        let sampled = match sampling::sample(self.query, table, self.label_bytes_max) {
             Ok(sampled) => sampled,
             Err(error) => {
                 tracing::warn!(query = query_name, %error, "query failed");

@@ -19,6 +19,8 @@ use crate::target::Target;
 /// How long a kept connection has to show that it is alive; then a new one is made.
 const ALIVE_LIMIT: Duration = Duration::from_secs(1);
 const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+/// In Lambda the credentials of the function are at hand; elsewhere the SDK may have to ask for them.
+const TOKEN_LIMIT: Duration = Duration::from_secs(2);
 /// For a fetch that a scrape cannot do without.
 const FETCH_LIMIT: Duration = Duration::from_secs(4);
 /// The same where an earlier target is at hand.
@@ -154,7 +156,7 @@ impl Link {
             self.fetch(credentials, FETCH_LIMIT, deadline).await?;
         }
         let Some(kept) = &self.target else { return Err(Unreachable) };
-        let error = match self.open(&kept.target, deadline).await {
+        let error = match self.open(credentials, &kept.target, deadline).await {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
@@ -169,14 +171,21 @@ impl Link {
             return Err(Unreachable);
         };
         tracing::info!("the secret has changed, connecting with the new one");
-        self.open(&fresh.target, deadline).await.map_err(|error| {
+        self.open(credentials, &fresh.target, deadline).await.map_err(|error| {
             tracing::error!(%error, "no connection to the database");
             Unreachable
         })
     }
 
-    async fn open(&self, target: &Target, deadline: Instant) -> Result<Connection, ConnectError> {
-        let mut connection = Connection::open(target, CONNECT_LIMIT.min(time_left(deadline))).await?;
+    async fn open(
+        &self,
+        credentials: &Credentials,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Connection, ConnectError> {
+        let target = credentials.for_login(target, TOKEN_LIMIT.min(time_left(deadline))).await;
+        let target = target.map_err(|error| ConnectError::Authentication(error.to_string()))?;
+        let mut connection = Connection::open(&target, CONNECT_LIMIT.min(time_left(deadline))).await?;
         if let Some(idle) = self.keeping.idle_close {
             connection.close_when_idle(idle, ALIVE_LIMIT.min(time_left(deadline))).await?;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::account::{EXPOSED_BYTES_MAX, Outcome, Run};
+use super::account::{Outcome, Run};
 use super::cache::{Cache, Good, Moment};
 use super::link::{Link, Unreachable};
 use super::time_left;
@@ -13,8 +13,6 @@ use crate::conditions;
 use crate::config::Query;
 use crate::credentials::Credentials;
 use crate::database::{self, Connection, QueryError};
-use crate::exposition;
-use crate::metric::Family;
 use crate::self_metrics::{Failure, Skip};
 use crate::settings::Keeping;
 use crate::sql::Sql;
@@ -68,7 +66,6 @@ impl State {
         run.up = true;
         let now = Moment::now();
         let mut kept = vec![];
-        let mut exposed_bytes = 0;
         let mut order: Vec<_> = run.outcomes.iter_mut().collect();
         order.sort_by_key(|outcome| self.timed_out.contains(&outcome.query.namespace));
         for outcome in order {
@@ -78,10 +75,9 @@ impl State {
                 outcome.skip(skip);
             } else if let Some((good, age)) = self.cache.young(outcome.query, now) {
                 // Counted at once, or what is run behind it would take its place.
-                if fits(&good.families, &mut exposed_bytes) {
-                    kept.push((outcome, good, age));
-                } else {
-                    outcome.give_up();
+                match run.room.take(&good.families) {
+                    Ok(()) => kept.push((outcome, good, age)),
+                    Err(why) => outcome.give_up(why),
                 }
             } else if self.too_late(deadline) {
                 outcome.fail(Failure::Deadline);
@@ -89,8 +85,8 @@ impl State {
                 facts = connection.facts().clone();
                 let ended = run_query(connection, outcome, deadline).await;
                 let good = self.note(outcome, ended);
-                if !fits(outcome.families(), &mut exposed_bytes) {
-                    outcome.give_up();
+                if let Err(why) = run.room.take(outcome.families()) {
+                    outcome.give_up(why);
                 } else if let Some(good) = good {
                     self.cache.keep(outcome.query, good);
                 }
@@ -145,16 +141,6 @@ impl State {
         }
         self.link.connection()
     }
-}
-
-/// Whether what the query gave can be delivered with what is there already.
-fn fits(families: &[Family], exposed_bytes: &mut usize) -> bool {
-    let bytes = exposition::estimated_bytes(families);
-    let fits = *exposed_bytes + bytes <= EXPOSED_BYTES_MAX;
-    if fits {
-        *exposed_bytes += bytes;
-    }
-    fits
 }
 
 /// Why a query that was begun has no table.

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use secrecy::SecretString;
 
-use super::{ChannelBinding, Host, Mistake, Problem, SslMode, Target, Tls};
+use super::{
+    ChannelBinding, Host, Login, Mistake, Problem, RdsAuthorities, RootCertificates, SslMode, Target, Tls,
+};
 
 const DEFAULT_PORT: u16 = 5432;
 
@@ -19,7 +21,9 @@ pub struct Parts {
     password: Option<SecretString>,
     ssl_mode: Option<SslMode>,
     roots: Option<Roots>,
+    rds_authorities: Option<RdsAuthorities>,
     channel_binding: Option<ChannelBinding>,
+    by_token: bool,
 }
 
 /// Names a part.
@@ -80,14 +84,43 @@ impl Parts {
         Ok(())
     }
 
+    /// Has these authorities trusted beside the platform's, unless `sslrootcert` says otherwise. Their region is
+    /// that of a host whose name does not say one itself.
+    pub fn trust_rds(&mut self, authorities: RdsAuthorities) {
+        self.rds_authorities = Some(authorities);
+    }
+
+    /// The role logs in by a token of RDS IAM authentication: passwords no longer count, and a token is sent over
+    /// verified TLS only. This holds for everything that these parts complete.
+    ///
+    /// # Errors
+    /// A weaker `sslmode` is said already. It is forgotten.
+    pub fn log_in_by_token(&mut self) -> Result<(), Problem> {
+        self.by_token = true;
+        match self.ssl_mode {
+            None | Some(SslMode::VerifyFull) => Ok(()),
+            Some(_) => {
+                self.ssl_mode = None;
+                Err(Problem::of_part(Part::SslMode, "sslmode", Mistake::TokenSslMode))
+            }
+        }
+    }
+
+    /// Whether [`Parts::log_in_by_token`] was called.
+    pub fn is_by_token(&self) -> bool {
+        self.by_token
+    }
+
     /// A target from these parts alone.
     ///
     /// As with libpq the port is 5432 and the database has the user's name unless something else is said, and
     /// on a Unix socket there is no TLS whatever is said. Without an `sslmode` the server is verified in full,
-    /// but for loopback, where nobody listens in and certificates are rare: there `prefer`.
+    /// but for loopback, where nobody listens in and certificates are rare: there `prefer`, unless the role logs in
+    /// by a token.
     ///
     /// # Errors
-    /// The host or the user is missing, or `sslrootcert=system` stands beside a weaker mode than it allows.
+    /// The host or the user is missing, `sslrootcert=system` stands beside a weaker mode than it allows, or a token
+    /// would be sent otherwise than over verified TLS.
     pub fn complete(self) -> Result<Target, Vec<Problem>> {
         let tls = self.tls();
         match (self.host, self.user, tls) {
@@ -96,7 +129,7 @@ impl Parts {
                 port: self.port.unwrap_or(DEFAULT_PORT),
                 database: self.database.unwrap_or_else(|| user.clone()),
                 user,
-                password: self.password,
+                login: if self.by_token { Login::IamToken } else { Login::Password(self.password) },
                 tls,
             }),
             (host, user, tls) => {
@@ -108,7 +141,8 @@ impl Parts {
     }
 
     fn tls(&self) -> Result<Tls, Problem> {
-        let mode = match (&self.host, &self.roots, self.ssl_mode) {
+        let ssl_mode = if self.by_token { Some(self.tokens_ssl_mode()?) } else { self.ssl_mode };
+        let mode = match (&self.host, &self.roots, ssl_mode) {
             (Some(Host::Socket(_)), _, _) => SslMode::Disable,
             (_, Some(Roots::Platform), None | Some(SslMode::VerifyFull)) => SslMode::VerifyFull,
             (_, Some(Roots::Platform), Some(_)) => {
@@ -118,12 +152,37 @@ impl Parts {
             (Some(Host::Tcp(host)), _, None) if is_loopback(host) => SslMode::Prefer,
             (_, _, None) => SslMode::VerifyFull,
         };
-        let root_certificates = match &self.roots {
-            Some(Roots::File(path)) => Some(path.clone()),
-            Some(Roots::Platform) | None => None,
-        };
+        let root_certificates = self.root_certificates();
         let channel_binding = self.channel_binding.unwrap_or(ChannelBinding::Prefer);
         Ok(Tls { mode, root_certificates, channel_binding })
+    }
+
+    fn root_certificates(&self) -> RootCertificates {
+        match (&self.roots, &self.rds_authorities, &self.host) {
+            (Some(Roots::File(path)), _, _) => RootCertificates::File(path.clone()),
+            (None, Some(RdsAuthorities { file, region }), Some(host @ Host::Tcp(name)))
+                if !is_loopback(name) && !host.is_rds_proxy() =>
+            {
+                let region = host.rds_region().map(str::to_owned).or_else(|| region.clone());
+                RootCertificates::PlatformAndRds(RdsAuthorities { file: file.clone(), region })
+            }
+            _ => RootCertificates::Platform,
+        }
+    }
+
+    /// Amazon RDS User Guide, "Connecting to your DB instance using IAM authentication": a token is a password that
+    /// is sent as it is, so nobody but the server that it is for may read it.
+    fn tokens_ssl_mode(&self) -> Result<SslMode, Problem> {
+        match (&self.host, self.ssl_mode, self.channel_binding) {
+            (Some(Host::Socket(_)), _, _) => {
+                Err(Problem::of_part(Part::Host, "host", Mistake::TokenOverSocket))
+            }
+            (_, _, Some(ChannelBinding::Require)) => {
+                Err(Problem::of_part(Part::ChannelBinding, "channel_binding", Mistake::TokenChannelBinding))
+            }
+            (_, None | Some(SslMode::VerifyFull), _) => Ok(SslMode::VerifyFull),
+            _ => Err(Problem::of_part(Part::SslMode, "sslmode", Mistake::TokenSslMode)),
+        }
     }
 
     fn or(self, other: &Self) -> Self {
@@ -135,7 +194,9 @@ impl Parts {
             password: self.password.or_else(|| other.password.clone()),
             ssl_mode: self.ssl_mode.or(other.ssl_mode),
             roots: self.roots.or_else(|| other.roots.clone()),
+            rds_authorities: self.rds_authorities.or_else(|| other.rds_authorities.clone()),
             channel_binding: self.channel_binding.or(other.channel_binding),
+            by_token: self.by_token || other.by_token,
         }
     }
 }

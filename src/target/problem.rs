@@ -69,6 +69,15 @@ pub enum Mistake {
     /// libpq refuses this too: authorities that the world trusts say nothing of an unverified name.
     #[error("must be verify-full where sslrootcert is system")]
     WeakSslMode,
+    /// Whoever is not the server could read the token.
+    #[error("must be verify-full where DB_AUTH is iam: a token is sent over verified TLS only")]
+    TokenSslMode,
+    /// There is no TLS on a Unix socket.
+    #[error("must be no Unix socket where DB_AUTH is iam: a token is sent over verified TLS only")]
+    TokenOverSocket,
+    /// RDS asks for a token in clear text inside TLS, and only SCRAM can be bound to a certificate.
+    #[error("must not be require where DB_AUTH is iam: a token's login cannot be bound to the certificate")]
+    TokenChannelBinding,
     /// No `channel_binding` that libpq has.
     #[error("must be disable, prefer or require")]
     ChannelBinding,

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import extremes
 import latency
+import leaks
 import pytest
 
 from demo import emulator
@@ -30,18 +31,25 @@ def running() -> Iterator[Processes]:
     stop_on_signals()
     with processes() as running:
         yield running
+        # Ended, the last first, all of them have written what they write.
+        while running.children:
+            running.stop(running.children[-1])
+        leaks.check_logs(running.folder)
 
 
 @pytest.fixture(scope="session")
 def postgres(running: Processes) -> Postgres:
     server = Postgres(running)
+    leaks.register(server.password)
     server.keep_busy()
     return server
 
 
 @pytest.fixture(scope="session")
-def aws(running: Processes) -> Aws:
-    return Aws(running)
+def aws(running: Processes) -> Iterator[Aws]:
+    aws = Aws(running)
+    yield aws
+    leaks.check("the function's log in the AWS stand-in", aws.function_log())
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ use crate::postgres::{Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
 use crate::secrets_manager::{self, SecretsManagerServer};
 
-const TOKEN: &str = "first-Zq3v9.x_7~T+a/b==";
+pub(crate) const TOKEN: &str = "first-Zq3v9.x_7~T+a/b==";
 const NEXT_TOKEN: &str = "second-8sDf0.k_2~R+c/d=";
 const PASSWORD: &str = "pa:ss w\u{f6}rd \"hunter2\"";
 const WRONG_TOKEN: &str = "wrong-guess-5521";
@@ -24,8 +24,8 @@ const NOWHERE: &str = "postgres://nobody@127.0.0.1:1/none";
 const SOON: Duration = Duration::from_secs(20);
 
 /// A function whose authorization is in Secrets Manager, and that logs all it can.
-struct Function {
-    lambda: Lambda,
+pub(crate) struct Function {
+    pub(crate) lambda: Lambda,
     service: SecretsManagerServer,
     _queries: Queries,
     /// It lives as long as the function.
@@ -34,7 +34,7 @@ struct Function {
 
 impl Function {
     /// With a database that is there.
-    async fn with_database(name: &str, secret: secrets_manager::Answer) -> Self {
+    pub(crate) async fn with_database(name: &str, secret: secrets_manager::Answer) -> Self {
         let database = Server::shared().database(name);
         let function = Self::start(database.url(), secret, GOOD).await;
         Self { _database: Some(database), ..function }
@@ -74,7 +74,7 @@ impl Function {
         (environment, service, queries)
     }
 
-    async fn answer(&self, event: Event) -> Answer {
+    pub(crate) async fn answer(&self, event: Event) -> Answer {
         self.lambda.invoke(event.json(), AMPLE).await
     }
 
@@ -95,28 +95,17 @@ impl Function {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-
-    fn has_not_printed(&self, secrets: &[&str]) {
-        let log = self.lambda.log();
-        assert!(log.contains("\"level\":\"TRACE\""), "the log has all that it can have");
-        for secret in secrets {
-            let in_json = serde_json::to_string(secret).unwrap();
-            for form in [secret, in_json.trim_matches('"'), &STANDARD.encode(secret)] {
-                assert!(!log.contains(form), "{form} in {log}");
-            }
-        }
-    }
 }
 
 fn secret(json: serde_json::Value) -> secrets_manager::Answer {
     secrets_manager::Answer::text(&json.to_string())
 }
 
-fn token(token: &str) -> secrets_manager::Answer {
+pub(crate) fn token(token: &str) -> secrets_manager::Answer {
     secret(serde_json::json!({ "bearer_token": token }))
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
@@ -177,7 +166,8 @@ async fn whoever_presents_the_secret_scrapes_by_each_kind_of_event() {
     };
     assert_eq!(function.answer(multiple(&right[..1])).await.status, 200);
     assert_eq!(function.answer(multiple(&right)).await.status, 401, "of several none counts");
-    function.has_not_printed(&[TOKEN, PASSWORD, &format!("prometheus:{PASSWORD}"), WRONG_TOKEN, SECRET_KEY]);
+    // With nothing more to be had, what is not in the log is never printed: see the module `leaks`.
+    assert!(function.lambda.log().contains("\"level\":\"TRACE\""));
 }
 
 #[tokio::test]
@@ -218,7 +208,6 @@ async fn a_secret_rotates_without_a_gap() {
     }
     assert_eq!(function.scrape(Some(&bearer(TOKEN))).await.status, 401);
     assert_eq!(function.scrape(Some(&bearer(NEXT_TOKEN))).await.status, 500);
-    function.has_not_printed(&[TOKEN, NEXT_TOKEN, WRONG_TOKEN]);
 }
 
 #[tokio::test]
@@ -258,7 +247,6 @@ async fn recovers_from(fault: secrets_manager::Answer, in_log: &str) {
     function.service.answer(token(TOKEN));
     function.becomes(500, &bearer(TOKEN)).await;
     assert_eq!(function.scrape(Some(&bearer(WRONG_TOKEN))).await.status, 401);
-    function.has_not_printed(&[TOKEN, WRONG_TOKEN, SECRET_KEY]);
 }
 
 #[tokio::test]

@@ -5,8 +5,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::lambda::SECRET_KEY;
+use crate::leaks;
 use crate::pgbouncer::Pgbouncer;
-use crate::postgres::{PASSWORD, Server};
+use crate::postgres::Server;
 use crate::samples::Samples;
 use crate::secrets_manager::{Answer, SecretsManagerServer};
 
@@ -30,7 +32,7 @@ pub(crate) struct Terminal {
 pub(crate) struct Said {
     status: i32,
     pub(crate) output: String,
-    errors: String,
+    pub(crate) errors: String,
 }
 
 impl Terminal {
@@ -73,6 +75,7 @@ impl Terminal {
     /// What a command says here, which may be a shell's.
     pub(crate) fn output(&self, command: &mut Command) -> Said {
         self.prepare(command);
+        leaks::register_environment(command.get_envs());
         let Output { status, stdout, stderr } = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         let said = Said {
@@ -82,7 +85,7 @@ impl Terminal {
         };
         // In every query of these tests that is there to be kept back.
         assert!(!said.output.contains("canary") && !said.errors.contains("canary"), "{}", said.all());
-        assert!(!said.all().contains(PASSWORD), "{}", said.all());
+        leaks::assert_none("what a command says", &said.all());
         said
     }
 }
@@ -591,7 +594,7 @@ fn with_a_database_of_its_own_nothing_of_aws_is_called() {
         .with("DB_SECRET_ID", "prod/db")
         .with("AWS_REGION", "eu-central-1")
         .with("AWS_ACCESS_KEY_ID", "key")
-        .with("AWS_SECRET_ACCESS_KEY", "key");
+        .with("AWS_SECRET_ACCESS_KEY", SECRET_KEY);
     for (calls, arguments) in [&["check", "--database"][..], &["scrape"]].into_iter().enumerate() {
         fetched.run(arguments).succeeded();
         assert_eq!(secret.calls().len(), calls + 1);

@@ -7,7 +7,7 @@ use pg_lambda_exporter::database::{
 };
 use pg_lambda_exporter::sql::Sql;
 use pg_lambda_exporter::table::Table;
-use pg_lambda_exporter::target::{Host, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{Host, Login, SslMode, Target, Tls};
 
 use crate::pgbouncer::Pgbouncer;
 use crate::postgres::{REJECTED_ROLE, ROLE, Server, TestDatabase};
@@ -322,7 +322,7 @@ async fn a_unix_socket_needs_no_tls_and_no_password() {
     let database = Server::shared().database("db_socket");
     let target = Target {
         host: Host::Socket(Server::shared().socket_folder().into()),
-        password: None,
+        login: Login::Password(None),
         ..with_mode(&database, SslMode::VerifyFull)
     };
     let mut connection = open(&target).await;
@@ -349,7 +349,7 @@ async fn what_refuses_a_login_can_be_told_apart() {
     let database = Server::shared().database("db_login");
     let refusal = async |target: Target| Connection::open(&target, LIMIT).await.unwrap_err();
 
-    let error = refusal(Target { password: Some("wrong".into()), ..database.target() }).await;
+    let error = refusal(Target { login: Login::Password(Some("wrong".into())), ..database.target() }).await;
     assert!(error.is_password_refused(), "{error}");
     assert!(error.to_string().ends_with("for user \"scraper\" (SQLSTATE 28P01)"), "{error}");
 
@@ -357,7 +357,7 @@ async fn what_refuses_a_login_can_be_told_apart() {
     assert!(error.is_password_refused(), "{error}");
     assert!(error.to_string().ends_with("(SQLSTATE 28000)"), "{error}");
 
-    let error = refusal(Target { password: None, ..database.target() }).await;
+    let error = refusal(Target { login: Login::Password(None), ..database.target() }).await;
     assert!(matches!(error, ConnectError::Authentication(_)), "{error:?}");
     assert_eq!(error.to_string(), "authentication: password missing");
 
@@ -442,7 +442,7 @@ async fn pgbouncer_in_transaction_mode_sees_no_setting_and_no_prepared_statement
     assert!(connection.is_alive(LIMIT).await);
     assert_eq!(state().await, before);
 
-    let wrong = Target { password: Some("wrong".into()), ..pgbouncer.target() };
+    let wrong = Target { login: Login::Password(Some("wrong".into())), ..pgbouncer.target() };
     let error = Connection::open(&wrong, LIMIT).await.unwrap_err();
     assert!(error.is_password_refused(), "{error:?}");
     drop(other);

@@ -13,8 +13,9 @@ use serde_json::Value;
 
 use crate::cli::{Terminal, without_durations};
 use crate::golden;
-use crate::lambda::{AMPLE, Queries, scrape_of};
+use crate::lambda::{AMPLE, Queries, environment, scrape, scrape_of};
 use crate::postgres::Server;
+use crate::runtime_api::Lambda;
 
 /// A fenced block: where it stands, its language and its text.
 struct Snippet {
@@ -291,9 +292,47 @@ fn commands_are_targets_of_the_makefile() {
 #[test]
 fn sql_runs() {
     let database = Server::shared().database("documented");
+    database.admin("CREATE TABLE orders (id int)");
     for Snippet { text, .. } in of("sql") {
         database.admin(&format!("BEGIN; {text}; ROLLBACK"));
     }
+}
+
+/// The role of docs/security.md, under another name: roles are the server's, and another test makes this one too.
+#[tokio::test]
+async fn the_least_role_is_enough_and_no_more() {
+    let database = Server::shared().database("least_role");
+    let role = "least_exporter";
+    database.admin("CREATE TABLE orders (id int); CREATE TABLE customers (id int)");
+    let [sql] =
+        &of("sql").into_iter().filter(|it| it.path.ends_with("docs/security.md")).collect::<Vec<_>>()[..]
+    else {
+        panic!("not one role");
+    };
+    let password = "of-the-least-role-1";
+    database.admin(&sql.text.replace("exporter", role).replace("choose one", password));
+    let queries = Queries::new(
+        "
+statistics: {query: 'SELECT count(*) AS v FROM pg_stat_activity WHERE query IS NOT NULL'}
+granted: {query: 'SELECT count(*) AS v FROM orders'}
+other: {query: 'SELECT count(*) AS v FROM customers'}
+settings: {query: \"SELECT setting AS v FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout'\"}
+",
+    );
+    let port = database.server().port();
+    let authority = database.server().authority();
+    let url = format!(
+        "postgres://{role}:{password}@localhost:{port}/{}?sslmode=verify-full&sslrootcert={}",
+        database.name(),
+        authority.display()
+    );
+    let lambda = Lambda::start(environment(&queries, url)).await;
+    let samples = scrape(&lambda).await;
+    drop(lambda);
+    database.admin(&format!("DROP OWNED BY {role}; DROP ROLE {role}"));
+    assert_eq!((samples.value("pg_up"), samples.of("granted_v")), (1.0, vec![("", 0.0)]), "{samples:?}");
+    assert_eq!((samples.of("statistics_v").len(), samples.of("settings_v")), (1, vec![("", 10_000.0)]));
+    assert_eq!(samples.value(r#"pg_exporter_query_error{query="other",reason="permission"}"#), 1.0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 mod between;
 mod connecting;
 mod during;
+mod observed;
 mod requests;
 mod secrets;
 

@@ -18,6 +18,7 @@ use pg_lambda_exporter::sampling::{Dropped, merge, sample};
 use pg_lambda_exporter::table::Table;
 
 use crate::postgres::Server;
+use crate::sampling::LABEL_BYTES_MAX;
 
 /// Long enough for a slow machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -125,7 +126,7 @@ pub(crate) fn outputs(config: &Config, tables: &[Table]) -> [(&'static str, Stri
     let mut results = Vec::new();
     let mut remarks = Vec::new();
     for (query, table) in config.queries.iter().zip(tables) {
-        match sample(query, table) {
+        match sample(query, table, LABEL_BYTES_MAX) {
             Ok(sampled) => {
                 results.push((sampled.families, sampled.dropped));
                 remarks.push((sampled.missing, sampled.notes));

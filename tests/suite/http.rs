@@ -12,7 +12,7 @@ use crate::events::{Event, Kind};
 
 /// An endpoint without an exporter: no test here needs a database.
 async fn answer(authorization: Authorization, event: Event) -> Response<Body> {
-    Endpoint::new(Guard::new(authorization, Duration::MAX, &OnceCell::new()).await, None)
+    Endpoint::new(Guard::new(authorization, Duration::MAX, &OnceCell::new()).await, None, None)
         .respond(&event.request())
         .await
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::events::{Event, Kind};
 use crate::pgbouncer::Pgbouncer;
-use crate::postgres::{PASSWORD, ROLE, Server, TestDatabase};
+use crate::postgres::{ROLE, Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
 use crate::samples::Samples;
 use crate::secrets_manager::{self, SecretsManagerServer};
@@ -291,80 +291,6 @@ async fn an_unreadable_file_is_an_error_of_the_scrape() {
 }
 
 #[tokio::test]
-async fn the_deadline_cancels_what_runs_and_delivers_what_is_there() {
-    let database = Server::shared().database("deadline");
-    let queries = Queries::new(&format!(
-        "{GOOD}
-endless:
-  query: SELECT 1 AS v FROM pg_sleep(600)
-  timeout: 10m
-late:
-  query: SELECT 2 AS v
-"
-    ));
-    let lambda = function(&queries, &database).await;
-    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("2"));
-    let answer = lambda.invoke(event.json(), AMPLE).await;
-    let first = samples(&answer);
-    assert!(answer.took < Duration::from_secs(2), "{:?}", answer.took);
-    assert_eq!(first.of("good_v"), [("", 1.0)]);
-    assert_eq!(first.value(r#"pg_exporter_query_error{query="endless",reason="deadline"}"#), 1.0);
-    assert_eq!(first.value(r#"pg_exporter_query_error{query="late",reason="deadline"}"#), 1.0);
-    assert_eq!(first.value("pg_up"), 1.0);
-    let running = "SELECT count(*) FROM pg_stat_activity
-         WHERE query LIKE '%pg_sleep(600)%' AND state = 'active' AND pid <> pg_backend_pid() AND datname = current_database()";
-    for _ in 0..1000 {
-        if database.admin_cell(running) == "0" {
-            break;
-        }
-    }
-    assert_eq!(database.admin_cell(running), "0", "the query was cancelled");
-
-    // Lambda's own deadline counts like Prometheus's.
-    let event = Event::recorded(Kind::Alb).header("x-prometheus-scrape-timeout-seconds", None);
-    let answer = lambda.invoke(event.json(), Duration::from_secs(2)).await;
-    assert!(answer.took < Duration::from_secs(2), "{:?}", answer.took);
-    assert_eq!(samples(&answer).of("good_v"), [("", 1.0)]);
-}
-
-#[tokio::test]
-async fn a_server_that_was_away_is_found_again_by_the_same_process() {
-    let server = Server::private();
-    let database = server.database("away");
-    let queries = Queries::new(GOOD);
-    let lambda = function(&queries, &database).await;
-    assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
-
-    server.stop();
-    let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
-    let away = samples(&answer);
-    assert!(answer.took < Duration::from_secs(10), "{:?}", answer.took);
-    assert_eq!((away.value("pg_up"), away.of("good_v").len()), (0.0, 0));
-    assert_eq!(away.value(r#"pg_exporter_query_error{query="good",reason="connection"}"#), 1.0);
-
-    server.start();
-    let back = scrape(&lambda).await;
-    assert_eq!((back.value("pg_up"), back.of("good_v")), (1.0, vec![("", 1.0)]));
-    assert_eq!(back.value("pg_exporter_last_scrape_error"), 0.0);
-}
-
-#[tokio::test]
-async fn a_connection_that_died_between_scrapes_is_replaced() {
-    let database = Server::shared().database("killed");
-    let queries = Queries::new(GOOD);
-    let lambda = function(&queries, &database).await;
-    let backend = format!("SELECT max(pid) FROM {CONNECTIONS}");
-    let before = database.admin_cell(&backend);
-    assert_eq!(scrape(&lambda).await.value("pg_up"), 1.0);
-    assert_eq!(database.admin_cell(&backend), before, "the connection is kept");
-    database.admin(&format!("SELECT pg_terminate_backend({before})"));
-    let samples = scrape(&lambda).await;
-    assert_eq!((samples.value("pg_up"), samples.of("good_v")), (1.0, vec![("", 1.0)]));
-    assert_eq!(samples.value("pg_exporter_last_scrape_error"), 0.0);
-    assert_ne!(database.admin_cell(&backend), before);
-}
-
-#[tokio::test]
 async fn the_first_scrape_finds_a_connection() {
     let database = Server::shared().database("warm");
     let queries = Queries::new(GOOD);
@@ -493,86 +419,6 @@ pub(crate) fn secret_of(database: &TestDatabase, port: u16, password: &str) -> s
         "username": ROLE, "password": password, "dbname": database.name(),
     });
     secrets_manager::Answer::text(&secret.to_string())
-}
-
-#[tokio::test]
-async fn a_secret_that_was_wrong_is_read_again() {
-    let database = Server::shared().database("secret_corrected");
-    let port = database.server().port();
-    for (wrong_port, wrong_password) in [(1, PASSWORD), (port, "wrong")] {
-        let service = SecretsManagerServer::start(secret_of(&database, wrong_port, wrong_password));
-        let queries = Queries::new(GOOD);
-        let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
-        lambda.initialised().await;
-        assert_eq!(scrape(&lambda).await.value("pg_up"), 0.0);
-        // Corrected, and found in the same scrape.
-        service.answer(secret_of(&database, port, PASSWORD));
-        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
-        // What is right stays where the service fails.
-        service.answer(secrets_manager::Answer::access_denied());
-        assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
-    }
-}
-
-/// A function whose secret cannot be had says so and answers in time; once it can be had, the next scrape is whole.
-async fn recovers_from(database: &str, fault: secrets_manager::Answer, in_log: &str) {
-    let database = Server::shared().database(database);
-    let service = SecretsManagerServer::start(fault);
-    let queries = Queries::new(GOOD);
-    let lambda = Lambda::start(with_secret(&queries, &database, &service)).await;
-    lambda.initialised().await;
-    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("6"));
-    let answer = lambda.invoke(event.json(), AMPLE).await;
-    let away = samples(&answer);
-    assert!(answer.took < Duration::from_secs(6), "{:?}", answer.took);
-    assert_eq!((away.value("pg_up"), away.of("good_v").len()), (0.0, 0));
-    let log = lambda.log();
-    assert!(log.lines().any(|line| line.contains("no credentials") && line.contains(in_log)), "{log}");
-
-    service.answer(secret_of(&database, database.server().port(), PASSWORD));
-    let back = scrape(&lambda).await;
-    assert_eq!((back.value("pg_up"), back.of("good_v")), (1.0, vec![("", 1.0)]), "{}", lambda.log());
-    let password_in_json = serde_json::to_string(PASSWORD).unwrap();
-    for text in [lambda.log(), answer.text()] {
-        for secret in [SECRET_KEY, PASSWORD, password_in_json.trim_matches('"')] {
-            assert!(!text.contains(secret), "{text}");
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_secret_that_does_not_exist() {
-    recovers_from("secret_absent", secrets_manager::Answer::not_found(), "ResourceNotFoundException").await;
-}
-
-#[tokio::test]
-async fn a_secret_that_may_not_be_read() {
-    recovers_from("secret_denied", secrets_manager::Answer::access_denied(), "AccessDeniedException").await;
-}
-
-#[tokio::test]
-async fn a_service_that_throttles() {
-    recovers_from("secret_throttled", secrets_manager::Answer::throttled(), "ThrottlingException").await;
-}
-
-#[tokio::test]
-async fn a_service_that_is_broken() {
-    recovers_from("secret_broken", secrets_manager::Answer::internal_error(), "InternalServiceError").await;
-}
-
-#[tokio::test]
-async fn a_service_that_answers_garbage() {
-    recovers_from("secret_garbage", secrets_manager::Answer::garbage(), "exporter/db").await;
-}
-
-#[tokio::test]
-async fn a_secret_that_is_no_target() {
-    recovers_from("secret_other", secrets_manager::Answer::text("no target"), "exporter/db").await;
-}
-
-#[tokio::test]
-async fn a_service_that_never_answers() {
-    recovers_from("secret_silent", secrets_manager::Answer::Silence, "exporter/db").await;
 }
 
 #[tokio::test]

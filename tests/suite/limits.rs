@@ -1,9 +1,16 @@
 //! How large an answer may be: what is too much is left out, the last queries first.
 
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use pg_lambda_exporter::settings::Limits;
+
+use crate::cli::Terminal;
 use crate::events::{Event, Kind};
-use crate::lambda::{AMPLE, Queries, function, samples};
-use crate::postgres::Server;
+use crate::lambda::{AMPLE, Queries, environment, function, samples};
+use crate::postgres::{Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
+use crate::samples::Samples;
 
 const LAMBDA_BYTES: usize = 6_291_556;
 const ALB_BYTES: usize = 1_000_000;
@@ -139,4 +146,203 @@ async fn what_a_scrape_gives_is_limited_before_it_is_an_answer() {
         let ages = ages.of("pg_exporter_query_cache_age_seconds");
         assert_eq!(ages.iter().map(|(labels, _)| *labels).collect::<Vec<_>>(), ["{query=\"a\"}"]);
     }
+}
+
+/// The function with one more variable.
+async fn limited(queries: &Queries, database: &TestDatabase, variable: &'static str, value: &str) -> Lambda {
+    let mut environment = environment(queries, database.url());
+    environment.push((variable, value.to_owned()));
+    Lambda::start(environment).await
+}
+
+/// What has been logged up to the line that ends a scrape: a line may be read after the answer.
+async fn log_of_one_scrape(lambda: &Lambda) -> String {
+    let begun = Instant::now();
+    loop {
+        let log = lambda.log();
+        if log.contains("\"message\":\"scrape\"") {
+            return log;
+        }
+        assert!(begun.elapsed() < AMPLE, "{log}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// As many samples as its name says, each for itself a series.
+const OF_ALL_TYPES: &str = "
+five: {query: 'SELECT g, 1 AS v FROM generate_series(1, 5) g', metrics: [{g: {usage: LABEL}}, {v: {usage: GAUGE}}]}
+seven:
+  query: >
+    SELECT '{1,2}'::int[] AS h, '{1,2}'::int[] AS h_bucket, 3 AS h_sum, 2 AS h_count, 'a' AS s
+  metrics: [{h: {usage: HISTOGRAM}}, {s: {usage: STATESET, states: [a, b]}}]
+three: {query: 'SELECT g, 1 AS v FROM generate_series(1, 3) g', metrics: [{g: {usage: LABEL}}, {v: {usage: GAUGE}}]}
+";
+
+/// Of each query that gave something, how many samples.
+fn given(samples: &Samples) -> Vec<(&'static str, usize)> {
+    let names = [
+        ("five", &["five_v"][..]),
+        ("seven", &["seven_h_bucket", "seven_h_sum", "seven_h_count", "seven_s"]),
+        ("three", &["three_v"]),
+    ];
+    let count = |names: &[&str]| names.iter().map(|name| samples.of(name).len()).sum();
+    names.map(|(query, names)| (query, count(names))).into_iter().filter(|(_, count)| *count > 0).collect()
+}
+
+#[tokio::test]
+async fn the_series_of_a_scrape_are_limited() {
+    let database = Server::shared().database("limit_series");
+    let queries = Queries::new(OF_ALL_TYPES);
+    for (limit, expected) in [
+        ("15", &[("five", 5), ("seven", 7), ("three", 3)][..]),
+        ("14", &[("five", 5), ("seven", 7)]),
+        // What comes behind a query that does not fit is delivered if it fits itself.
+        ("11", &[("five", 5), ("three", 3)]),
+        ("4", &[("three", 3)]),
+        ("2", &[]),
+    ] {
+        let lambda = limited(&queries, &database, "MAX_SERIES", limit).await;
+        let samples = samples(&ask(&lambda, Kind::HttpApi, None).await);
+        assert_eq!(samples.value("pg_up"), 1.0);
+        let log = log_of_one_scrape(&lambda).await;
+        assert_eq!(given(&samples), expected, "MAX_SERIES={limit}");
+        for query in ["five", "seven", "three"] {
+            let is_given = expected.iter().any(|(name, _)| *name == query);
+            let success = samples.value(&format!("pg_exporter_query_success{{query=\"{query}\"}}"));
+            assert_eq!(success, f64::from(u8::from(is_given)), "{query}, MAX_SERIES={limit}");
+            let error = format!("{{query=\"{query}\",reason=\"limit\"}}");
+            let errors = samples.of("pg_exporter_query_error");
+            assert_eq!(errors.iter().any(|(labels, _)| *labels == error), !is_given, "{errors:?}");
+            let line = log.lines().any(|line| {
+                line.contains(&format!("\"{query}\"")) && line.contains("MAX_SERIES") && line.contains(limit)
+            });
+            assert_eq!(line, !is_given, "{log}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_a_setting_a_hundred_thousand_series_are_given() {
+    let database = Server::shared().database("limit_series_default");
+    let query = |name: &str, rows: usize| {
+        format!(
+            "{name}: {{query: 'SELECT g, 1 AS v FROM generate_series(1, {rows}) g',
+               metrics: [{{g: {{usage: LABEL}}}}, {{v: {{usage: GAUGE}}}}]}}\n"
+        )
+    };
+    let queries = Queries::new(&[query("a", 99_999), query("b", 2), query("c", 1)].concat());
+    let lambda = function(&queries, &database).await;
+    let answer = ask(&lambda, Kind::HttpApi, Some("gzip")).await;
+    assert_eq!(rows(&answer, &["a", "b", "c"]), [99_999, 0, 1]);
+}
+
+#[tokio::test]
+async fn what_a_label_that_is_too_long_would_label_is_dropped() {
+    let database = Server::shared().database("limit_label");
+    let file = "
+q:
+  query: SELECT repeat('ä', g) AS l, g AS v FROM (VALUES (1), (5), (6), (2049)) AS rows (g)
+  metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]
+beside: {query: 'SELECT 1 AS v', metrics: [{v: {usage: GAUGE}}]}
+";
+    let queries = Queries::new(file);
+    for (limit, expected, dropped) in [
+        ("10", &[1.0, 5.0][..], 2.0),
+        ("12", &[1.0, 5.0, 6.0], 1.0),
+        // 4096.
+        ("", &[1.0, 5.0, 6.0], 1.0),
+        ("4098", &[1.0, 5.0, 6.0, 2049.0], 0.0),
+    ] {
+        let lambda = limited(&queries, &database, "MAX_LABEL_LENGTH", limit).await;
+        let samples = samples(&ask(&lambda, Kind::HttpApi, None).await);
+        let values: Vec<_> = samples.of("q_v").iter().map(|(_, value)| *value).collect();
+        assert_eq!(values, expected, "MAX_LABEL_LENGTH={limit}");
+        assert_eq!(samples.value("beside_v"), 1.0);
+        // It is a row that is dropped, not a query that fails.
+        assert_eq!(samples.value("pg_exporter_query_success{query=\"q\"}"), 1.0);
+        let label = "{query=\"q\",reason=\"label\"}";
+        let counted = samples.of("pg_exporter_query_samples_dropped");
+        let counted = counted.iter().find(|(labels, _)| *labels == label);
+        assert_eq!(counted.map_or(0.0, |(_, count)| *count), dropped, "MAX_LABEL_LENGTH={limit}");
+        let log = log_of_one_scrape(&lambda).await;
+        let is_told = |line: &&str| line.contains("\"q\"") && line.contains("column \\\"l\\\"");
+        assert_eq!(log.lines().filter(is_told).count(), usize::from(dropped > 0.0), "{log}");
+        assert!(!log.contains('ä'), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_setting_only_lowers_what_an_answer_may_take() {
+    let database = Server::shared().database("limit_response");
+    let names = ["a", "b", "c"];
+    let queries = Queries::new(&names.map(|name| query(name, 600, PLAIN)).concat());
+    let lambda = limited(&queries, &database, "MAX_RESPONSE_BYTES", "1500000").await;
+    let answer = ask(&lambda, Kind::HttpApi, None).await;
+    assert_eq!(rows(&answer, &names), [600, 600, 0]);
+    assert!(answer.json_bytes <= 1_500_000, "{}", answer.json_bytes);
+    // A load balancer allows less than that.
+    let answer = ask(&lambda, Kind::Alb, None).await;
+    assert_eq!(rows(&answer, &names), [600, 0, 0]);
+    assert!(answer.json_bytes <= ALB_BYTES, "{}", answer.json_bytes);
+    // The exporter's own metrics are delivered in any case.
+    let lambda = limited(&queries, &database, "MAX_RESPONSE_BYTES", "1").await;
+    assert_eq!(rows(&ask(&lambda, Kind::HttpApi, None).await, &names), [0, 0, 0]);
+}
+
+#[test]
+fn the_command_line_obeys_the_limits() {
+    let database = Server::shared().database("limit_cli");
+    let terminal = || Terminal::new().file("queries.yml", OF_ALL_TYPES).with("DATABASE_URL", database.url());
+    let scraped = |terminal: Terminal| terminal.run(&["scrape"]).failed(0).output;
+    let samples = Samples::parse(&scraped(terminal().with("MAX_SERIES", "11")));
+    assert_eq!(given(&samples), [("five", 5), ("three", 3)]);
+
+    let long = "
+q: {query: 'SELECT repeat(chr(120), g) AS l, g AS v FROM generate_series(1, 9) g', metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]}
+beside: {query: 'SELECT 1 AS v', metrics: [{v: {usage: GAUGE}}]}
+";
+    let terminal = || terminal().file("queries.yml", long).with("MAX_LABEL_LENGTH", "6");
+    let samples = Samples::parse(&scraped(terminal()));
+    assert_eq!((samples.of("q_v").len(), samples.of("beside_v").len()), (6, 1));
+    let checked = terminal().run(&["check", "--database"]).failed(0).output;
+    assert!(
+        checked.contains("9 rows, 6 series") && checked.contains("column \"l\": 3 dropped as label"),
+        "{checked}"
+    );
+
+    for (variable, value) in
+        [("MAX_SERIES", "-1"), ("MAX_LABEL_LENGTH", "1 KB"), ("EXTRA_LABELS", "env=production")]
+    {
+        let said = terminal().with(variable, value).run(&["scrape"]).failed(1);
+        assert!(
+            said.errors.contains(&format!("{variable}: ")) && !said.errors.contains(value),
+            "{}",
+            said.errors
+        );
+    }
+}
+
+#[test]
+fn limits_are_read_and_every_mistake_is_named() {
+    let read = |variables: &[(&str, &str)]| {
+        let variables: HashMap<_, _> = variables.iter().copied().collect();
+        let limits = Limits::from_env(|name| variables.get(name).map(|value| (*value).to_owned()));
+        limits.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    let default = Limits { series: 100_000, label_bytes: 4096, response_bytes: None };
+    assert_eq!(read(&[]), Ok(default));
+    assert_eq!(read(&[("MAX_SERIES", ""), ("MAX_LABEL_LENGTH", "")]), Ok(default));
+    let all = [("MAX_SERIES", "1"), ("MAX_LABEL_LENGTH", "65536"), ("MAX_RESPONSE_BYTES", "6291456")];
+    assert_eq!(read(&all), Ok(Limits { series: 1, label_bytes: 65536, response_bytes: Some(6_291_456) }));
+    for mistake in ["0", "-1", "+1", "1.5", "1e3", "10k", " 1", "99999999999999999999999", "none"] {
+        let all = [("MAX_SERIES", mistake), ("MAX_LABEL_LENGTH", mistake), ("MAX_RESPONSE_BYTES", mistake)];
+        let expected = [
+            "MAX_SERIES: must be a whole number from 1 up",
+            "MAX_LABEL_LENGTH: must be a whole number from 1 up",
+            "MAX_RESPONSE_BYTES: must be a whole number from 1 to 6291456",
+        ];
+        assert_eq!(read(&all).unwrap_err(), expected, "{mistake:?}");
+    }
+    // It could not be sent.
+    assert_eq!(read(&[("MAX_RESPONSE_BYTES", "6291457")]).unwrap_err().len(), 1);
 }

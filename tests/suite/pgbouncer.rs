@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pg_lambda_exporter::target::{ChannelBinding, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, RootCertificates, SslMode, Target, Tls};
 
 use crate::postgres::{PASSWORD, ROLE, TestDatabase, Watcher, as_server, folder, free_port};
 
@@ -57,8 +57,11 @@ impl Pgbouncer {
 
     /// How the role connects through it.
     pub(crate) fn target(&self) -> Target {
-        let tls =
-            Tls { mode: SslMode::Disable, root_certificates: None, channel_binding: ChannelBinding::Prefer };
+        let tls = Tls {
+            mode: SslMode::Disable,
+            root_certificates: RootCertificates::Platform,
+            channel_binding: ChannelBinding::Prefer,
+        };
         Target { port: self.port, tls, ..self.target.clone() }
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use pg_lambda_exporter::target::{ChannelBinding, Host, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, Host, Login, RootCertificates, SslMode, Target, Tls};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
@@ -20,6 +20,8 @@ pub(crate) const ROLE: &str = "scraper";
 pub(crate) const PASSWORD: &str = "p ä'\"\\/@%:?#&=1";
 /// A role that `pg_hba.conf` rejects.
 pub(crate) const REJECTED_ROLE: &str = "rejected";
+/// The role of RDS whose members log in with a token: as there, they are asked for it in clear text, inside TLS.
+pub(crate) const TOKEN_ROLES: &str = "rds_iam";
 
 /// A running server. Clones are the same server.
 #[derive(Clone)]
@@ -82,10 +84,10 @@ impl Server {
         initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
         run(initdb.arg("--pgdata").arg(&data));
         self.present_certificate_for(&["localhost", "127.0.0.1"]);
-        let access = format!(
-            "local all all trust\nhost all {REJECTED_ROLE} all reject\nhost all all 127.0.0.1/32 scram-sha-256\n"
-        );
-        fs::write(data.join("pg_hba.conf"), access).unwrap();
+        self.set_access(&format!(
+            "host all {REJECTED_ROLE} all reject\nhostssl all +{TOKEN_ROLES} 127.0.0.1/32 password\n\
+             host all all 127.0.0.1/32 scram-sha-256"
+        ));
         self.set("listen_addresses = '127.0.0.1'");
         self.set(&format!("port = {}", self.0.port));
         self.set(&format!("unix_socket_directories = '{}'", self.0.folder.display()));
@@ -96,7 +98,8 @@ impl Server {
         self.start();
         let password = PASSWORD.replace('\'', "''");
         self.admin(&format!(
-            "CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'; GRANT pg_monitor TO {ROLE}; CREATE ROLE {REJECTED_ROLE} LOGIN"
+            "CREATE ROLE {ROLE} LOGIN PASSWORD '{password}'; GRANT pg_monitor TO {ROLE}; CREATE ROLE {REJECTED_ROLE} LOGIN;
+             CREATE ROLE {TOKEN_ROLES}"
         ));
         let library = "pg_stat_statements";
         let available = format!("SELECT FROM pg_available_extensions WHERE name = '{library}'");
@@ -134,6 +137,74 @@ impl Server {
         self.start();
     }
 
+    /// Starts it again in a recovery that waits for its archive until [`Server::end_recovery`]: until then it is
+    /// starting up, and says so.
+    pub(crate) fn restart_into_recovery(&self) {
+        self.stop();
+        let signal = self.0.folder.join("data/recovery.signal");
+        fs::write(&signal, "").unwrap();
+        own_as(&self.0.folder, &signal);
+        let archive = self.0.folder.join("archive");
+        let wait = format!("until test -e {}; do sleep 0.05; done; false", archive.display());
+        self.set(&format!("restore_command = '{wait}'"));
+        let log = self.0.folder.join("log");
+        run(self.pg_ctl("start").arg("--no-wait").arg("--log").arg(log).stdout(Stdio::null()));
+        self.wait_until_it_says("57P03");
+    }
+
+    /// Ends what [`Server::restart_into_recovery`] began, and waits until it takes connections.
+    pub(crate) fn end_recovery(&self) {
+        fs::write(self.0.folder.join("archive"), "").unwrap();
+        self.wait_until_it_says("00000");
+    }
+
+    /// Begins a shutdown that waits for the sessions to end, and waits until it refuses new ones.
+    pub(crate) fn begin_to_stop(&self) {
+        run(self.pg_ctl("stop").args(["--mode", "smart", "--no-wait"]));
+        self.wait_until_it_says("57P03");
+    }
+
+    /// Waits until a new session gets this SQLSTATE, which is `00000` of one that is let in.
+    fn wait_until_it_says(&self, sqlstate: &str) {
+        let session = async || match self.config("postgres").connect(NoTls).await {
+            Ok(_) => "00000".to_owned(),
+            Err(error) => error.code().map_or_else(|| error.to_string(), |code| code.code().to_owned()),
+        };
+        let begun = Instant::now();
+        loop {
+            let said = wait(session());
+            if said == sqlstate {
+                return;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(30), "still {said}: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Makes it read its files again, and waits until new sessions see them.
+    pub(crate) fn reload(&self) {
+        let loaded = || self.admin("SELECT pg_conf_load_time()");
+        let before = loaded();
+        self.admin("SELECT pg_reload_conf()");
+        let begun = Instant::now();
+        while loaded() == before {
+            assert!(begun.elapsed() < Duration::from_secs(30), "not reloaded: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has logged.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.0.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Replaces `pg_hba.conf`, but for the Unix socket, on which every role is trusted. It takes effect when it is
+    /// read.
+    pub(crate) fn set_access(&self, lines: &str) {
+        let text = format!("local all all trust\n{lines}\n");
+        fs::write(self.0.folder.join("data/pg_hba.conf"), text).unwrap();
+    }
+
     /// Adds a line to `postgresql.conf`. It takes effect at the next start.
     pub(crate) fn set(&self, line: &str) {
         let file = self.0.folder.join("data/postgresql.conf");
@@ -145,8 +216,13 @@ impl Server {
     /// the next start.
     pub(crate) fn present_certificate_for(&self, names: &[&str]) {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
+        self.present(&CertificateParams::new(names).unwrap());
+    }
+
+    /// Gives it this certificate, issued by [`Server::authority`]. It takes effect when it is read.
+    pub(crate) fn present(&self, certificate: &CertificateParams) {
         let key = KeyPair::generate().unwrap();
-        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.0.authority).unwrap();
+        let certificate = certificate.signed_by(&key, &self.0.authority).unwrap();
         let (certificate_file, key_file) = self.certificate();
         fs::write(certificate_file, certificate.pem()).unwrap();
         fs::write(&key_file, key.serialize_pem()).unwrap();
@@ -157,6 +233,11 @@ impl Server {
     /// The PEM file of the authority that issued the server's certificate.
     pub(crate) fn authority(&self) -> PathBuf {
         self.0.folder.join("ca.crt")
+    }
+
+    /// That authority.
+    pub(crate) fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.0.authority
     }
 
     /// The PEM files of its certificate and of its key.
@@ -197,11 +278,15 @@ impl Server {
     }
 
     async fn session(&self, database: &str) -> tokio_postgres::Client {
-        let mut config = tokio_postgres::Config::new();
-        config.host_path(&self.0.folder).port(self.0.port).user("postgres").dbname(database);
-        let (client, connection) = config.connect(NoTls).await.unwrap();
+        let (client, connection) = self.config(database).connect(NoTls).await.unwrap();
         tokio::spawn(connection);
         client
+    }
+
+    fn config(&self, database: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.0.folder).port(self.0.port).user("postgres").dbname(database);
+        config
     }
 
     async fn query(&self, database: &str, sql: &str) -> Rows {
@@ -249,10 +334,10 @@ impl TestDatabase {
             port: self.server.port(),
             database: self.name.clone(),
             user: ROLE.into(),
-            password: Some(PASSWORD.into()),
+            login: Login::Password(Some(PASSWORD.into())),
             tls: Tls {
                 mode: SslMode::VerifyFull,
-                root_certificates: Some(self.server.authority()),
+                root_certificates: RootCertificates::File(self.server.authority()),
                 channel_binding: ChannelBinding::Prefer,
             },
         }
@@ -260,11 +345,15 @@ impl TestDatabase {
 
     /// The same as a URL.
     pub(crate) fn url(&self) -> String {
+        self.url_at("localhost", self.server.port())
+    }
+
+    /// The same by another way to the server.
+    pub(crate) fn url_at(&self, host: &str, port: u16) -> String {
         let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
         format!(
-            "postgres://{ROLE}:{}@localhost:{}/{}?sslmode=verify-full&sslrootcert={}",
+            "postgres://{ROLE}:{}@{host}:{port}/{}?sslmode=verify-full&sslrootcert={}",
             escape(PASSWORD),
-            self.server.port(),
             self.name,
             escape(self.server.authority().to_str().unwrap()),
         )

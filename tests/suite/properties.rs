@@ -20,6 +20,7 @@ use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use crate::reading::{ReadFamily, ReadSample, read_openmetrics, read_text};
+use crate::sampling::LABEL_BYTES_MAX;
 
 type LabelMap = BTreeMap<String, String>;
 
@@ -70,7 +71,7 @@ fn gauge(text: &str) -> Option<f64> {
     let query = query("q: {query: SELECT 1 AS v, metrics: [{v: {usage: GAUGE}}]}");
     let mut table = Table::new(vec!["v".into()]);
     table.push_row([Some(text)]);
-    let sampled = sample(&query, &table).unwrap();
+    let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
     sampled.families[0].metrics.first().map(|metric| match &metric.value {
         Value::Number(number) => *number,
         other => panic!("{other:?}"),
@@ -288,7 +289,7 @@ proptest! {
         let mut table = Table::new(["h", "h_bucket", "h_sum", "h_count"].map(String::from).into());
         table.push_row([Some(&*text), Some("{1,2}"), Some("1"), Some("9")]);
         table.push_row([Some("{1,2}"), Some(&*text), Some("1"), Some("9")]);
-        let sampled = sample(&query, &table).unwrap();
+        let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
         for format in [Format::Text, Format::OpenMetrics] {
             encode(&sampled.families, format);
         }
@@ -314,7 +315,7 @@ proptest! {
             table.push_row(std::iter::once(Some(&**label)).chain(cells.iter().map(Option::as_deref)));
         }
         let result = || {
-            let sampled = sample(&query, &table).unwrap();
+            let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
             (sampled.families, sampled.dropped)
         };
         let (families, dropped) = merge(vec![result(), result()]);
@@ -336,7 +337,7 @@ proptest! {
         for (label, cell) in &rows {
             table.push_row([Some(&**label), cell.as_deref(), cell.as_deref()]);
         }
-        let sampled = sample(&query, &table).unwrap();
+        let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
         let mut counted: u64 = sampled.dropped.iter().map(|(_, count)| count).sum();
         let mut groups: Vec<&str> = Vec::new();
         rows.iter().for_each(|(label, _)| if !groups.contains(&&**label) { groups.push(label) });

@@ -7,7 +7,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -18,18 +19,35 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::leaks;
+
 /// One execution environment: a process of the function, and the service that it polls.
 pub(crate) struct Lambda {
     process: Child,
     invocations: mpsc::UnboundedSender<Invocation>,
     initialised: tokio::sync::watch::Receiver<bool>,
     log: Arc<Mutex<String>>,
+    /// What reads the log. They end with the process.
+    readers: Vec<JoinHandle<()>>,
 }
 
 struct Invocation {
     event: Value,
     time: Duration,
-    answer: oneshot::Sender<Value>,
+    answer: oneshot::Sender<Outcome>,
+}
+
+/// What the function posts, as JSON.
+enum Outcome {
+    Response(Value),
+    Error(Value),
+}
+
+/// An invocation that failed. API Gateway makes 500 of it, a function URL and a load balancer 502.
+#[derive(Debug)]
+pub(crate) struct Error {
+    pub(crate) json: Value,
+    pub(crate) took: Duration,
 }
 
 /// What the function answered to an event of any kind.
@@ -87,11 +105,15 @@ impl Lambda {
         let (invocations, queue) = mpsc::unbounded_channel();
         let (init, initialised) = tokio::sync::watch::channel(false);
         tokio::spawn(serve(listener, queue, init));
-        let mut process = function(address, environment).spawn().unwrap();
+        let mut function = function(address, environment);
+        leaks::register_environment(function.get_envs());
+        let mut process = function.spawn().unwrap();
         let log = Arc::new(Mutex::new(String::new()));
-        collect(process.stdout.take().unwrap(), log.clone());
-        collect(process.stderr.take().unwrap(), log.clone());
-        Self { process, invocations, initialised, log }
+        let readers = vec![
+            collect(process.stdout.take().unwrap(), log.clone()),
+            collect(process.stderr.take().unwrap(), log.clone()),
+        ];
+        Self { process, invocations, initialised, log, readers }
     }
 
     /// Waits until the function asks for its first event.
@@ -102,13 +124,41 @@ impl Lambda {
 
     /// Invokes the function with `time` until its deadline and waits for what it answers, however long it takes.
     pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Answer {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
+        match self.outcome(event, time).await {
+            Outcome::Response(response) => {
+                let answer = Answer::from_response(&response, begun.elapsed());
+                leaks::assert_none("an answer", &answer.text());
+                answer
+            }
+            Outcome::Error(error) => panic!("{error}; log: {}", self.log()),
+        }
+    }
+
+    /// Invokes the function with an event that it cannot take for a request, and waits for the error that it reports.
+    pub(crate) async fn invoke_in_vain(&self, event: Value, time: Duration) -> Error {
+        let begun = Instant::now();
+        match self.outcome(event, time).await {
+            Outcome::Error(json) => Error { json, took: begun.elapsed() },
+            Outcome::Response(response) => panic!("no error but {response}"),
+        }
+    }
+
+    async fn outcome(&self, event: Value, time: Duration) -> Outcome {
+        leaks::register_event(&event);
         let (answer, answered) = oneshot::channel();
         self.invocations
             .send(Invocation { event, time, answer })
             .unwrap_or_else(|_| panic!("the service ended"));
-        let response = answered.await.unwrap_or_else(|_| panic!("no answer; log: {}", self.log()));
-        Answer::from_response(&response, begun.elapsed())
+        let outcome = answered.await.unwrap_or_else(|_| panic!("no answer; log: {}", self.log()));
+        let (Outcome::Response(json) | Outcome::Error(json)) = &outcome;
+        leaks::assert_none("an answer's JSON", &json.to_string());
+        outcome
+    }
+
+    /// The process's number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// Stops the process as Lambda does between invocations: it does nothing and knows nothing of it.
@@ -123,7 +173,7 @@ impl Lambda {
 
     /// Sends the process a signal, such as `-TERM`.
     pub(crate) fn signal(&self, signal: &str) {
-        let kill = Command::new("kill").args([signal, &self.process.id().to_string()]).status();
+        let kill = Command::new("kill").args([signal, &self.pid().to_string()]).status();
         assert!(kill.expect("these tests need kill: `sudo apt-get install procps`").success(), "{signal}");
     }
 
@@ -148,6 +198,10 @@ impl Drop for Lambda {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        for reader in self.readers.drain(..) {
+            let _ = reader.join();
+        }
+        leaks::assert_none("the log", &self.log());
     }
 }
 
@@ -167,17 +221,17 @@ fn function<'a>(api: SocketAddr, environment: impl IntoIterator<Item = (&'a str,
     command
 }
 
-fn collect(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) {
+fn collect(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinHandle<()> {
     std::thread::spawn(move || {
         for line in BufReader::new(stream).lines().map_while(Result::ok) {
             let mut log = log.lock().unwrap();
             log.push_str(&line);
             log.push('\n');
         }
-    });
+    })
 }
 
-type Pending = Arc<Mutex<HashMap<String, oneshot::Sender<Value>>>>;
+type Pending = Arc<Mutex<HashMap<String, oneshot::Sender<Outcome>>>>;
 type Queue = Arc<tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>>;
 
 async fn serve(
@@ -228,11 +282,14 @@ async fn answer(
                 .body(invocation.event.to_string().into())
                 .unwrap()
         }
-        (&Method::POST, ["invocation", id, "response" | "error"]) => {
+        (&Method::POST, ["invocation", id, kind @ ("response" | "error")]) => {
             let answer = pending.lock().unwrap().remove(*id).expect("an answer belongs to an invocation");
             let body = request.into_body().collect().await.unwrap().to_bytes();
-            // Of an error there is no status, which Answer::from_response tells the test.
-            let _ = answer.send(serde_json::from_slice(&body).unwrap());
+            let json = serde_json::from_slice(&body).unwrap();
+            let _ = answer.send(match *kind {
+                "response" => Outcome::Response(json),
+                _ => Outcome::Error(json),
+            });
             accepted()
         }
         // The function as an extension of itself (AWS Lambda Developer Guide, "Using the Lambda Extensions API").

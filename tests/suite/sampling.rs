@@ -14,6 +14,9 @@ use pg_lambda_exporter::table::Table;
 use crate::postgres::{ROLE, Server};
 use crate::reading::read_text;
 
+/// What the function has without a setting.
+pub(crate) const LABEL_BYTES_MAX: usize = 4096;
+
 /// Two labels, a gauge and a histogram.
 fn query_labelled(names: [&str; 2]) -> Query {
     let yaml = "q: {query: SELECT 1, metrics: [{a: {usage: LABEL}}, {b: {usage: LABEL}}, {v: {usage: GAUGE}}, {h: {usage: HISTOGRAM}}]}";
@@ -33,7 +36,7 @@ fn table() -> Table {
 
 #[test]
 fn a_histogram_that_is_labelled_le_is_dropped() {
-    let sampled = sample(&query_labelled(["a", "le"]), &table()).unwrap();
+    let sampled = sample(&query_labelled(["a", "le"]), &table(), LABEL_BYTES_MAX).unwrap();
     let metrics: Vec<_> =
         sampled.families.iter().map(|family| (family.name.as_str(), family.metrics.len())).collect();
     assert_eq!(metrics, [("q_v", 1), ("q_h", 0)]);
@@ -42,7 +45,7 @@ fn a_histogram_that_is_labelled_le_is_dropped() {
 
 #[test]
 fn a_label_that_stands_twice_drops_the_row() {
-    let sampled = sample(&query_labelled(["a", "a"]), &table()).unwrap();
+    let sampled = sample(&query_labelled(["a", "a"]), &table(), LABEL_BYTES_MAX).unwrap();
     assert!(sampled.families.iter().all(|family| family.metrics.is_empty()));
     assert_eq!(sampled.dropped.label, 2);
     assert_eq!(sampled.notes.len(), 2);
@@ -75,9 +78,96 @@ fn metrics_that_have_the_labels_of_their_row_for_themselves_are_dropped() {
     let names = ["a", "b", "s", "s_quantile", "s_sum", "s_count", "o", "i_info", "e", "g"];
     let mut table = Table::new(names.map(String::from).into());
     table.push_row(["x", "y", "{0.5}", "{1}", "1", "1", "1", "1", "x", "1"].map(Some));
-    let sampled = sample(&query, &table).unwrap();
+    let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
     let exposed: usize = sampled.families.iter().map(|family| family.metrics.len()).sum();
     assert_eq!((exposed, sampled.dropped.label), (1, 4));
+}
+
+/// What may have a label that is longer than 8 bytes, in one row.
+struct Long<'a> {
+    metrics: &'a str,
+    row: &'a [(&'a str, &'a str)],
+    given: usize,
+    dropped: u64,
+    /// What the note begins with, if there is one.
+    named: Option<&'a str>,
+}
+
+/// The limit counts bytes of UTF-8, of labels from columns and constants, of INFO and of states alike; what it does not
+/// touch stays.
+#[test]
+fn a_label_that_is_too_long_drops_what_it_would_label() {
+    let gauge = "[{a: {usage: LABEL}}, {v: {usage: GAUGE}}]";
+    let cases = [
+        Long { metrics: gauge, row: &[("a", "12345678"), ("v", "1")], given: 1, dropped: 0, named: None },
+        Long { metrics: gauge, row: &[("a", "1"), ("v", "1234567890")], given: 1, dropped: 0, named: None },
+        Long {
+            metrics: gauge,
+            row: &[("a", "123456789"), ("v", "1")],
+            given: 0,
+            dropped: 1,
+            named: Some("column \"a\""),
+        },
+        // Eight characters, one of which is two bytes.
+        Long {
+            metrics: gauge,
+            row: &[("a", "1234567ä"), ("v", "1")],
+            given: 0,
+            dropped: 1,
+            named: Some("column \"a\""),
+        },
+        // A metric is dropped once, for the first label.
+        Long {
+            metrics: "[{a: {usage: LABEL}}, {b: {usage: LABEL}}, {v: {usage: GAUGE}}, {w: {usage: COUNTER}}]",
+            row: &[("a", "123456789"), ("b", "123456789"), ("v", "1"), ("w", "1")],
+            given: 0,
+            dropped: 2,
+            named: Some("column \"a\""),
+        },
+        Long {
+            metrics: "[{v: {usage: GAUGE}}, {i: {usage: INFO}}]",
+            row: &[("v", "1"), ("i", "123456789")],
+            given: 1,
+            dropped: 1,
+            named: Some("column \"i\""),
+        },
+        Long {
+            metrics: "[{v: {usage: GAUGE}}, {s: {usage: STATESET, states: [up, '123456789']}}]",
+            row: &[("v", "1"), ("s", "up")],
+            given: 1,
+            dropped: 1,
+            named: Some("column \"s\""),
+        },
+        Long {
+            metrics: "[{v: {usage: GAUGE}}], labels: {env: '123456789'}",
+            row: &[("v", "1")],
+            given: 0,
+            dropped: 1,
+            named: Some("label \"env\""),
+        },
+        Long {
+            metrics: "[{a: {usage: LABEL}}, {h: {usage: HISTOGRAM, buckets: [1]}}]",
+            row: &[("a", "123456789"), ("h", "1")],
+            given: 0,
+            dropped: 1,
+            named: Some("column \"a\""),
+        },
+    ];
+    for Long { metrics, row, given, dropped, named } in cases {
+        let yaml = format!("q: {{query: SELECT 1, metrics: {metrics}}}");
+        let config = Config::parse(&[("queries.yml".into(), yaml.clone())], &Naming::default());
+        let mut table = Table::new(row.iter().map(|(name, _)| (*name).to_owned()).collect());
+        table.push_row(row.iter().map(|(_, cell)| Some(*cell)));
+        let sampled = sample(&config.queries[0], &table, 8).unwrap();
+        let metrics: usize = sampled.families.iter().map(|family| family.metrics.len()).sum();
+        assert_eq!(metrics, given, "{yaml}");
+        assert_eq!(sampled.dropped, Dropped { label: dropped, ..Dropped::default() }, "{yaml}");
+        assert_eq!(sampled.notes.len(), usize::from(named.is_some()), "{:?}", sampled.notes);
+        for note in &sampled.notes {
+            assert!(note.starts_with(named.unwrap()) && note.contains("MAX_LABEL_LENGTH"), "{note}");
+            assert!(!note.contains("1234567"), "{note}");
+        }
+    }
 }
 
 /// 32,000 rows of which 2,000 repeat an earlier one.
@@ -92,7 +182,7 @@ fn duplicates_among_many_series_are_counted_exactly() {
         table.push_row(cells.iter().map(|cell| Some(&**cell)));
     }
     assert_eq!(table.row_count(), 32_000);
-    let Sampled { families, dropped, .. } = sample(&query, &table).unwrap();
+    let Sampled { families, dropped, .. } = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
     assert_eq!(dropped, Dropped { duplicate: 2_000, ..Dropped::default() });
     let (families, dropped) = merge(vec![(families.clone(), dropped), (families, Dropped::default())]);
     assert_eq!(dropped.iter().map(|dropped| dropped.duplicate).collect::<Vec<_>>(), [2_000, 30_000]);
@@ -131,7 +221,7 @@ by_rows:
     let mut metrics = Vec::new();
     for query in &config.queries {
         let table = connection.run(&query.sql, LIMIT, LIMIT).await.unwrap();
-        metrics.push(sample(query, &table).unwrap().families.remove(0).metrics);
+        metrics.push(sample(query, &table, LABEL_BYTES_MAX).unwrap().families.remove(0).metrics);
     }
     assert_eq!(metrics[0].len(), 5);
     assert_eq!(metrics[0], metrics[1]);

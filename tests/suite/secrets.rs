@@ -16,7 +16,7 @@ use pg_lambda_exporter::config::Naming;
 use pg_lambda_exporter::metric::LabelName;
 use pg_lambda_exporter::secret::{Failure, SecretError, SecretsManager};
 use pg_lambda_exporter::settings::{Authorization, Settings, Source};
-use pg_lambda_exporter::target::{Host, Part, Parts, Problem, SslMode, Target};
+use pg_lambda_exporter::target::{Host, Part, Parts, Problem, RootCertificates, SslMode, Target};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -42,9 +42,12 @@ fn describe(target: &Target) -> String {
         Host::Tcp(host) => format!("host {host}"),
         Host::Socket(folder) => format!("socket {}", folder.display()),
     };
-    let password = target.password.as_ref().map_or("none".into(), |it| format!("{:?}", it.expose_secret()));
-    let roots =
-        target.tls.root_certificates.as_ref().map_or("platform".into(), |it| it.display().to_string());
+    let password = target.login.password().map_or("none".into(), |it| format!("{:?}", it.expose_secret()));
+    let roots = match &target.tls.root_certificates {
+        RootCertificates::Platform => "platform".into(),
+        RootCertificates::PlatformAndRds(rds) => format!("{rds:?}"),
+        RootCertificates::File(path) => path.display().to_string(),
+    };
     format!(
         "{host}\nport {}\ndatabase {}\nuser {}\npassword {password}\nsslmode {:?}\nroots {roots}\n\
          channel binding {:?}\n",
@@ -102,7 +105,7 @@ fn password_of(text: &str) -> String {
     let target = Target::from_secret(text, &Parts::default()).unwrap();
     assert_eq!((target.host, target.user.as_str()), (Host::Tcp("db".into()), "exporter"));
     assert_eq!((target.database.as_str(), target.tls.mode), ("shop", SslMode::VerifyFull));
-    target.password.map(|password| password.expose_secret().to_owned()).unwrap_or_default()
+    target.login.password().map(|password| password.expose_secret().to_owned()).unwrap_or_default()
 }
 
 fn percent_encoded(text: &str) -> String {
@@ -225,7 +228,7 @@ fn a_secret_is_completed_from_libpqs_variables_when_it_is_there() {
     assert_eq!(id, "prod/db");
     let target = Target::from_secret(r#"{"username":"exporter","password":""}"#, &defaults).unwrap();
     assert_eq!(target.host, Host::Tcp("db".into()));
-    assert_eq!(target.password.unwrap().expose_secret(), "hunter2");
+    assert_eq!(target.login.password().unwrap().expose_secret(), "hunter2");
 }
 
 #[test]
@@ -299,6 +302,8 @@ fn the_documentation_has_every_variable_and_no_other() {
 #[test]
 fn every_example_in_the_documentation_can_be_read() {
     let text = fs::read_to_string(repository("docs/configuration.md")).unwrap();
+    let (_, text) = text.split_once("\n## The secret\n").unwrap();
+    let (text, _) = text.split_once("\n## IAM authentication\n").unwrap();
     let mut defaults = Parts::default();
     defaults.set(Part::Host, "db.example.com").unwrap();
     let mut count = 0;
@@ -353,7 +358,7 @@ fn a_secret_is_asked_for_in_the_services_protocol() {
         signed: true,
     };
     assert_eq!(calls, [call]);
-    server.answer(Answer::Binary("cG9zdGdyZXM6Ly/DvEBkYg=="));
+    server.answer(Answer::bytes("postgres://ü@db".as_bytes()));
     assert_eq!(fetch(&client, LIMIT).unwrap(), "postgres://ü@db");
 }
 
@@ -380,7 +385,7 @@ fn each_failure_is_told_from_the_others_and_passes_when_the_service_recovers() {
         (Answer::garbage(), Failure::Unusable(unreadable)),
         (Answer::Body(200, "{}".into()), Failure::Unusable("the answer holds neither a string nor bytes")),
         (Answer::text(""), Failure::Unusable("it is empty")),
-        (Answer::Binary("/w=="), Failure::Unusable("its bytes are not UTF-8")),
+        (Answer::bytes(b"\xff"), Failure::Unusable("its bytes are not UTF-8")),
         (Answer::Half, Failure::Unreachable),
         (Answer::Reset, Failure::Unreachable),
     ];

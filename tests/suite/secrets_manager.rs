@@ -1,14 +1,18 @@
 //! A stand-in for AWS Secrets Manager on a free loopback port. It speaks the service's protocol (AWS JSON 1.1:
 //! `POST /` with `X-Amz-Target`) and fails in the ways that the service and the network fail, as it is told.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+
+use crate::leaks;
 
 /// What the stand-in does with the next requests.
 #[derive(Debug, Clone)]
@@ -16,7 +20,7 @@ pub(crate) enum Answer {
     /// A secret stored as a string.
     Text(String),
     /// A secret stored as bytes, here in base64 as on the wire.
-    Binary(&'static str),
+    Binary(String),
     /// Any answer: status, then body.
     Body(u16, String),
     /// Announces a body, sends half of it and closes.
@@ -32,12 +36,22 @@ impl Answer {
         Self::Text(text.to_owned())
     }
 
+    pub(crate) fn bytes(bytes: &[u8]) -> Self {
+        Self::Binary(base64::engine::general_purpose::STANDARD.encode(bytes))
+    }
+
     pub(crate) fn error(status: u16, code: &str, message: &str) -> Self {
         Self::Body(status, json!({"__type": code, "Message": message}).to_string())
     }
 
     pub(crate) fn not_found() -> Self {
         Self::error(400, "ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+    }
+
+    /// What is said of a secret that is deleted but can still be restored.
+    pub(crate) fn marked_for_deletion() -> Self {
+        let message = "You can't perform this operation on the secret because it was marked for deletion.";
+        Self::error(400, "InvalidRequestException", message)
     }
 
     pub(crate) fn access_denied() -> Self {
@@ -60,6 +74,20 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// What is in the secret must not be printed.
+    fn register(&self) {
+        match self {
+            Self::Text(text) => leaks::register_secret(text),
+            Self::Binary(base64) => {
+                let text = String::from_utf8(STANDARD.decode(base64).unwrap());
+                leaks::register_secret(&text.unwrap_or_default());
+            }
+            Self::Body(..) | Self::Half | Self::Silence | Self::Reset => {}
+        }
+    }
+}
+
 /// A request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
@@ -79,7 +107,8 @@ pub(crate) struct SecretsManagerServer {
 }
 
 struct Shared {
-    answer: Mutex<Answer>,
+    /// The next answers. The last stays.
+    answers: Mutex<VecDeque<Answer>>,
     calls: Mutex<Vec<Call>>,
     stopped: AtomicBool,
 }
@@ -87,10 +116,11 @@ struct Shared {
 impl SecretsManagerServer {
     /// Listens, and gives `answer` until it is told otherwise.
     pub(crate) fn start(answer: Answer) -> Self {
+        answer.register();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            answer: Mutex::new(answer),
+            answers: Mutex::new([answer].into()),
             calls: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
@@ -114,7 +144,13 @@ impl SecretsManagerServer {
 
     /// From now on this is the answer.
     pub(crate) fn answer(&self, answer: Answer) {
-        *self.shared.answer.lock().unwrap() = answer;
+        self.answer_in_turn([answer]);
+    }
+
+    /// From now on these are the answers, a request each. The last is that to all further requests.
+    pub(crate) fn answer_in_turn(&self, answers: impl IntoIterator<Item = Answer>) {
+        let answers: VecDeque<_> = answers.into_iter().inspect(Answer::register).collect();
+        *self.shared.answers.lock().unwrap() = answers;
     }
 
     /// The requests so far. One whose connection was reset was not read and is not among them.
@@ -132,6 +168,14 @@ impl Drop for SecretsManagerServer {
 }
 
 impl Shared {
+    fn next_answer(&self) -> Answer {
+        let mut answers = self.answers.lock().unwrap();
+        match answers.len() {
+            1 => answers[0].clone(),
+            _ => answers.pop_front().unwrap(),
+        }
+    }
+
     /// Serves one connection until the client closes it or the answer says so.
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
@@ -139,17 +183,19 @@ impl Shared {
         let mut writer = stream;
         loop {
             // Bytes that arrived and were not read make the kernel answer a close with a reset.
-            writer.peek(&mut [0])?;
-            if matches!(*self.answer.lock().unwrap(), Answer::Reset) {
+            if writer.peek(&mut [0])? == 0 {
+                return Ok(());
+            }
+            let answer = self.next_answer();
+            if matches!(answer, Answer::Reset) {
                 return Ok(());
             }
             let Some(call) = Call::read(&mut reader, port)? else { return Ok(()) };
             self.calls.lock().unwrap().push(call.clone());
-            let answer = self.answer.lock().unwrap().clone();
             let (status, body) = match (call.refusal(), answer) {
                 (Some(refusal), _) => refusal,
                 (None, Answer::Text(text)) => (200, secret(&call, "SecretString", &text)),
-                (None, Answer::Binary(base64)) => (200, secret(&call, "SecretBinary", base64)),
+                (None, Answer::Binary(base64)) => (200, secret(&call, "SecretBinary", &base64)),
                 (None, Answer::Body(status, body)) => (status, body),
                 (None, Answer::Half) => {
                     let body = secret(&call, "SecretString", "half of this is cut off");

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::sql::Sql;
-use pg_lambda_exporter::target::{ChannelBinding, Host, SslMode, Target, Tls};
+use pg_lambda_exporter::target::{ChannelBinding, Host, RootCertificates, SslMode, Target, Tls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
@@ -39,7 +39,8 @@ fn stranger() -> (tempfile::TempDir, PathBuf) {
 
 /// What becomes of a connection in a mode with an authority: TLS or not, or the error.
 async fn outcome(database: &TestDatabase, host: &str, mode: SslMode, roots: Option<PathBuf>) -> String {
-    let tls = Tls { mode, root_certificates: roots, channel_binding: ChannelBinding::Prefer };
+    let root_certificates = roots.map_or(RootCertificates::Platform, RootCertificates::File);
+    let tls = Tls { mode, root_certificates, channel_binding: ChannelBinding::Prefer };
     let target = Target { host: Host::Tcp(host.into()), tls, ..database.target() };
     match Connection::open(&target, LIMIT).await {
         Ok(mut connection) => tls_version(&mut connection).await.unwrap_or_else(|| "plain".into()),
@@ -54,7 +55,11 @@ async fn each_mode_demands_of_tls_what_libpq_says() {
     let (_folder, stranger) = stranger();
     let stranger = Some(stranger);
     let own = Some(server.authority());
-    let unknown = "TLS: invalid peer certificate: UnknownIssuer";
+    let unknown = format!(
+        "TLS: invalid peer certificate: UnknownIssuer: none of the authorities in {} has issued the certificate",
+        stranger.as_ref().unwrap().display()
+    );
+    let unknown = unknown.as_str();
     for host in ["localhost", "127.0.0.1"] {
         for (mode, roots, expected) in [
             (SslMode::Disable, &own, "plain"),
@@ -130,6 +135,29 @@ async fn root_certificates_that_cannot_be_had_are_named() {
     assert_eq!(outcome(&database, "localhost", SslMode::Prefer, Some(file.clone())).await, "TLSv1.3");
 }
 
+/// A server's side of TLS, with this certificate.
+pub(crate) fn acceptor(certificate: CertificateDer<'static>, key: PrivateKeyDer<'static>) -> TlsAcceptor {
+    let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A client's side of TLS, which trusts the server's authority.
+pub(crate) fn connector(server: &Server) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(server.authority()).unwrap()).unwrap();
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    TlsConnector::from(Arc::new(config))
+}
+
 /// Takes one connection, ends its TLS with this certificate, and carries everything on to the server.
 async fn man_in_the_middle(
     listener: TcpListener,
@@ -137,21 +165,6 @@ async fn man_in_the_middle(
     certificate: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
 ) {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(server.authority()).unwrap()).unwrap();
-    let towards_server = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let towards_client = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)
-        .unwrap();
-
     let (mut client, _) = listener.accept().await.unwrap();
     let mut ssl_request = [0; 8];
     client.read_exact(&mut ssl_request).await.unwrap();
@@ -159,9 +172,9 @@ async fn man_in_the_middle(
     upstream.write_all(&ssl_request).await.unwrap();
     assert_eq!(upstream.read_u8().await.unwrap(), b'S');
     client.write_all(b"S").await.unwrap();
-    let mut client = TlsAcceptor::from(Arc::new(towards_client)).accept(client).await.unwrap();
+    let mut client = acceptor(certificate, key).accept(client).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let mut upstream = TlsConnector::from(Arc::new(towards_server)).connect(name, upstream).await.unwrap();
+    let mut upstream = connector(&server).connect(name, upstream).await.unwrap();
     // The end of either side is the end of the test.
     let _ = tokio::io::copy_bidirectional(&mut client, &mut upstream).await;
 }
@@ -175,8 +188,11 @@ async fn a_login_is_bound_to_the_servers_certificate() {
         let port = listener.local_addr().unwrap().port();
         let proxy = tokio::spawn(man_in_the_middle(listener, server.clone(), certificate, key));
         // Nothing is verified here: it is the binding alone that tells the two certificates apart.
-        let tls =
-            Tls { mode: SslMode::Require, root_certificates: None, channel_binding: ChannelBinding::Prefer };
+        let tls = Tls {
+            mode: SslMode::Require,
+            root_certificates: RootCertificates::Platform,
+            channel_binding: ChannelBinding::Prefer,
+        };
         let target = Target { port, tls, ..database.target() };
         let outcome = Connection::open(&target, LIMIT).await.map(drop).map_err(|error| error.to_string());
         proxy.await.unwrap();

@@ -1,1 +1,380 @@
 //! Faults in the middle of a scrape.
+
+use std::time::Duration;
+
+use super::observed::{
+    assert_complete, assert_failed, backend, idle, logged, running, scrape_within, terminate_backends,
+};
+use crate::events::{Event, Kind};
+use crate::lambda::{Queries, environment, function, samples};
+use crate::path::{Black, Path};
+use crate::postgres::{Server, TestDatabase};
+use crate::runtime_api::Lambda;
+use crate::samples::Samples;
+
+/// All that a good scrape has here.
+const ALL: [&str; 3] = ["first_v", "touched_v", "last_v"];
+
+/// A query that a fault touches, between two that it does not.
+fn around(touched: &str) -> Queries {
+    Queries::new(&format!(
+        "first: {{query: SELECT 1 AS v}}\ntouched:\n{touched}\nlast: {{query: SELECT 3 AS v}}\n"
+    ))
+}
+
+/// A table that all may read, when nobody has it locked.
+const LOCKED: &str =
+    "CREATE TABLE locked (v int); INSERT INTO locked VALUES (2); GRANT SELECT ON locked TO PUBLIC";
+const LOCK: &str = "BEGIN; LOCK TABLE locked IN ACCESS EXCLUSIVE MODE";
+
+/// A session that keeps the table locked, so that the test decides how long the query takes.
+async fn lock(database: &TestDatabase) -> tokio_postgres::Client {
+    let holder = database.session().await;
+    holder.batch_execute(LOCK).await.unwrap();
+    holder
+}
+
+/// Does blocking work where it does not keep the function waiting for its service.
+async fn blocking(work: impl FnOnce() + Send + 'static) {
+    tokio::task::spawn_blocking(work).await.unwrap();
+}
+
+/// The fault touched one query, and the scrape has the others.
+#[track_caller]
+fn assert_others_are_there(samples: &Samples, reason: &str) {
+    assert_eq!(samples.value("pg_up"), 1.0);
+    assert_eq!((samples.value("first_v"), samples.value("last_v")), (1.0, 3.0));
+    assert_failed(samples, "touched", reason);
+    assert_eq!(samples.of("pg_exporter_query_error").len(), 1, "{samples:?}");
+    assert_eq!(samples.value("pg_exporter_last_scrape_error"), 1.0);
+}
+
+/// The fault cost the connection, and there was no other: what was there before it is delivered.
+#[track_caller]
+fn assert_lost(samples: &Samples, reason: &str) {
+    assert_eq!(samples.value("pg_up"), 0.0);
+    assert_eq!(samples.value("first_v"), 1.0);
+    assert_failed(samples, "touched", reason);
+    assert_failed(samples, "last", "connection");
+}
+
+#[tokio::test]
+async fn the_backend_is_killed() {
+    let database = Server::shared().database("killed_during");
+    database.admin(LOCKED);
+    let holder = lock(&database).await;
+    let queries = around("  query: SELECT v FROM locked\n  timeout: 10m");
+    let lambda = function(&queries, &database).await;
+    let before = backend(&database);
+    let kill = async {
+        running(&database, "FROM locked").await;
+        terminate_backends(&database);
+    };
+    let (killed, ()) = tokio::join!(scrape_within(&lambda, 10), kill);
+    assert_others_are_there(&killed, "connection");
+    assert_ne!(backend(&database), before);
+    logged(&lambda, &["query failed", "touched", "the connection was lost", "57P01"]).await;
+    idle(&database).await;
+
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+#[tokio::test]
+async fn the_server_is_stopped() {
+    let server = Server::private();
+    let database = server.database("stopped_during");
+    let queries = around("  query: SELECT 2 AS v, pg_sleep((SELECT s FROM sleep))\n  timeout: 10m");
+    database.admin("CREATE TABLE sleep AS SELECT 600 AS s; GRANT SELECT ON sleep TO PUBLIC");
+    let lambda = function(&queries, &database).await;
+    let stopping = server.clone();
+    let stop = async {
+        running(&database, "pg_sleep").await;
+        blocking(move || stopping.stop()).await;
+    };
+    let (stopped, ()) = tokio::join!(scrape_within(&lambda, 10), stop);
+    assert_lost(&stopped, "connection");
+    logged(&lambda, &["query failed", "touched", "the connection was lost", "57P01"]).await;
+    logged(&lambda, &["no connection to the database"]).await;
+
+    server.start();
+    database.admin("UPDATE sleep SET s = 0");
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+    idle(&database).await;
+}
+
+#[tokio::test]
+async fn the_server_is_stopped_between_two_queries() {
+    let server = Server::private();
+    let database = server.database("stopped_between");
+    database.admin(LOCKED);
+    let holder = lock(&database).await;
+    let queries = Queries::new(
+        "first: {query: SELECT v FROM locked, timeout: 10m}\ntouched: {query: SELECT 2 AS v}\nlast: {query: SELECT 3 AS v}\n",
+    );
+    let path = Path::to(server.port());
+    let lambda = Lambda::start(environment(&queries, database.url_at("localhost", path.port()))).await;
+    lambda.initialised().await;
+    let stop = async {
+        running(&database, "FROM locked").await;
+        // The second query is on its way when the server, which has not heard of it, ends the idle session. What it
+        // says then arrives when it is there again.
+        path.hold_requests();
+        holder.batch_execute("COMMIT").await.unwrap();
+        let restarting = server.clone();
+        tokio::task::spawn_blocking(move || {
+            path.wait_for_a_held_request();
+            path.goes_black(Black::All);
+            restarting.stop();
+            restarting.start();
+            path.is_back();
+            path
+        })
+        .await
+        .unwrap()
+    };
+    let (stopped, _path) = tokio::join!(scrape_within(&lambda, 10), stop);
+    assert_eq!(stopped.value("pg_up"), 1.0);
+    assert_eq!((stopped.value("first_v"), stopped.value("last_v")), (2.0, 3.0));
+    assert_failed(&stopped, "touched", "connection");
+    logged(&lambda, &["query failed", "touched", "the connection was lost", "57P01"]).await;
+    idle(&database).await;
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+/// A megabyte, and a path that becomes black in the middle of it.
+async fn black_in_the_middle(database: &TestDatabase, which: Black) -> (Queries, Lambda, Path, Samples) {
+    let queries = around(
+        "  query: SELECT g AS l, 2 AS v, repeat('x', 1000) AS x FROM generate_series(1, 1000) g\n  \
+           timeout: 1s\n  metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}, {x: {usage: DISCARD}}]",
+    );
+    let path = Path::to(database.server().port());
+    let lambda = Lambda::start(environment(&queries, database.url_at("localhost", path.port()))).await;
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+    path.goes_black_after(500_000, which);
+    let black = scrape_within(&lambda, 10).await;
+    (queries, lambda, path, black)
+}
+
+#[tokio::test]
+async fn the_path_becomes_a_black_hole_in_the_middle_of_a_result() {
+    let database = Server::shared().database("black_result");
+    let (_queries, lambda, path, black) = black_in_the_middle(&database, Black::All).await;
+    assert_lost(&black, "timeout");
+    logged(&lambda, &["query failed", "touched", "timed out"]).await;
+    logged(&lambda, &["no connection to the database", "timed out"]).await;
+
+    path.is_back();
+    idle(&database).await;
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+#[tokio::test]
+async fn the_connection_becomes_a_black_hole_in_the_middle_of_a_result() {
+    let database = Server::shared().database("black_half");
+    let (_queries, lambda, path, black) = black_in_the_middle(&database, Black::Open).await;
+    assert_others_are_there(&black, "timeout");
+    logged(&lambda, &["query failed", "touched", "timed out"]).await;
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+    path.is_back();
+    idle(&database).await;
+}
+
+#[tokio::test]
+async fn a_lock_is_held() {
+    let database = Server::shared().database("lock_held");
+    database.admin(LOCKED);
+    let holder = lock(&database).await;
+    let queries = around("  query: SELECT v FROM locked\n  timeout: 300ms");
+    let lambda = function(&queries, &database).await;
+    let before = backend(&database);
+    assert_others_are_there(&scrape_within(&lambda, 10).await, "timeout");
+    assert_eq!(backend(&database), before, "the server ends the query, so the connection stays");
+    logged(&lambda, &["query failed", "touched", "timed out"]).await;
+    idle(&database).await;
+
+    holder.batch_execute("ROLLBACK").await.unwrap();
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+/// A query that sleeps for so many seconds, until the test says otherwise.
+const SLOW: &str = "CREATE TABLE sleep AS SELECT 600 AS s; GRANT SELECT ON sleep TO PUBLIC";
+const SLEEP: &str = "SELECT 2 AS v, pg_sleep((SELECT s FROM sleep))";
+const AWAKE: &str = "UPDATE sleep SET s = 0";
+
+#[tokio::test]
+async fn a_query_is_slower_than_its_timeout() {
+    let database = Server::shared().database("slower_than_timeout");
+    database.admin(SLOW);
+    let queries = around(&format!("  query: {SLEEP}\n  timeout: 300ms"));
+    let lambda = function(&queries, &database).await;
+    let before = backend(&database);
+    assert_others_are_there(&scrape_within(&lambda, 10).await, "timeout");
+    assert_eq!(backend(&database), before, "the server ends the query, so the connection stays");
+    logged(&lambda, &["query failed", "touched", "timed out"]).await;
+    idle(&database).await;
+
+    database.admin(AWAKE);
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+/// What is too slow for the scrape is ended in the server, and what comes behind it is not begun.
+#[track_caller]
+fn assert_cut_off(samples: &Samples) {
+    assert_eq!((samples.value("pg_up"), samples.value("first_v")), (1.0, 1.0));
+    assert_failed(samples, "touched", "deadline");
+    assert_failed(samples, "last", "deadline");
+}
+
+#[tokio::test]
+async fn a_query_is_slower_than_the_scrape() {
+    let database = Server::shared().database("slower_than_scrape");
+    database.admin(SLOW);
+    let queries = around(&format!("  query: {SLEEP}\n  timeout: 10m"));
+    let lambda = function(&queries, &database).await;
+    assert_cut_off(&scrape_within(&lambda, 3).await);
+    logged(&lambda, &["query failed", "touched", "deadline", "timed out"]).await;
+    idle(&database).await;
+
+    // The same again has what was not begun: what was too slow waits for it.
+    let again = scrape_within(&lambda, 3).await;
+    assert_others_are_there(&again, "deadline");
+    database.admin(AWAKE);
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+#[tokio::test]
+async fn a_query_is_slower_than_lambda() {
+    let database = Server::shared().database("slower_than_lambda");
+    database.admin(SLOW);
+    let queries = around(&format!("  query: {SLEEP}\n  timeout: 10m"));
+    let lambda = function(&queries, &database).await;
+    let event = Event::recorded(Kind::Alb).header("x-prometheus-scrape-timeout-seconds", None);
+    let time = Duration::from_secs(3);
+    let answer = lambda.invoke(event.json(), time).await;
+    assert!(answer.took < time, "{:?}", answer.took);
+    assert_cut_off(&samples(&answer));
+    logged(&lambda, &["query failed", "touched", "deadline", "timed out"]).await;
+    idle(&database).await;
+
+    database.admin(AWAKE);
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+/// Results that are more than is taken: the query fails, and the others run on another connection.
+async fn too_large(name: &str, sql: &str, in_time: &str) {
+    let database = Server::shared().database(name);
+    database.admin("CREATE TABLE size AS SELECT 1 AS rows, 1 AS bytes; GRANT SELECT ON size TO PUBLIC");
+    let queries = around(&format!("  query: {sql}\n  timeout: 20s"));
+    let lambda = function(&queries, &database).await;
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+    database.admin(in_time);
+    assert_others_are_there(&scrape_within(&lambda, 25).await, "limit");
+    logged(&lambda, &["query failed", "touched", "the result is larger than 16 MiB"]).await;
+    idle(&database).await;
+
+    database.admin("UPDATE size SET rows = 1, bytes = 1");
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+#[tokio::test]
+async fn a_result_has_a_million_rows() {
+    let sql = "SELECT g AS l, 2 AS v FROM size, generate_series(1, rows) g";
+    too_large("million_rows", sql, "UPDATE size SET rows = 1000000").await;
+}
+
+#[tokio::test]
+async fn a_row_has_50_mb() {
+    let sql = "SELECT 2 AS v, repeat('x', bytes) AS l FROM size";
+    too_large("large_row", sql, "UPDATE size SET bytes = 50000000").await;
+}
+
+#[tokio::test]
+async fn bytes_are_not_utf8_in_an_sql_ascii_database() {
+    let options = "TEMPLATE template0 ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C'";
+    let database = Server::shared().database_with("not_utf8", options);
+    database.admin(
+        "SET client_encoding = 'SQL_ASCII';
+         CREATE TABLE names AS SELECT E'caf\\xe9' AS l, 2 AS v UNION ALL SELECT 'plain', 4;
+         GRANT SELECT ON names TO PUBLIC",
+    );
+    let queries =
+        around("  query: SELECT l, v FROM names\n  metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]");
+    let lambda = function(&queries, &database).await;
+    let answer = scrape_within(&lambda, 10).await;
+    assert_complete(&answer, &ALL);
+    let mut touched = answer.of("touched_v");
+    touched.sort_by(|a, b| a.0.cmp(b.0));
+    assert_eq!(touched, [("{l=\"plain\"}", 4.0), ("{l=\"\u{FFFD}\"}", 2.0)]);
+}
+
+/// A function that raises notices where its caller has switched them off: so many, of so many bytes, with a pause
+/// in milliseconds behind each.
+const NOTICES: &str = "
+CREATE TABLE flood AS SELECT 1 AS notices, 10 AS bytes, 0 AS pause;
+GRANT SELECT ON flood TO PUBLIC;
+CREATE FUNCTION flood() RETURNS int LANGUAGE plpgsql SET client_min_messages = notice AS $$
+DECLARE f flood; BEGIN
+    SELECT * INTO f FROM flood;
+    FOR i IN 1..f.notices LOOP
+        RAISE NOTICE 'hunter2 %', repeat('x', f.bytes);
+        PERFORM pg_sleep(f.pause / 1000.0) WHERE f.pause > 0;
+    END LOOP;
+    RETURN 2;
+END $$";
+
+/// A function whose one query raises notices of this size.
+async fn flooded(database: &TestDatabase, timeout: &str) -> (Queries, Lambda) {
+    database.admin(NOTICES);
+    let queries = around(&format!("  query: SELECT flood() AS v\n  timeout: {timeout}"));
+    let lambda = function(&queries, database).await;
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+    (queries, lambda)
+}
+
+#[track_caller]
+fn assert_no_notice_is_logged(lambda: &Lambda) {
+    assert!(!lambda.log().contains("hunter2"), "{}", lambda.log());
+}
+
+#[tokio::test]
+async fn a_flood_of_notices() {
+    let database = Server::shared().database("notices");
+    let (_queries, lambda) = flooded(&database, "20s").await;
+    let before = backend(&database);
+    database.admin("UPDATE flood SET notices = 50000");
+    assert_complete(&scrape_within(&lambda, 25).await, &ALL);
+    assert_eq!(backend(&database), before);
+    idle(&database).await;
+    assert_no_notice_is_logged(&lambda);
+}
+
+#[tokio::test]
+async fn a_flood_of_notices_that_is_larger_than_a_result_may_be() {
+    let database = Server::shared().database("notices_large");
+    let (_queries, lambda) = flooded(&database, "20s").await;
+    database.admin("UPDATE flood SET notices = 1000000000, bytes = 100000");
+    assert_others_are_there(&scrape_within(&lambda, 25).await, "limit");
+    logged(&lambda, &["query failed", "touched", "the result is larger than 16 MiB"]).await;
+    idle(&database).await;
+    assert_no_notice_is_logged(&lambda);
+
+    database.admin("UPDATE flood SET notices = 1");
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+#[tokio::test]
+async fn a_flood_of_notices_for_longer_than_the_timeout() {
+    let database = Server::shared().database("notices_long");
+    let (_queries, lambda) = flooded(&database, "1s").await;
+    let before = backend(&database);
+    database.admin("UPDATE flood SET notices = 1000000000, pause = 1");
+    assert_others_are_there(&scrape_within(&lambda, 10).await, "timeout");
+    assert_eq!(backend(&database), before, "the server ends the query, so the connection stays");
+    logged(&lambda, &["query failed", "touched", "timed out"]).await;
+    idle(&database).await;
+    assert_no_notice_is_logged(&lambda);
+
+    database.admin("UPDATE flood SET notices = 1");
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}

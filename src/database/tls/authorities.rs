@@ -1,0 +1,147 @@
+//! Whom a verified connection trusts: the platform's authorities and beside them those of Amazon RDS that the
+//! package carries, or those of a file instead. It reads files; what a certificate is checked for is `tls`'s business.
+//!
+//! The file of Amazon RDS is made by packaging/rds_authorities.py. Each certificate stands behind a line that names
+//! its region, so that a cold start decodes three of them and not a hundred.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::{self, PemObject};
+
+use crate::database::error::ConnectError;
+use crate::target::{Host, RdsAuthorities, RootCertificates, Target};
+
+/// What to do where the package lacks the authorities of a region.
+const REMEDY: &str = "build the package where truststore.pki.rds.amazonaws.com can be reached \
+    (`make rds-authorities.pem` says what it has), or set PGSSLROOTCERT to a file of AWS's with them";
+
+/// The authorities to trust.
+pub(super) struct Trusted {
+    pub(super) roots: RootCertStore,
+    /// What to do about a server whose certificate none of them has issued.
+    pub(super) advice: String,
+}
+
+/// Reads the authorities that this target trusts. What Amazon RDS's file lacks is logged where the host is in a
+/// region of RDS by its name, and is no failure: a server may have a certificate of another authority.
+pub(super) fn of(target: &Target) -> Result<Trusted, ConnectError> {
+    match &target.tls.root_certificates {
+        RootCertificates::Platform => Ok(Trusted {
+            roots: platform(RootCertStore::empty())?,
+            advice:
+                "none of the platform's authorities has issued the certificate; PGSSLROOTCERT names others"
+                    .into(),
+        }),
+        RootCertificates::PlatformAndRds(rds) => {
+            let (roots, advice) = of_rds(rds, &target.host);
+            Ok(Trusted { roots: platform(roots)?, advice })
+        }
+        RootCertificates::File(path) => Ok(Trusted {
+            roots: of_file(path)?,
+            advice: format!("none of the authorities in {} has issued the certificate", path.display()),
+        }),
+    }
+}
+
+/// The authorities of a PEM file.
+fn of_file(path: &Path) -> Result<RootCertStore, ConnectError> {
+    let mut store = RootCertStore::empty();
+    let problem = |what: String| ConnectError::RootCertificates(format!("{}: {what}", path.display()));
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(error.to_string()))? {
+        let certificate = certificate.map_err(|error| problem(error.to_string()))?;
+        store.add(certificate).map_err(|error| problem(error.to_string()))?;
+    }
+    if store.is_empty() {
+        return Err(problem("no certificate in this file".into()));
+    }
+    Ok(store)
+}
+
+/// Adds the authorities of the platform.
+fn platform(mut store: RootCertStore) -> Result<RootCertStore, ConnectError> {
+    let platform = rustls_native_certs::load_native_certs();
+    store.add_parsable_certificates(platform.certs);
+    if store.is_empty() {
+        let reason = platform.errors.first().map(|error| format!(": {error}")).unwrap_or_default();
+        return Err(ConnectError::RootCertificates(format!("the platform has none{reason}")));
+    }
+    Ok(store)
+}
+
+/// The authorities of Amazon RDS for this host, and what to do about a certificate of another.
+fn of_rds(rds: &RdsAuthorities, host: &Host) -> (RootCertStore, String) {
+    let mut store = RootCertStore::empty();
+    let file = rds.file.display();
+    let region = rds.region.as_deref();
+    let lacking = match fs::read_to_string(&rds.file).map(|text| Selection::of(&text, region)) {
+        Ok(Ok(selection)) => {
+            store.add_parsable_certificates(selection.certificates);
+            let region = region.filter(|_| !selection.has_region);
+            region.map(|region| format!("{file} has no authorities of Amazon RDS in {region}"))
+        }
+        Ok(Err(error)) => Some(format!("{file} cannot be read: {error}")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!(
+            "there is no {file} with the authorities of Amazon RDS{}",
+            region.map(|region| format!(" in {region}")).unwrap_or_default()
+        )),
+        Err(error) => Some(format!("{file} cannot be read: {error}")),
+    };
+    // Of another host nobody knows whether these authorities are needed.
+    let is_rds = host.rds_region().is_some();
+    let others = "none of the platform's authorities has issued the certificate";
+    let advice = match (lacking, region) {
+        (Some(lacking), _) if is_rds => {
+            tracing::warn!("{lacking}: {REMEDY}");
+            format!("{others}, and {lacking}: {REMEDY}")
+        }
+        (None, Some(region)) if is_rds => {
+            format!("{others} and none of Amazon RDS in {region}; if AWS has newer ones, {REMEDY}")
+        }
+        _ => format!("{others}; PGSSLROOTCERT names others"),
+    };
+    (store, advice)
+}
+
+/// What a file of Amazon RDS's authorities holds for one region, or for all.
+struct Selection {
+    certificates: Vec<CertificateDer<'static>>,
+    /// Whether any of them is of this region rather than of every one.
+    has_region: bool,
+}
+
+/// Begins the line above a certificate; the region follows.
+const REGION: &str = "# region=";
+/// The region of an authority that counts in all.
+const EVERYWHERE: &str = "*";
+const END: &str = "-----END CERTIFICATE-----";
+
+impl Selection {
+    /// A certificate without a line above it counts for every region: a bundle of AWS is such a file too.
+    fn of(text: &str, region: Option<&str>) -> Result<Self, pem::Error> {
+        let counts = |label: Option<&str>| match (region, label) {
+            (Some(region), Some(label)) => label == region || label == EVERYWHERE,
+            (None, _) | (_, None) => true,
+        };
+        let mut chosen = String::new();
+        let mut has_region = false;
+        let mut label = None;
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix(REGION) {
+                label = rest.split_whitespace().next();
+            } else if counts(label) {
+                chosen.push_str(line);
+                chosen.push('\n');
+            }
+            if line == END {
+                has_region |= counts(label) && label != Some(EVERYWHERE);
+                label = None;
+            }
+        }
+        let certificates = CertificateDer::pem_slice_iter(chosen.as_bytes()).collect::<Result<_, _>>()?;
+        Ok(Self { certificates, has_region })
+    }
+}

