@@ -90,7 +90,7 @@ bench: ## Time what happens between a result and the bytes of an answer
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 
 clean: ## Remove what the other targets made in this folder
-	rm -rf target .tools rds-authorities.pem
+	rm -rf target .tools .serverless rds-authorities.pem
 
 $(VENV)/run: demo/requirements.txt
 	@demo/packages.sh python3-venv

@@ -100,8 +100,8 @@ def cargo_lambda(environment: Mapping[str, str]) -> dict[str, str]:
     """Deploys by cargo-lambda, which makes a function with a URL; what else template.yaml has is made here."""
     deployment = Deployment(environment, {"Front": "function-url"})
     parameters = deployment.resolver.parameters
-    if parameters["Front"] != "function-url":
-        raise Refused("FRONT must be function-url here, since cargo-lambda makes no API")
+    if parameters["Front"] == "http-api":
+        raise Refused("FRONT must be function-url or none here, since cargo-lambda makes no API")
     if deployment.resolver.condition("GeneratesToken"):
         raise Refused(
             "AUTHORIZATION_SECRET_ARN is missing, since cargo-lambda makes no secret; "
@@ -128,8 +128,11 @@ def cargo_lambda(environment: Mapping[str, str]) -> dict[str, str]:
     deploy_function(deployment, function, role)
     functions = client("lambda")
     configure(functions, name, function)
-    known["FunctionUrl.FunctionUrl"] = functions.get_function_url_config(FunctionName=name)["FunctionUrl"]
+    if parameters["Front"] == "function-url":
+        permit_everybody(functions, name)
+        known["FunctionUrl.FunctionUrl"] = functions.get_function_url_config(FunctionName=name)["FunctionUrl"]
     known["ExporterLambdaFunction"] = name
+    known["ExporterLambdaFunction.Arn"] = functions.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     outputs = deployment.template["Outputs"].items()
     return {
         output: resolver.resolve(definition["Value"])
@@ -174,7 +177,8 @@ def make_role(iam, name: str, resolver: Resolver) -> str:
 def deploy_function(deployment: Deployment, function: Mapping, role: str) -> None:
     """Has cargo-lambda make or change the function and its URL."""
     network = function.get("VpcConfig", {})
-    command = ["cargo", "lambda", "deploy", "--region", deployment.region, "--enable-function-url"]
+    command = ["cargo", "lambda", "deploy", "--region", deployment.region]
+    command += ["--enable-function-url" if deployment.resolver.condition("HasFunctionUrl") else "--disable-function-url"]
     command += ["--lambda-dir", str(PACKAGE.parent.parent), "--binary-name", BINARY, "--iam-role", role]
     command += ["--memory", function["MemorySize"], "--timeout", function["Timeout"]]
     for option, values in (
@@ -223,15 +227,21 @@ def configure(functions, name: str, function: Mapping) -> None:
         functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
     else:
         functions.delete_function_concurrency(FunctionName=name)
-    # Of the two permissions that a public URL needs since October 2025, cargo-lambda knows the older one.
-    for statement, permission in (
-        ("FunctionUrlPermission", {"Action": "lambda:InvokeFunctionUrl", "FunctionUrlAuthType": "NONE"}),
-        ("FunctionUrlInvokePermission", {"Action": "lambda:InvokeFunction", "InvokedViaFunctionUrl": True}),
-    ):
-        try:
-            functions.add_permission(FunctionName=name, StatementId=statement, Principal="*", **permission)
-        except functions.exceptions.ResourceConflictException:
-            pass  # It is there from the last time.
+
+
+def permit_everybody(functions, name: str) -> None:
+    """Lets everybody call the function's URL: of the two permissions that this takes since October 2025, cargo-lambda
+    gives the older one, lambda:InvokeFunctionUrl."""
+    try:
+        functions.add_permission(
+            FunctionName=name,
+            StatementId="FunctionUrlInvokePermission",
+            Action="lambda:InvokeFunction",
+            Principal="*",
+            InvokedViaFunctionUrl=True,
+        )
+    except functions.exceptions.ResourceConflictException:
+        pass  # It is there from the last time.
 
 
 def architecture(package: Path) -> str:
@@ -259,20 +269,25 @@ def check_names(template: Mapping, make_flags: str) -> None:
             raise Refused(f"{name} is no parameter" + (f"; {near[0]} is one" if near else ""))
 
 
-def report(stack: str, region: str, outputs: Mapping[str, str]) -> str:
-    """What a person needs to have Prometheus scrape it."""
-    config = outputs["ScrapeConfig"].rstrip("\n")
-    lines = ["", f"Scrape URL: {outputs['ScrapeUrl']}", f"Function:   {outputs['FunctionName']}", ""]
-    if secret := outputs.get("AuthorizationSecretArn"):
-        file = re.search(r"credentials_file: (\S+)", config)[1]
+def report(deployed: Mapping[str, str], region: str, is_own_secret: bool) -> str:
+    """What a person needs to have Prometheus scrape it, of the outputs."""
+    config = deployed.get("ScrapeConfig", "").rstrip("\n")
+    lines = ["", f"Function:   {deployed['FunctionArn']}"]
+    lines += [f"Scrape URL: {deployed['ScrapeUrl']}", ""] if config else ["Nothing is in front of it: FRONT is none.", ""]
+    secret = deployed.get("AuthorizationSecretArn")
+    file = re.search(r"credentials_file: (\S+)", config)
+    if secret and file:
         lines += [
             "The token that Prometheus presents, to be run where Prometheus runs:",
             "",
             f"    aws secretsmanager get-secret-value --region {region} --secret-id {secret} \\",
-            f"        --query SecretString --output text | jq --raw-output .bearer_token > {file}",
+            f"        --query SecretString --output text | jq --raw-output .bearer_token > {file[1]}",
             "",
         ]
-    lines += ["In scrape_configs of prometheus.yml:", "", *(f"  {line}" for line in config.splitlines()), ""]
+        if is_own_secret:
+            lines += ["If that secret has a username and a password, Prometheus needs basic_auth: docs/authorization.md", ""]
+    if config:
+        lines += ["In scrape_configs of prometheus.yml:", "", *(f"  {line}" for line in config.splitlines()), ""]
     return "\n".join(lines)
 
 
@@ -296,8 +311,9 @@ def main() -> None:
         sys.exit(f"{parser.prog}: {refused}")
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         sys.exit(f"{parser.prog}: {as_variables(template, str(error))}")
-    session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-    print(report(os.environ.get("STACK") or BINARY, session.region_name, outputs))
+    # An ARN has the region as its fourth part.
+    region = outputs["FunctionArn"].split(":")[3]
+    print(report(outputs, region, bool(os.environ.get("AUTHORIZATION_SECRET_ARN"))))
 
 
 if __name__ == "__main__":
