@@ -24,7 +24,8 @@ ROLE = "arn:aws:iam::000000000000:role/pg-lambda-exporter"
 class Aws:
     """The running stand-in."""
 
-    def __init__(self, processes: Processes, preferred_port: int = 0) -> None:
+    def __init__(self, processes: Processes, preferred_port: int = 0, function_endpoint: str | None = None) -> None:
+        """`function_endpoint` is where every function finds AWS, whatever its own environment says."""
         self._processes = processes
         self.port = port(preferred_port)
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -40,6 +41,8 @@ class Aws:
             "MINISTACK_REGION": REGION,
             "LOG_LEVEL": "WARNING",
         }
+        if function_endpoint:
+            environment["AWS_ENDPOINT_URL"] = function_endpoint
         processes.start("aws", [sys.executable, "-m", "ministack"], environment)
         processes.wait_for("the AWS stand-in", self._is_healthy)
 

@@ -1,0 +1,163 @@
+"""One PostgreSQL, one stand-in for AWS, and the exporter deployed into it in every way."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import pytest
+import yaml
+
+from demo.aws import CHECKOUT, CREDENTIALS, REGION, SECRET, Aws
+from demo.postgres import Postgres
+from demo.processes import Failure, Processes, processes, stop_on_signals
+
+# What is run by the make targets stands in a folder, not in a package.
+sys.path.insert(0, str(CHECKOUT / "packaging"))
+
+import relays  # noqa: E402
+
+DEPLOY = CHECKOUT / "packaging" / "deploy.py"
+OWN_TOKEN = "a-token-that-is-given-to-cargo-lambda"
+ENDPOINT_ID = "vpce-0123456789abcdef0"
+
+DEPLOYMENTS = {
+    "sam": ("sam", {}),
+    "sam-url": ("sam", {"FRONT": "function-url"}),
+    "sam-private": ("sam", {"FRONT": "none"}),
+    "serverless": ("serverless", {}),
+    "cargo-lambda": ("cargo-lambda", {}),
+}
+"""The deployments by the names of their stacks: how, and with which variables beside those of all."""
+
+
+@dataclass
+class Deployed:
+    """What a way to deploy has printed, and what is there now."""
+
+    stack: str
+    printed: str
+    configuration: dict
+    """The function's, as Lambda tells it."""
+
+    @property
+    def url(self) -> str:
+        return re.search(r"^Scrape URL: (\S+)$", self.printed, re.M)[1]
+
+    @property
+    def scrape_config(self) -> dict:
+        (config,) = yaml.safe_load(self.printed.partition("In scrape_configs of prometheus.yml:\n")[2])
+        return config
+
+    @property
+    def token_command(self) -> str:
+        command = re.search(r"^    (aws secretsmanager .* \\\n.* > \S+)$", self.printed, re.M)[1]
+        return command
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Processes]:
+    stop_on_signals()
+    with processes() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def postgres(running: Processes) -> Postgres:
+    return Postgres(running)
+
+
+@pytest.fixture(scope="session")
+def calls() -> list[relays.Call]:
+    """What the functions have asked of AWS so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def aws(running: Processes, calls: list[relays.Call]) -> Iterator[Aws]:
+    stand_in: list[Aws] = []
+    with relays.recorder(lambda: stand_in[0].port, calls).running() as recorder:
+        stand_in.append(Aws(running, function_endpoint=recorder.url))
+        yield stand_in[0]
+
+
+@pytest.fixture(scope="session")
+def environment(aws: Aws) -> dict[str, str]:
+    """The environment of what deploys: as of a user with credentials, and nothing else said."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME", "CARGO_HOME", "RUSTUP_HOME") if name in os.environ}
+    return kept | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION}
+
+
+@pytest.fixture(scope="session")
+def parameters(aws: Aws, postgres: Postgres) -> dict[str, str]:
+    """The variables that all are deployed with."""
+    return {"DATABASE_SECRET_ARN": aws.put_secret(SECRET, postgres.secret())}
+
+
+@pytest.fixture(scope="session")
+def own_secret(aws: Aws) -> str:
+    return aws.put_secret("shop/scrape", {"bearer_token": OWN_TOKEN})
+
+
+@pytest.fixture(scope="session")
+def deployed(
+    aws: Aws, environment: dict[str, str], parameters: dict[str, str], own_secret: str
+) -> dict[str, Deployed]:
+    """All of them, at once: most of the time of each is waiting."""
+
+    def deploy(stack: str) -> Deployed:
+        way, more = DEPLOYMENTS[stack]
+        if way == "cargo-lambda":
+            more = more | {"AUTHORIZATION_SECRET_ARN": own_secret}
+        answer = subprocess.run(
+            [sys.executable, DEPLOY, way],
+            env=environment | parameters | more | {"STACK": stack},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if answer.returncode:
+            raise Failure(f"deploy.py {way} of {stack}:\n{answer.stdout}{answer.stderr}")
+        arn = re.search(r"^Function: +(\S+)$", answer.stdout, re.M)[1]
+        return Deployed(stack, answer.stdout, aws.client("lambda").get_function(FunctionName=arn)["Configuration"])
+
+    with ThreadPoolExecutor() as together:
+        return dict(zip(DEPLOYMENTS, together.map(deploy, DEPLOYMENTS)))
+
+
+@pytest.fixture(scope="session")
+def private_api(aws: Aws, deployed: dict[str, Deployed]) -> dict[str, str]:
+    """The outputs of the stack that puts a private REST API in front of a function that has nothing there."""
+    formation = aws.client("cloudformation")
+    values = {"FunctionArn": deployed["sam-private"].configuration["FunctionArn"], "VpcEndpointId": ENDPOINT_ID}
+    formation.create_stack(
+        StackName="private-api",
+        TemplateBody=(CHECKOUT / "examples" / "private-rest-api.yaml").read_text(),
+        Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+    )
+    formation.get_waiter("stack_create_complete").wait(StackName="private-api", WaiterConfig={"Delay": 1})
+    (stack,) = formation.describe_stacks(StackName="private-api")["Stacks"]
+    return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+
+
+@pytest.fixture(scope="session")
+def internet(aws: Aws) -> Iterator[relays.Relay]:
+    with relays.internet(lambda: aws.port).running() as relay:
+        yield relay
+
+
+@pytest.fixture(scope="session")
+def tokens(aws: Aws, deployed: dict[str, Deployed], own_secret: str) -> dict[str, str]:
+    """What each deployment asks for."""
+    secrets = aws.client("secretsmanager")
+    ids = {
+        stack: way.configuration["Environment"]["Variables"]["AUTH_SECRET_ID"] for stack, way in deployed.items()
+    }
+    return {
+        stack: json.loads(secrets.get_secret_value(SecretId=secret)["SecretString"])["bearer_token"]
+        for stack, secret in ids.items()
+    }

@@ -1,0 +1,51 @@
+"""What a role's policies allow."""
+
+import fnmatch
+import urllib.parse
+import json
+from collections.abc import Iterator
+
+from relays import Call
+
+BY_OTHERS = {
+    "logs:CreateLogStream": "Lambda, with the role, before the function starts",
+    "logs:PutLogEvents": "Lambda, with the role, for what the function prints",
+    "kms:Decrypt": "Secrets Manager, with the role, for a secret that has a key of its own",
+    "rds-db:connect": "RDS, for the role that signed the token; the function asks nobody for one",
+    "ec2:CreateNetworkInterface": "Lambda, with the role, to put the function into a VPC",
+    "ec2:DescribeNetworkInterfaces": "the same",
+    "ec2:DescribeSubnets": "the same",
+    "ec2:DeleteNetworkInterface": "the same",
+    "ec2:AssignPrivateIpAddresses": "the same",
+    "ec2:UnassignPrivateIpAddresses": "the same",
+}
+"""Actions that are needed though the function does not call them, and who does."""
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def grants(statements: list[dict], effect: str = "Allow") -> Iterator[Call]:
+    """Each action on each resource that statements of this effect name."""
+    for statement in statements:
+        if statement["Effect"] == effect:
+            for action in listed(statement["Action"]):
+                for resource in listed(statement["Resource"]):
+                    yield Call(action, resource)
+
+
+def matches(grant: Call, call: Call) -> bool:
+    return fnmatch.fnmatchcase(call.action, grant.action) and fnmatch.fnmatchcase(call.resource, grant.resource)
+
+
+def of_role(iam, role: str) -> list[dict]:
+    """The statements of a role's policies, of which it must have no others than inline ones."""
+    assert not iam.list_attached_role_policies(RoleName=role)["AttachedPolicies"]
+    statements = []
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        if isinstance(document, str):
+            document = json.loads(urllib.parse.unquote(document))
+        statements += document["Statement"]
+    return statements

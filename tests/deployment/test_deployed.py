@@ -1,0 +1,255 @@
+"""What each way has deployed: that Prometheus gets its metrics of it, and that they are one and the same."""
+
+import json
+import shutil
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+import pytest
+import yaml
+from conftest import DEPLOYMENTS, OWN_TOKEN, Deployed
+from policies import BY_OTHERS, grants, matches, of_role
+from relays import Call, Relay
+
+from demo.aws import Aws
+from demo.endpoint import get
+from demo.processes import Processes, port
+
+FRONTED = [stack for stack in DEPLOYMENTS if stack != "sam-private"]
+
+
+def ask(internet: Relay, url: str, token: str | None = None) -> tuple[int, str]:
+    """What a URL of AWS answers, by way of the proxy."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({"http": internet.url}))
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    plain = url.replace("https://", "http://", 1)
+    assert plain != url, "the URL is not one of HTTPS"
+    try:
+        with opener.open(urllib.request.Request(plain, headers=headers), timeout=30) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("stack", FRONTED)
+def test_it_answers_with_its_token_and_not_without(
+    stack: str, deployed: dict[str, Deployed], tokens: dict[str, str], internet: Relay
+) -> None:
+    status, body = ask(internet, deployed[stack].url, tokens[stack])
+    assert (status, "pg_up 1" in body) == (200, True), body
+    for wrong in (None, tokens[stack][:-1]):
+        status, body = ask(internet, deployed[stack].url, wrong)
+        assert status == 401, body
+
+
+@pytest.mark.parametrize("stack", FRONTED)
+def test_the_root_and_every_other_path_lead_to_the_function(
+    stack: str, deployed: dict[str, Deployed], internet: Relay
+) -> None:
+    root = deployed[stack].url.removesuffix("/metrics")
+    assert ask(internet, f"{root}/healthz")[0] == 200
+    assert ask(internet, f"{root}/")[0] == 401
+
+
+def test_a_generated_token_is_long_and_each_stack_has_its_own(tokens: dict[str, str]) -> None:
+    generated = {stack: token for stack, token in tokens.items() if stack != "cargo-lambda"}
+    assert tokens["cargo-lambda"] == OWN_TOKEN
+    assert all(len(token) == 43 and token.isalnum() for token in generated.values())
+    assert len(set(generated.values())) == len(generated)
+
+
+def test_a_private_rest_api_answers_in_text(
+    private_api: dict[str, str], tokens: dict[str, str], internet: Relay
+) -> None:
+    status, body = ask(internet, private_api["ScrapeUrl"], tokens["sam-private"])
+    assert status == 200, body
+    assert "pg_up 1" in body.splitlines()
+    assert ask(internet, private_api["ScrapeUrl"])[0] == 401
+
+
+def test_prometheus_scrapes_each_as_is_printed(
+    deployed: dict[str, Deployed],
+    private_api: dict[str, str],
+    environment: dict[str, str],
+    tokens: dict[str, str],
+    internet: Relay,
+    running: Processes,
+) -> None:
+    """The configuration and the command that are printed, with /etc/prometheus elsewhere, without TLS, and by way of
+    the proxy."""
+    folder = running.folder / "prometheus"
+    folder.mkdir()
+    configs = {stack: deployed[stack].scrape_config for stack in FRONTED}
+    (configs["private-api"],) = yaml.safe_load(private_api["ScrapeConfig"])
+    for name, config in configs.items():
+        file = config["authorization"]["credentials_file"]
+        assert file == f"/etc/prometheus/{name}.token"
+        config["authorization"]["credentials_file"] = here = str(folder / f"{name}.token")
+        if name == "private-api":
+            (folder / f"{name}.token").write_text(tokens["sam-private"])
+        else:
+            command = deployed[name].token_command.replace(file, here)
+            subprocess.run(["sh", "-ec", command], env=environment, check=True)
+            assert (folder / f"{name}.token").read_text() == f"{tokens[name]}\n"
+        assert config["scheme"] == "https"
+        config |= {"scheme": "http", "proxy_url": internet.url, "scrape_interval": "2s", "scrape_timeout": "2s"}
+    file = folder / "prometheus.yml"
+    file.write_text(json.dumps({"scrape_configs": list(configs.values())}))
+    url = f"http://127.0.0.1:{port()}"
+    program = shutil.which("prometheus")
+    assert program, "prometheus is missing: demo/packages.sh prometheus"
+    running.start(
+        "prometheus",
+        [program, f"--config.file={file}", f"--storage.tsdb.path={folder / 'data'}"]
+        + [f"--web.listen-address={url.removeprefix('http://')}", "--log.level=warn"],
+        stop_signal=signal.SIGTERM,
+    )
+
+    def targets() -> dict[str, tuple[str, str]]:
+        told = json.loads(get(f"{url}/api/v1/targets").text)["data"]["activeTargets"]
+        return {target["labels"]["job"]: (target["health"], target["lastError"]) for target in told}
+
+    def all_up() -> bool:
+        health = targets()
+        return set(health) == set(configs) and all(state == "up" for state, _ in health.values())
+
+    try:
+        running.wait_for("a scrape of each", all_up, 30)
+    except Exception as failure:
+        raise AssertionError(f"{failure}: {targets()}") from failure
+    answer = json.loads(get(f"{url}/api/v1/query?query=pg_up").text)["data"]["result"]
+    assert {series["metric"]["job"]: series["value"][1] for series in answer} == dict.fromkeys(configs, "1")
+
+
+def described(aws: Aws, way: Deployed) -> dict:
+    """What a deployment is, with the names that it chose for itself taken out."""
+    configuration = way.configuration
+    role = configuration["Role"].rpartition("/")[2]
+    secrets = aws.client("secretsmanager")
+    variables = dict(configuration["Environment"]["Variables"])
+    own = variables.pop("AUTH_SECRET_ID")
+    group = configuration["LoggingConfig"]["LogGroup"]
+    names = {
+        own: "AUTHORIZATION",
+        secrets.describe_secret(SecretId=own)["ARN"]: "AUTHORIZATION",
+        f"arn:aws:logs:{aws.client('lambda').meta.region_name}:000000000000:log-group:{group}:*": "LOG",
+    }
+    policies = [
+        (effect, call.action, names.get(call.resource, call.resource))
+        for effect in ("Allow", "Deny")
+        for call in grants(of_role(aws.client("iam"), role), effect)
+    ]
+    (log,) = aws.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    concurrency = aws.client("lambda").get_function_concurrency(FunctionName=configuration["FunctionArn"])
+    return {
+        "runtime": configuration["Runtime"],
+        "architectures": configuration["Architectures"],
+        "memory": configuration["MemorySize"],
+        "timeout": configuration["Timeout"],
+        "environment": variables,
+        "layers": configuration.get("Layers", []),
+        "subnets": (configuration.get("VpcConfig") or {}).get("SubnetIds", []),
+        "policies": sorted(policies),
+        "logging": {key: value for key, value in configuration["LoggingConfig"].items() if key != "LogGroup"},
+        "log retention": log["retentionInDays"],
+        "concurrency": concurrency.get("ReservedConcurrentExecutions"),
+    }
+
+
+def test_all_ways_deploy_the_same(
+    aws: Aws, deployed: dict[str, Deployed], parameters: dict[str, str]
+) -> None:
+    expected = {
+        "runtime": "provided.al2023",
+        "architectures": ["x86_64"],
+        "memory": 256,
+        "timeout": 29,
+        "environment": {"DB_SECRET_ID": parameters["DATABASE_SECRET_ARN"], "DB_AUTH": "password"},
+        "layers": [],
+        "subnets": [],
+        "policies": [
+            ("Allow", "logs:CreateLogStream", "LOG"),
+            ("Allow", "logs:PutLogEvents", "LOG"),
+            ("Allow", "secretsmanager:GetSecretValue", "AUTHORIZATION"),
+            ("Allow", "secretsmanager:GetSecretValue", parameters["DATABASE_SECRET_ARN"]),
+        ],
+        "logging": {"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "WARN"},
+        "log retention": 30,
+        "concurrency": 2,
+    }
+    expected["policies"].sort()
+    for stack, way in deployed.items():
+        assert described(aws, way) == expected, stack
+
+
+def routes(aws: Aws, way: Deployed) -> set[str]:
+    """The routes of the HTTP APIs that lead to a deployment's function."""
+    gateway = aws.client("apigatewayv2")
+    found = set()
+    for api in gateway.get_apis()["Items"]:
+        integrations = {
+            f"integrations/{integration['IntegrationId']}"
+            for integration in gateway.get_integrations(ApiId=api["ApiId"])["Items"]
+            if integration["IntegrationUri"] == way.configuration["FunctionArn"]
+            and integration["PayloadFormatVersion"] == "2.0"
+        }
+        found |= {
+            route["RouteKey"]
+            for route in gateway.get_routes(ApiId=api["ApiId"])["Items"]
+            if route["Target"] in integrations
+        }
+    return found
+
+
+def test_the_fronts_are_those_that_were_asked_for(aws: Aws, deployed: dict[str, Deployed]) -> None:
+    functions = aws.client("lambda")
+    for stack, way in deployed.items():
+        name = way.configuration["FunctionName"]
+        urls = functions.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"]
+        expected_urls = 1 if stack in ("sam-url", "cargo-lambda") else 0
+        assert len(urls) == expected_urls, stack
+        assert routes(aws, way) == ({"GET /", "GET /{proxy+}"} if stack in ("sam", "serverless") else set()), stack
+        if not expected_urls:
+            continue
+        assert urls[0]["AuthType"] == "NONE"
+        policy = json.loads(functions.get_policy(FunctionName=name)["Policy"])
+        # Both are needed since October 2025.
+        permitted = {
+            statement["Action"]: statement.get("Condition") for statement in policy["Statement"]
+        }
+        assert set(permitted) == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}, stack
+        assert permitted["lambda:InvokeFunctionUrl"] == {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}}
+        assert permitted["lambda:InvokeFunction"] == {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}
+
+
+def test_the_policy_allows_what_the_function_asks_of_aws_and_nothing_more(
+    aws: Aws, deployed: dict[str, Deployed], tokens: dict[str, str], internet: Relay, calls: list[Call]
+) -> None:
+    secrets = aws.client("secretsmanager")
+
+    def by_arn(call: Call) -> Call:
+        """The stand-in's `Ref` of a secret is its name where AWS's is the ARN."""
+        if not call.action.startswith("secretsmanager:") or call.resource.startswith("arn:"):
+            return call
+        return Call(call.action, secrets.describe_secret(SecretId=call.resource)["ARN"])
+
+    for stack in FRONTED:
+        way = deployed[stack]
+        # A new environment, which has everything to ask for.
+        name, variables = way.configuration["FunctionName"], way.configuration["Environment"]["Variables"]
+        aws.client("lambda").update_function_configuration(
+            FunctionName=name, Environment={"Variables": variables | {"EXTRA_LABELS": "environment=new"}}
+        )
+        calls.clear()
+        status, body = ask(internet, way.url, tokens[stack])
+        assert status == 200 and "pg_up 1" in body, body
+        asked = set(map(by_arn, calls))
+        assert len(asked) == 2, asked
+        allowed = set(map(by_arn, grants(of_role(aws.client("iam"), way.configuration["Role"].rpartition("/")[2]))))
+        for call in asked:
+            assert any(matches(grant, call) for grant in allowed), f"{stack}: {call} is not allowed"
+        for grant in allowed:
+            needed = grant.action in BY_OTHERS or any(matches(grant, call) for call in asked)
+            assert needed, f"{stack}: {grant} is needed by no call"
