@@ -76,9 +76,8 @@ def sam(environment: Mapping[str, str]) -> dict[str, str]:
     """Deploys by AWS SAM."""
     deployment = Deployment(environment)
     # All of them: SAM would keep the former value of one that is left out, where the other ways take the default.
-    parameters = {name: text(value) for name, value in deployment.resolver.parameters.items()}
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        json.dump(parameters, file)  # Which is YAML.
+        json.dump(deployment.resolver.parameters, file)  # Which is YAML.
         file.flush()
         deployment.run(
             *(SAM, "deploy", "--template-file", CHECKOUT / "template.yaml", "--stack-name", deployment.stack),
@@ -252,11 +251,6 @@ def architecture(package: Path) -> str:
     except (OSError, KeyError, zipfile.BadZipFile):
         raise Refused(f"{package.relative_to(CHECKOUT)} is not a package: make package") from None
     return MACHINES.get(int.from_bytes(header[18:20], "little"), "something else")
-
-
-def text(value: str | list[str]) -> str:
-    """A parameter as CloudFormation's API takes it."""
-    return ",".join(value) if isinstance(value, list) else value
 
 
 def check_names(template: Mapping, make_flags: str) -> None:

@@ -109,10 +109,6 @@ class Resolver:
                 return all(map(self.resolve, conditions))
             case "Fn::Or", list(conditions):
                 return any(map(self.resolve, conditions))
-            case "Fn::EachMemberEquals", [members, value]:
-                return all(member == value for member in self.resolve(members))
-            case "Fn::Join", [separator, parts]:
-                return separator.join(self.resolve(parts))
             case "Fn::Select", [index, values]:
                 return self.resolve(values)[int(index)]
             case "Fn::Split", [separator, value]:
@@ -146,7 +142,7 @@ def as_variables(template: Mapping, text: str) -> str:
     return re.sub(rf"\b({'|'.join(template['Parameters'])})\b", lambda match: variable(match[0]), text)
 
 
-def _value(name: str, text: str | None, definition: Mapping) -> str | list[str]:
+def _value(name: str, text: str | None, definition: Mapping) -> str:
     """A parameter's value or its default, checked as CloudFormation does."""
     text = str(definition["Default"]) if text is None else text
     if "AllowedValues" in definition and text not in map(str, definition["AllowedValues"]):
@@ -159,6 +155,4 @@ def _value(name: str, text: str | None, definition: Mapping) -> str | list[str]:
         least, most = definition.get("MinValue", 0), definition.get("MaxValue", float("inf"))
         if not least <= int(text) <= most:
             raise Refused(f"{variable(name)} must be a number from {least} to {most}")
-    if definition["Type"] == "CommaDelimitedList":
-        return [item.strip() for item in text.split(",")] if text else []
     return text
