@@ -186,9 +186,9 @@ def deploy_function(deployment: Deployment, function: Mapping, role: str) -> Non
         ("--security-group-ids", network.get("SecurityGroupIds", [])),
     ):
         command += [word for value in values for word in (option, value)]
-    # Neither cargo-lambda's options nor its file know quotes, and its options end at a comma.
+    # Not as options, which end at a comma.
     with tempfile.NamedTemporaryFile("w", suffix=".env") as file:
-        file.writelines(f"{name}={value}\n" for name, value in function["Environment"]["Variables"].items())
+        file.writelines(f"{name}={quoted(name, value)}\n" for name, value in function["Environment"]["Variables"].items())
         file.flush()
         command += ["--env-file", file.name]
         deadline = time.monotonic() + ROLE_SECONDS
@@ -209,6 +209,14 @@ def deploy_function(deployment: Deployment, function: Mapping, role: str) -> Non
     sys.stdout.write(answer.stdout)
     if answer.returncode:
         raise Refused("cargo lambda deploy has failed; the reason stands above")
+
+
+def quoted(name: str, value: str) -> str:
+    """A value as cargo-lambda's files of variables have it: between quotes of one kind, and no escapes."""
+    for quote in "'\"`":
+        if quote not in value:
+            return f"{quote}{value}{quote}"
+    raise Refused(f"{name} has all kinds of quotes in it, which cargo-lambda cannot be told")
 
 
 def configure(functions, name: str, function: Mapping) -> None:

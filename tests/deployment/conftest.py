@@ -1,10 +1,12 @@
 """One PostgreSQL, one stand-in for AWS, and the exporter deployed into it in every way."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -31,8 +33,11 @@ DEPLOYMENTS = {
     "sam-private": ("sam", {"FRONT": "none"}),
     "serverless": ("serverless", {}),
     "cargo-lambda": ("cargo-lambda", {}),
+    "sam-all": ("sam", {"FRONT": "function-url"}),
+    "cargo-lambda-all": ("cargo-lambda", {}),
 }
-"""The deployments by the names of their stacks: how, and with which variables beside those of all."""
+"""The deployments by the names of their stacks: how, and with which variables beside those of all. Those that end in `-all` are told
+everything that can be told, a database that is not there among it."""
 
 
 @dataclass
@@ -104,8 +109,46 @@ def own_secret(aws: Aws) -> str:
 
 
 @pytest.fixture(scope="session")
+def everything(aws: Aws, own_secret: str) -> dict[str, str]:
+    """A value for each parameter of which the default is not the only one that fits here."""
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as layer:
+        layer.write(CHECKOUT / "queries.yml", "queries.yml")
+    layer = aws.client("lambda").publish_layer_version(LayerName="queries", Content={"ZipFile": content.getvalue()})
+    network = aws.client("ec2")
+    vpc = network.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        network.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24")["Subnet"]["SubnetId"] for number in (1, 2)
+    ]
+    group = network.create_security_group(VpcId=vpc, GroupName="exporter", Description="exporter")["GroupId"]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]})
+    boundary = aws.client("iam").create_policy(PolicyName="boundary", PolicyDocument=document)["Policy"]["Arn"]
+    key = f"arn:aws:kms:{REGION}:000000000000:key/01234567-89ab-cdef-0123-456789abcdef"
+    return {
+        "DATABASE_SECRET_KEY_ARN": key,
+        "DATABASE_HOST": "shop.cluster-abc.eu-central-1.rds.amazonaws.com",
+        "DATABASE_PORT": "6432",
+        "DATABASE_NAME": "the shop's, with a comma",
+        "DATABASE_USER": "exporter",
+        "DATABASE_AUTHENTICATION": "iam",
+        "DATABASE_RESOURCE_ID": "cluster-ABCDEFGHIJKL01234",
+        "AUTHORIZATION_SECRET_ARN": own_secret,
+        "AUTHORIZATION_SECRET_KEY_ARN": f"{key[:-1]}0",
+        "SUBNET_IDS": ",".join(subnets),
+        "SECURITY_GROUP_IDS": group,
+        "QUERIES_LAYER_ARN": layer["LayerVersionArn"],
+        "QUERIES_FILE": "/opt/queries.yml",
+        "MEMORY_SIZE": "512",
+        "TIMEOUT": "20",
+        "RESERVED_CONCURRENCY": "",
+        "LOG_RETENTION_DAYS": "7",
+        "PERMISSIONS_BOUNDARY_ARN": boundary,
+    }
+
+
+@pytest.fixture(scope="session")
 def deployed(
-    aws: Aws, environment: dict[str, str], parameters: dict[str, str], own_secret: str
+    aws: Aws, environment: dict[str, str], parameters: dict[str, str], own_secret: str, everything: dict[str, str]
 ) -> dict[str, Deployed]:
     """All of them, many at once: most of the time of each is waiting. SAM's first makes the bucket of the others."""
 
@@ -113,6 +156,8 @@ def deployed(
         way, more = DEPLOYMENTS[stack]
         if way == "cargo-lambda":
             more = more | {"AUTHORIZATION_SECRET_ARN": own_secret}
+        if stack.endswith("-all"):
+            more = everything | more
         answer = subprocess.run(
             [sys.executable, DEPLOY, way],
             env=environment | parameters | more | {"STACK": stack},
@@ -128,7 +173,7 @@ def deployed(
     with ThreadPoolExecutor() as together:
         return {
             stack: done
-            for stacks in (["sam", "serverless", "cargo-lambda"], ["sam-url", "sam-private"])
+            for stacks in (["sam", "serverless", "cargo-lambda"], ["sam-url", "sam-private", "sam-all", "cargo-lambda-all"])
             for stack, done in zip(stacks, together.map(deploy, stacks))
         }
 

@@ -17,7 +17,8 @@ from demo.aws import Aws
 from demo.endpoint import get
 from demo.processes import Processes, port
 
-FRONTED = [stack for stack in DEPLOYMENTS if stack != "sam-private"]
+FRONTED = ["sam", "sam-url", "serverless", "cargo-lambda"]
+"""Those that can be scraped at the URL that they print."""
 
 
 def ask(internet: Relay, url: str, token: str | None = None) -> tuple[int, str]:
@@ -54,8 +55,8 @@ def test_the_root_and_every_other_path_lead_to_the_function(
 
 
 def test_a_generated_token_is_long_and_each_stack_has_its_own(tokens: dict[str, str]) -> None:
-    generated = {stack: token for stack, token in tokens.items() if stack != "cargo-lambda"}
-    assert tokens["cargo-lambda"] == OWN_TOKEN
+    generated = {stack: token for stack, token in tokens.items() if token != OWN_TOKEN}
+    assert set(generated) == {"sam", "sam-url", "sam-private", "serverless"}
     assert all(len(token) == 43 and token.isalnum() for token in generated.values())
     assert len(set(generated.values())) == len(generated)
 
@@ -127,7 +128,7 @@ def described(aws: Aws, way: Deployed) -> dict:
     """What a deployment is, with the names that it chose for itself taken out."""
     configuration = way.configuration
     role = configuration["Role"].rpartition("/")[2]
-    secrets = aws.client("secretsmanager")
+    iam, secrets = aws.client("iam"), aws.client("secretsmanager")
     variables = dict(configuration["Environment"]["Variables"])
     own = variables.pop("AUTH_SECRET_ID")
     group = configuration["LoggingConfig"]["LogGroup"]
@@ -139,8 +140,9 @@ def described(aws: Aws, way: Deployed) -> dict:
     policies = [
         (effect, call.action, names.get(call.resource, call.resource))
         for effect in ("Allow", "Deny")
-        for call in grants(of_role(aws.client("iam"), role), effect)
+        for call in grants(of_role(iam, role), effect)
     ]
+    network = configuration.get("VpcConfig") or {}
     (log,) = aws.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     return {
         "runtime": configuration["Runtime"],
@@ -148,8 +150,10 @@ def described(aws: Aws, way: Deployed) -> dict:
         "memory": configuration["MemorySize"],
         "timeout": configuration["Timeout"],
         "environment": variables,
-        "layers": configuration.get("Layers", []),
-        "subnets": (configuration.get("VpcConfig") or {}).get("SubnetIds", []),
+        "layers": [layer["Arn"] for layer in configuration.get("Layers", [])],
+        "subnets": network.get("SubnetIds", []),
+        "security groups": network.get("SecurityGroupIds", []),
+        "boundary": iam.get_role(RoleName=role)["Role"].get("PermissionsBoundary", {}).get("PermissionsBoundaryArn"),
         "policies": sorted(policies),
         "logging": {key: value for key, value in configuration["LoggingConfig"].items() if key != "LogGroup"},
         "log retention": log["retentionInDays"],
@@ -167,6 +171,8 @@ def test_all_ways_deploy_the_same(
         "environment": {"DB_SECRET_ID": parameters["DATABASE_SECRET_ARN"], "DB_AUTH": "password"},
         "layers": [],
         "subnets": [],
+        "security groups": [],
+        "boundary": None,
         "policies": [
             ("Allow", "logs:CreateLogStream", "LOG"),
             ("Allow", "logs:PutLogEvents", "LOG"),
@@ -177,12 +183,41 @@ def test_all_ways_deploy_the_same(
         "log retention": 30,
     }
     expected["policies"].sort()
-    for stack, way in deployed.items():
-        assert described(aws, way) == expected, stack
+    for stack in [*FRONTED, "sam-private"]:
+        assert described(aws, deployed[stack]) == expected, stack
     # The stand-in's CloudFormation passes over it; what SAM and the Serverless Framework say of it is compared as text.
     functions = aws.client("lambda")
     name = deployed["cargo-lambda"].configuration["FunctionName"]
     assert functions.get_function_concurrency(FunctionName=name)["ReservedConcurrentExecutions"] == 2
+
+
+def test_all_parameters_reach_the_function_by_every_way(
+    aws: Aws, deployed: dict[str, Deployed], parameters: dict[str, str], everything: dict[str, str]
+) -> None:
+    sam, cargo_lambda = (described(aws, deployed[stack]) for stack in ("sam-all", "cargo-lambda-all"))
+    assert sam == cargo_lambda
+    assert sam["environment"] == {
+        "DB_SECRET_ID": parameters["DATABASE_SECRET_ARN"],
+        "DB_AUTH": "iam",
+        "PGHOST": everything["DATABASE_HOST"],
+        "PGPORT": "6432",
+        "PGDATABASE": everything["DATABASE_NAME"],
+        "PGUSER": "exporter",
+        "QUERIES_FILE": "/opt/queries.yml",
+    }
+    assert (sam["memory"], sam["timeout"], sam["log retention"]) == (512, 20, 7)
+    assert sam["layers"] == [everything["QUERIES_LAYER_ARN"]]
+    assert sam["subnets"] == everything["SUBNET_IDS"].split(",")
+    assert sam["security groups"] == [everything["SECURITY_GROUP_IDS"]]
+    assert sam["boundary"] == everything["PERMISSIONS_BOUNDARY_ARN"]
+    keys = [everything["AUTHORIZATION_SECRET_KEY_ARN"], everything["DATABASE_SECRET_KEY_ARN"]]
+    assert [resource for _, action, resource in sam["policies"] if action == "kms:Decrypt"] == keys
+    assert ("Deny", "ec2:*", "*") in sam["policies"]
+    database = "arn:aws:rds-db:eu-central-1:000000000000:dbuser:cluster-ABCDEFGHIJKL01234/exporter"
+    assert ("Allow", "rds-db:connect", database) in sam["policies"]
+    functions = aws.client("lambda")
+    name = deployed["cargo-lambda-all"].configuration["FunctionName"]
+    assert "ReservedConcurrentExecutions" not in functions.get_function_concurrency(FunctionName=name)
 
 
 def routes(aws: Aws, way: Deployed) -> set[str]:
@@ -209,7 +244,7 @@ def test_the_fronts_are_those_that_were_asked_for(aws: Aws, deployed: dict[str, 
     for stack, way in deployed.items():
         name = way.configuration["FunctionName"]
         urls = functions.list_function_url_configs(FunctionName=name)["FunctionUrlConfigs"]
-        expected_urls = 1 if stack in ("sam-url", "cargo-lambda") else 0
+        expected_urls = 0 if stack in ("sam", "sam-private", "serverless") else 1
         assert len(urls) == expected_urls, stack
         assert routes(aws, way) == ({"GET /", "GET /{proxy+}"} if stack in ("sam", "serverless") else set()), stack
         if not expected_urls:
