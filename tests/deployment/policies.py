@@ -1,8 +1,8 @@
 """What a role's policies allow."""
 
 import fnmatch
-import urllib.parse
 import json
+import urllib.parse
 from collections.abc import Iterator
 
 from relays import Call
@@ -22,8 +22,8 @@ BY_OTHERS = {
 """Actions that are needed though the function does not call them, and who does."""
 
 
-def listed(value: str | list[str]) -> list[str]:
-    return [value] if isinstance(value, str) else value
+def listed(value: str | dict | list) -> list:
+    return value if isinstance(value, list) else [value]
 
 
 def grants(statements: list[dict], effect: str = "Allow") -> Iterator[Call]:
