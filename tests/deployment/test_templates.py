@@ -52,6 +52,16 @@ SURROUNDINGS = [
         "Architecture": "arm64",
     },
 ]
+SURROUNDED = {
+    "VpcConfig": {
+        name: {"Fn::Split": [",", {"Ref": name}]} for name in ("SubnetIds", "SecurityGroupIds")
+    },
+    "Layers": [{"Ref": "QueriesLayerArn"}],
+    "ReservedConcurrentExecutions": None,
+    "PermissionsBoundary": {"Ref": "PermissionsBoundaryArn"},
+}
+ALONE = dict.fromkeys(SURROUNDED) | {"ReservedConcurrentExecutions": {"Ref": "ReservedConcurrency"}}
+"""What these become, and what is there without them."""
 COMBINATIONS = [
     {name: value for part in parts for name, value in part.items()}
     for parts in itertools.product(DATABASES, AUTHORIZATIONS, FRONTS, SURROUNDINGS)
@@ -156,7 +166,9 @@ def test_each_combination_has_the_statements_that_it_needs() -> None:
         assert ("FunctionUrl" in resources) == (values.get("Front") == "function-url")
         variables = resources[FUNCTION]["Properties"]["Environment"]["Variables"]
         assert ("AUTH_SECRET_ID" in variables) != (variables.get("AUTH") == "none")
-        assert ("PermissionsBoundary" in resources["ExporterRole"]["Properties"]) == ("SubnetIds" in values)
+        told = {name: resources[FUNCTION]["Properties"].get(name) for name in SURROUNDED}
+        told["PermissionsBoundary"] = resources["ExporterRole"]["Properties"].get("PermissionsBoundary")
+        assert told == (SURROUNDED if "SubnetIds" in values else ALONE), values
 
 
 def osls(*words: str, **variables: str) -> str:

@@ -1,0 +1,150 @@
+"""A parameter that is left out or wrong is refused by its name: by CloudFormation, by what `make deploy…` runs before
+it asks AWS for anything, and by the function where nothing before it could know."""
+
+import json
+import subprocess
+import sys
+
+import botocore.exceptions
+import pytest
+import template as description
+from conftest import DEPLOY
+from test_templates import AUTHORIZATIONS, DATABASES, HOST, IAM, KEY, SECRET, SURROUNDINGS, transformed
+
+from demo.aws import Aws
+from demo.emulator import run_package
+from demo.processes import Processes
+
+GOOD = DATABASES[0]
+
+REFUSED = [
+    ("DatabaseSecretArn", {}),
+    ("DatabaseSecretArn", {"DatabaseSecretArn": "shop/exporter"}),
+    ("DatabaseSecretArn", {"DatabaseSecretArn": f"{SECRET} and more"}),
+    ("DatabaseSecretKeyArn", GOOD | {"DatabaseSecretKeyArn": "alias/aws/secretsmanager"}),
+    ("DatabaseSecretArn", IAM | HOST | {"DatabaseSecretKeyArn": KEY}),
+    ("DatabasePort", GOOD | {"DatabasePort": "postgres"}),
+    ("DatabaseAuthentication", GOOD | {"DatabaseAuthentication": "kerberos"}),
+    ("DatabaseResourceId", IAM | HOST | {"DatabaseResourceId": ""}),
+    ("DatabaseResourceId", IAM | HOST | {"DatabaseResourceId": "shop"}),
+    ("DatabaseResourceId", IAM | HOST | {"DatabaseResourceId": "*"}),
+    ("DatabaseUser", IAM | HOST | {"DatabaseUser": ""}),
+    ("DatabaseUser", IAM | HOST | {"DatabaseUser": "*"}),
+    ("DatabaseHost", IAM),
+    ("Authorization", GOOD | {"Authorization": "basic"}),
+    ("AuthorizationSecretArn", GOOD | {"AuthorizationSecretArn": "a-token"}),
+    ("AuthorizationSecretArn", GOOD | AUTHORIZATIONS[1] | {"Authorization": "none"}),
+    ("AuthorizationSecretArn", GOOD | {"AuthorizationSecretKeyArn": KEY}),
+    ("AuthorizationSecretKeyArn", GOOD | AUTHORIZATIONS[1] | {"AuthorizationSecretKeyArn": "alias/key"}),
+    ("Front", GOOD | {"Front": "load-balancer"}),
+    ("SecurityGroupIds", GOOD | {"SubnetIds": "subnet-0123456789abcdef0"}),
+    ("SubnetIds", GOOD | {"SecurityGroupIds": "sg-0123456789abcdef0"}),
+    ("SubnetIds", GOOD | SURROUNDINGS[1] | {"SubnetIds": "10.0.0.0/24"}),
+    ("SecurityGroupIds", GOOD | SURROUNDINGS[1] | {"SecurityGroupIds": "default"}),
+    ("QueriesLayerArn", GOOD | {"QueriesLayerArn": "arn:aws:lambda:eu-central-1:123456789012:layer:queries"}),
+    ("QueriesFile", GOOD | {"QueriesFile": "queries.yml"}),
+    ("Architecture", GOOD | {"Architecture": "aarch64"}),
+    ("MemorySize", GOOD | {"MemorySize": "64"}),
+    ("MemorySize", GOOD | {"MemorySize": "much"}),
+    ("Timeout", GOOD | {"Timeout": "901"}),
+    ("ReservedConcurrency", GOOD | {"ReservedConcurrency": "none"}),
+    ("LogRetentionDays", GOOD | {"LogRetentionDays": "2"}),
+    ("PermissionsBoundaryArn", GOOD | {"PermissionsBoundaryArn": "boundary"}),
+]
+
+CASES = pytest.mark.parametrize(
+    ("parameter", "values"), REFUSED, ids=[f"{number}-{parameter}" for number, (parameter, _) in enumerate(REFUSED)]
+)
+
+
+def test_each_parameter_is_among_the_refused() -> None:
+    """But those that can be any text."""
+    parameters = set(description.load()["Parameters"])
+    assert parameters - {parameter for parameter, _ in REFUSED} == {"DatabaseName"}
+
+
+@CASES
+def test_cloudformation_refuses(aws: Aws, parameter: str, values: dict[str, str]) -> None:
+    formation = aws.client("cloudformation")
+    source = transformed()
+    # What is refused is refused before any resource. So none has to be there for those that are accepted by mistake.
+    source["Resources"] = {"ExporterLog": source["Resources"]["ExporterLog"]}
+    del source["Outputs"]
+    with pytest.raises(botocore.exceptions.ClientError) as refused:
+        formation.create_stack(
+            StackName="refused",
+            TemplateBody=json.dumps(source),
+            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in values.items()],
+        )
+    assert parameter in str(refused.value)
+
+
+@CASES
+def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
+    with pytest.raises(description.Refused) as refused:
+        description.Resolver(description.load(), values, {})
+    said = str(refused.value)
+    assert description.variable(parameter) in said
+    # A name of the template would be none that this person has typed, and a value could be a secret.
+    assert parameter not in said.split()
+    assert not [value for value in values.values() if value in said.split() and value not in ("none", "iam")]
+
+
+@pytest.mark.parametrize(
+    ("way", "variables", "said"),
+    [
+        ("sam", {}, "DATABASE_SECRET_ARN is missing"),
+        ("serverless", {}, "DATABASE_SECRET_ARN is missing"),
+        ("cargo-lambda", {}, "DATABASE_SECRET_ARN is missing"),
+        ("cargo-lambda", {"DATABASE_SECRET_ARN": SECRET}, "AUTHORIZATION_SECRET_ARN is missing"),
+        ("cargo-lambda", {"DATABASE_SECRET_ARN": SECRET, "FRONT": "http-api"}, "FRONT must be function-url"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "ARCHITECTURE": "arm64"}, "ARCHITECTURE is not what the package"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "STACK": "a_stack"}, "STACK must be"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": ""}, "AWS_REGION is missing"),
+        ("sam", {"MAKEFLAGS": r" -- SUBNET_ID=subnet-1 DATABASE_NAME=a\ B=c"}, "SUBNET_ID is no parameter; SUBNET_IDS is"),
+    ],
+)
+def test_a_way_to_deploy_refuses(environment: dict[str, str], way: str, variables: dict[str, str], said: str) -> None:
+    answer = subprocess.run(
+        [sys.executable, DEPLOY, way], env=environment | variables, capture_output=True, text=True, timeout=60
+    )
+    assert answer.returncode == 1
+    assert answer.stderr.startswith(f"deploy.py: {said}"), answer.stderr
+    assert len(answer.stderr.splitlines()) == 1
+    assert answer.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "named"),
+    [
+        # The Serverless Framework lets no Rules through.
+        ("no-database", {}, "DB_SECRET_ID"),
+        ("no-host", GOOD, "PGHOST"),
+        ("port", GOOD | {"DatabasePort": "70000"}, "PGPORT"),
+        ("queries", GOOD | {"QueriesLayerArn": "layer", "QueriesFile": "/opt/none.yml"}, "/opt/none.yml"),
+    ],
+)
+def test_the_function_names_what_it_lacks(
+    running: Processes, aws: Aws, name: str, values: dict[str, str], named: str
+) -> None:
+    """The function with the environment that the template makes of these parameters, unchecked."""
+    source = description.load()
+    parameters = {parameter: str(definition["Default"]) for parameter, definition in source["Parameters"].items()}
+    source["Rules"] = {}
+    for definition in source["Parameters"].values():
+        definition.pop("AllowedPattern", None)
+    # What RDS writes for a master user has no host in it.
+    secret = aws.put_secret(f"refused/{name}", {"username": "exporter", "password": "not-asked-for"})
+    values = parameters | values | {"Authorization": "none"}
+    if values["DatabaseSecretArn"]:
+        values["DatabaseSecretArn"] = secret
+    resolver = description.Resolver(source, values, {})
+    variables = resolver.resolve(source["Resources"]["ExporterLambdaFunction"]["Properties"]["Environment"])["Variables"]
+    endpoint, function = run_package(running, variables | {"AWS_ENDPOINT_URL": aws.endpoint}, name)
+
+    def said() -> bool:
+        endpoint.get("/metrics")
+        return named in function.log.read_text()
+
+    running.wait_for(f"{named} in the function's log", said, 20)
+    running.stop(function)
