@@ -53,8 +53,8 @@ class Deployment:
         if not self.session.region_name:
             raise Refused("AWS_REGION is missing, and the AWS profile has no region")
         self.region = self.session.region_name
-        # Neither SAM's questions about its use nor npm's about newer versions are the user's.
-        quiet = {"SAM_CLI_TELEMETRY": "0", "SLS_NOTIFICATIONS_MODE": "off"}
+        # SAM reports on its use otherwise, and keeps a file of its own in the home folder.
+        quiet = {"SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(SAM.parent.parent / "app")}
         self.environment = quiet | dict(environment) | {"STACK": self.stack, "AWS_REGION": self.region}
         self.resolver = Resolver(self.template, self.values, {})
         built_for = architecture(PACKAGE)
@@ -177,7 +177,8 @@ def deploy_function(deployment: Deployment, function: Mapping, role: str) -> Non
     """Has cargo-lambda make or change the function and its URL."""
     network = function.get("VpcConfig", {})
     command = ["cargo", "lambda", "deploy", "--region", deployment.region]
-    command += ["--enable-function-url" if deployment.resolver.condition("HasFunctionUrl") else "--disable-function-url"]
+    has_url = deployment.resolver.condition("HasFunctionUrl")
+    command += ["--enable-function-url" if has_url else "--disable-function-url"]
     command += ["--lambda-dir", str(PACKAGE.parent.parent), "--binary-name", BINARY, "--iam-role", role]
     command += ["--memory", function["MemorySize"], "--timeout", function["Timeout"]]
     for option, values in (
@@ -188,7 +189,8 @@ def deploy_function(deployment: Deployment, function: Mapping, role: str) -> Non
         command += [word for value in values for word in (option, value)]
     # Not as options, which end at a comma.
     with tempfile.NamedTemporaryFile("w", suffix=".env") as file:
-        file.writelines(f"{name}={quoted(name, value)}\n" for name, value in function["Environment"]["Variables"].items())
+        for name, value in function["Environment"]["Variables"].items():
+            file.write(f"{name}={quoted(name, value)}\n")
         file.flush()
         command += ["--env-file", file.name]
         deadline = time.monotonic() + ROLE_SECONDS
@@ -275,19 +277,19 @@ def report(deployed: Mapping[str, str], region: str, is_own_secret: bool) -> str
     """What a person needs to have Prometheus scrape it, of the outputs."""
     config = deployed.get("ScrapeConfig", "").rstrip("\n")
     lines = ["", f"Function:   {deployed['FunctionArn']}"]
-    lines += [f"Scrape URL: {deployed['ScrapeUrl']}", ""] if config else ["Nothing is in front of it: FRONT is none.", ""]
-    secret = deployed.get("AuthorizationSecretArn")
-    file = re.search(r"credentials_file: (\S+)", config)
-    if secret and file:
+    lines += [f"Scrape URL: {deployed['ScrapeUrl']}" if config else "Nothing is in front of it: FRONT is none.", ""]
+    if secret := deployed.get("AuthorizationSecretArn"):
+        file = re.search(r"credentials_file: (\S+)", config)
+        destination = f" > {file[1]}" if file else ""
         lines += [
             "The token that Prometheus presents, to be run where Prometheus runs:",
             "",
             f"    aws secretsmanager get-secret-value --region {region} --secret-id {secret} \\",
-            f"        --query SecretString --output text | jq --raw-output .bearer_token > {file[1]}",
+            f"        --query SecretString --output text | jq --raw-output .bearer_token{destination}",
             "",
         ]
         if is_own_secret:
-            lines += ["If that secret has a username and a password, Prometheus needs basic_auth: docs/authorization.md", ""]
+            lines += ["If it has a username and a password, Prometheus needs basic_auth: docs/authorization.md", ""]
     if config:
         lines += ["In scrape_configs of prometheus.yml:", "", *(f"  {line}" for line in config.splitlines()), ""]
     return "\n".join(lines)

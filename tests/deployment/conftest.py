@@ -10,6 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 import yaml
@@ -36,8 +37,10 @@ DEPLOYMENTS = {
     "sam-all": ("sam", {"FRONT": "function-url"}),
     "cargo-lambda-all": ("cargo-lambda", {}),
 }
-"""The deployments by the names of their stacks: how, and with which variables beside those of all. Those that end in `-all` are told
-everything that can be told, a database that is not there among it."""
+"""The deployments by the names of their stacks: how, and with which variables beside those of all. Those that end in
+`-all` are told everything that can be told, a database that is not there among it."""
+
+AT_FIRST = ["sam", "serverless", "cargo-lambda"]
 
 
 @dataclass
@@ -60,8 +63,7 @@ class Deployed:
 
     @property
     def token_command(self) -> str:
-        command = re.search(r"^    (aws secretsmanager .* \\\n.* > \S+)$", self.printed, re.M)[1]
-        return command
+        return re.search(r"^    (aws secretsmanager .* \\\n.* > \S+)$", self.printed, re.M)[1]
 
 
 @pytest.fixture(scope="session")
@@ -91,10 +93,15 @@ def aws(running: Processes, calls: list[relays.Call]) -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="session")
-def environment(aws: Aws) -> dict[str, str]:
+def environment(aws: Aws, running: Processes) -> dict[str, str]:
     """The environment of what deploys: as of a user with credentials, and nothing else said."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "XDG_CACHE_HOME", "CARGO_HOME", "RUSTUP_HOME") if name in os.environ}
-    return kept | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION}
+    home = running.folder / "home"
+    home.mkdir()
+    # Where rustup and cargo are is said by HOME, which has to be another so that no tool leaves a file there.
+    rust = {"CARGO_HOME": ".cargo", "RUSTUP_HOME": ".rustup"}
+    rust = {name: os.environ.get(name, str(Path.home() / folder)) for name, folder in rust.items()}
+    kept = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    return kept | rust | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION}
 
 
 @pytest.fixture(scope="session")
@@ -173,7 +180,7 @@ def deployed(
     with ThreadPoolExecutor() as together:
         return {
             stack: done
-            for stacks in (["sam", "serverless", "cargo-lambda"], ["sam-url", "sam-private", "sam-all", "cargo-lambda-all"])
+            for stacks in (AT_FIRST, [stack for stack in DEPLOYMENTS if stack not in AT_FIRST])
             for stack, done in zip(stacks, together.map(deploy, stacks))
         }
 

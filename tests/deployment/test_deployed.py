@@ -54,11 +54,15 @@ def test_the_root_and_every_other_path_lead_to_the_function(
     assert ask(internet, f"{root}/")[0] == 401
 
 
-def test_a_generated_token_is_long_and_each_stack_has_its_own(tokens: dict[str, str]) -> None:
+def test_a_generated_token_is_long_and_each_stack_has_its_own(
+    deployed: dict[str, Deployed], tokens: dict[str, str]
+) -> None:
     generated = {stack: token for stack, token in tokens.items() if token != OWN_TOKEN}
     assert set(generated) == {"sam", "sam-url", "sam-private", "serverless"}
     assert all(len(token) == 43 and token.isalnum() for token in generated.values())
     assert len(set(generated.values())) == len(generated)
+    for stack, way in deployed.items():
+        assert tokens[stack] not in way.printed, f"the token of {stack} was printed"
 
 
 def test_a_private_rest_api_answers_in_text(

@@ -101,7 +101,7 @@ def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "ARCHITECTURE": "arm64"}, "ARCHITECTURE is not what the package"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "STACK": "a_stack"}, "STACK must be"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": ""}, "AWS_REGION is missing"),
-        ("sam", {"MAKEFLAGS": r" -- SUBNET_ID=subnet-1 DATABASE_NAME=a\ B=c"}, "SUBNET_ID is no parameter; SUBNET_IDS is"),
+        ("sam", {"MAKEFLAGS": r" -- DATABASE_NAME=a\ B=c SUBNET_ID=subnet-1"}, "SUBNET_ID is no parameter; SUBNET_IDS"),
     ],
 )
 def test_a_way_to_deploy_refuses(environment: dict[str, str], way: str, variables: dict[str, str], said: str) -> None:
@@ -139,7 +139,8 @@ def test_the_function_names_what_it_lacks(
     if values["DatabaseSecretArn"]:
         values["DatabaseSecretArn"] = secret
     resolver = description.Resolver(source, values, {})
-    variables = resolver.resolve(source["Resources"]["ExporterLambdaFunction"]["Properties"]["Environment"])["Variables"]
+    function = source["Resources"]["ExporterLambdaFunction"]["Properties"]
+    variables = resolver.resolve(function["Environment"]["Variables"])
     endpoint, function = run_package(running, variables | {"AWS_ENDPOINT_URL": aws.endpoint}, name)
 
     def said() -> bool:
