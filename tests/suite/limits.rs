@@ -156,7 +156,7 @@ async fn limited(queries: &Queries, database: &TestDatabase, variable: &'static 
 }
 
 /// What has been logged up to the line that ends a scrape: a line may be read after the answer.
-async fn log_of_one_scrape(lambda: &Lambda) -> String {
+pub(crate) async fn log_of_one_scrape(lambda: &Lambda) -> String {
     let begun = Instant::now();
     loop {
         let log = lambda.log();
