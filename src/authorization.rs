@@ -16,9 +16,9 @@ use tokio::sync::{Mutex, OnceCell};
 pub use accepted::{Accepted, Problem};
 pub use credential::Credential;
 
+use crate::age::{Moment, Renewal};
 use crate::aws;
-use crate::scrape::Moment;
-use crate::secret::{self, SecretsManager};
+use crate::secret::SecretsManager;
 use crate::settings::Authorization;
 
 /// Between two fetches, so that whoever guesses does not make the function flood Secrets Manager.
@@ -36,7 +36,7 @@ pub struct Guard(Rule);
 enum Rule {
     Locked,
     Open,
-    Secret { service: SecretsManager, id: String, max_age: Duration, memory: Mutex<Memory> },
+    Secret { service: SecretsManager, id: String, memory: Box<Mutex<Memory>> },
 }
 
 /// What became of a request's authorization.
@@ -65,28 +65,28 @@ impl Guard {
             Authorization::Open => Rule::Open,
             Authorization::Secret { id } => {
                 let service = SecretsManager::new(config.get_or_init(aws::config).await);
-                Rule::Secret { service, id, max_age: secret::jittered(max_age), memory: Mutex::default() }
+                Rule::Secret { service, id, memory: Box::new(Mutex::new(Memory::new(max_age))) }
             }
         })
     }
 
     /// Fetches, within `limit`, what the first request would have to wait for.
     pub async fn warm_up(&self, limit: Duration) {
-        if let Rule::Secret { service, id, memory, .. } = &self.0 {
+        if let Rule::Secret { service, id, memory } = &self.0 {
             memory.lock().await.fetch(service, id, limit).await;
         }
     }
 
     /// Decides on a request with these headers, within `limit`.
     pub async fn decide(&self, headers: &HeaderMap, limit: Duration) -> Decision {
-        let (service, id, max_age, memory) = match &self.0 {
+        let (service, id, memory) = match &self.0 {
             Rule::Locked => return Decision::Locked,
             Rule::Open => return Decision::Granted,
-            Rule::Secret { service, id, max_age, memory } => (service, id, *max_age, memory),
+            Rule::Secret { service, id, memory } => (service, id, memory),
         };
         let presented = Credential::of_headers(headers);
         let mut memory = memory.lock().await;
-        if !memory.is_young(max_age, Moment::now()) {
+        if memory.kept.is_none() || memory.renewal.is_due(Moment::now()) {
             memory.fetch(service, id, limit).await;
         }
         if let Some(presented) = &presented
@@ -97,27 +97,27 @@ impl Guard {
         }
         match (&memory.kept, presented) {
             (None, _) => Decision::Unavailable,
-            (Some((accepted, _)), Some(presented)) if accepted.admits(&presented) => Decision::Granted,
-            (Some((accepted, _)), _) => Decision::Refused { challenge: accepted.challenge() },
+            (Some(accepted), Some(presented)) if accepted.admits(&presented) => Decision::Granted,
+            (Some(accepted), _) => Decision::Refused { challenge: accepted.challenge() },
         }
     }
 }
 
 /// What is kept of the secret between requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Memory {
-    kept: Option<(Accepted, Moment)>,
+    kept: Option<Accepted>,
+    renewal: Renewal,
     tried: Option<Moment>,
 }
 
 impl Memory {
-    fn admits(&self, presented: &Credential) -> bool {
-        self.kept.as_ref().is_some_and(|(accepted, _)| accepted.admits(presented))
+    fn new(max_age: Duration) -> Self {
+        Self { kept: None, renewal: Renewal::every(max_age), tried: None }
     }
 
-    fn is_young(&self, max_age: Duration, now: Moment) -> bool {
-        let age = self.kept.as_ref().and_then(|(_, at)| at.age(now));
-        age.is_some_and(|age| age < max_age)
+    fn admits(&self, presented: &Credential) -> bool {
+        self.kept.as_ref().is_some_and(|accepted| accepted.admits(presented))
     }
 
     fn may_fetch(&self, now: Moment) -> bool {
@@ -130,18 +130,30 @@ impl Memory {
         if !self.may_fetch(Moment::now()) {
             return;
         }
-        let own = if self.kept.is_some() { REFRESH_LIMIT } else { FETCH_LIMIT };
-        let fetched = service.fetch(id, own.min(limit)).await;
+        // Time is left for the scrape behind it; but not so little for this, whatever a stranger's request says, that
+        // it would fail.
+        let own = match self.kept {
+            Some(_) => (limit / 4).clamp(REFRESH_LIMIT / 8, REFRESH_LIMIT),
+            None => (limit / 2).clamp(FETCH_LIMIT / 4, FETCH_LIMIT),
+        };
+        let fetched = service.fetch(id, own).await;
         // From the end of the attempt: a service that hangs is left alone for as long as one that answers.
-        self.tried = Some(Moment::now());
+        let now = Moment::now();
+        self.tried = Some(now);
         let accepted = match &fetched {
             Ok(text) => Accepted::of_secret(text.expose_secret())
                 .map_err(|problems| format!("secret {id:?}: {}", accepted::list(&problems))),
             Err(error) => Err(error.to_string()),
         };
         match (accepted, &self.kept) {
-            (Ok(accepted), _) => self.kept = Some((accepted, Moment::now())),
-            (Err(error), Some(_)) => tracing::warn!(error, "the authorization is not renewed"),
+            (Ok(accepted), _) => {
+                self.kept = Some(accepted);
+                self.renewal.succeeded(now);
+            }
+            (Err(error), Some(_)) => {
+                tracing::warn!(error, "the authorization is not renewed");
+                self.renewal.failed(now);
+            }
             (Err(error), None) => tracing::error!(error, "no authorization, so every scrape is refused"),
         }
     }
@@ -152,22 +164,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_kept_for_its_time_and_asked_for_every_three_seconds_at_most() {
+    fn a_secret_is_asked_for_every_three_seconds_at_most() {
         let then = Moment::now();
         let after = |seconds| then.later(Duration::from_secs_f64(seconds));
-        let five_minutes = Duration::from_secs(300);
-        let nothing = Memory::default();
-        assert!(!nothing.is_young(five_minutes, then) && nothing.may_fetch(then));
-
-        let failed = Memory { kept: None, tried: Some(then) };
-        assert!(
-            !failed.is_young(five_minutes, then)
-                && !failed.may_fetch(after(2.9))
-                && failed.may_fetch(after(3.0))
-        );
-
-        let accepted = Accepted::of_secret("token").unwrap();
-        let kept = Memory { kept: Some((accepted, then)), tried: Some(then) };
-        assert!(kept.is_young(five_minutes, after(299.9)) && !kept.is_young(five_minutes, after(300.0)));
+        let mut memory = Memory::new(Duration::from_secs(300));
+        assert!(memory.may_fetch(then));
+        memory.tried = Some(then);
+        assert!(!memory.may_fetch(after(2.9)) && memory.may_fetch(after(3.0)));
     }
 }

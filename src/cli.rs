@@ -98,5 +98,9 @@ fn unusable(problems: &[Problem]) -> anyhow::Error {
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    Ok(runtime.context("cannot start the runtime")?.block_on(future))
+    let runtime = runtime.context("cannot start the runtime")?;
+    let output = runtime.block_on(future);
+    // A resolver that nobody answers has a thread that cannot be stopped.
+    runtime.shutdown_background();
+    Ok(output)
 }

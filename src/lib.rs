@@ -3,11 +3,12 @@
 //! The map, from the inside out; docs/architecture.md draws it:
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
 //! - the shell, which touches the world: [`settings`], [`log`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
-//!   [`credentials`], [`database`];
+//!   [`credentials`], [`database`], [`age`];
 //! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], and what it says of itself, [`self_metrics`];
 //! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; [`startup`], which puts all
 //!   together, and [`shutdown`].
 
+pub mod age;
 pub mod authorization;
 pub mod aws;
 pub mod cli;

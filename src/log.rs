@@ -14,8 +14,10 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>) {
     let level = level.and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::INFO);
     let asked_for = EnvFilter::builder().with_default_directive(level.into()).from_env_lossy();
     let json = lookup("AWS_LAMBDA_LOG_FORMAT").is_some_and(|format| format.eq_ignore_ascii_case("json"));
-    let lines = fmt::layer().with_target(false).without_time();
-    let lines = if json { lines.json().boxed() } else { lines.boxed() };
+    let lines = fmt::layer().with_target(false);
+    // Lambda puts the time before a line of text. Of JSON it reads the line's own, in RFC 3339, and takes a line without
+    // one for INFO (AWS Lambda developer guide, "Log-level filtering").
+    let lines = if json { lines.json().boxed() } else { lines.without_time().boxed() };
     registry().with(asked_for).with(filter_fn(may_be_logged)).with(lines).init();
 }
 

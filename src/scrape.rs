@@ -27,7 +27,6 @@ use account::Run;
 use state::State;
 
 pub use account::Scrape;
-pub(crate) use cache::Moment;
 pub use selection::{Selection, UnknownQuery};
 
 /// What answers scrapes, for as long as its execution environment lives.

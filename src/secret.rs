@@ -68,12 +68,6 @@ impl SecretsManager {
     }
 }
 
-/// How long a secret is used in this environment: up to a fifth less than `max_age`, so that many environments that
-/// were started together do not all fetch at once.
-pub fn jittered(max_age: Duration) -> Duration {
-    max_age.mul_f64(1.0 - 0.2 * fastrand::f64())
-}
-
 fn text(output: GetSecretValueOutput) -> Result<SecretString, Failure> {
     let text = match (output.secret_string, output.secret_binary) {
         (Some(text), _) => text,

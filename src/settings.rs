@@ -92,7 +92,7 @@ pub struct Problem {
     pub message: String,
 }
 
-/// The authorities of Amazon RDS, in the package or, without one, in the working folder.
+/// The authorities of Amazon RDS, in the package.
 const RDS_AUTHORITIES: &str = "rds-authorities.pem";
 
 /// libpq's variables that are read (PostgreSQL documentation, "Environment Variables").
@@ -150,8 +150,8 @@ impl Authorization {
 
 /// What `SECRET_MAX_AGE` and `DB_IDLE_CLOSE` may be at most: PostgreSQL counts milliseconds in 32 bits.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// A session that may be idle for less could end in the middle of a scrape.
-const SHORTEST_IDLE: Duration = Duration::from_secs(1);
+/// A session is idle too while the rows of a query are read.
+const SHORTEST_IDLE: Duration = Duration::from_secs(5);
 
 impl Keeping {
     /// Reads `SECRET_MAX_AGE` and `DB_IDLE_CLOSE` through `lookup`. An empty value is as good as none.
@@ -300,8 +300,9 @@ fn libpq(read: impl Fn(&'static str) -> Option<String>, problems: &mut Vec<Probl
             problems.push(Problem::new(variable, &mistake.to_string()));
         }
     }
-    let package = PathBuf::from(read("LAMBDA_TASK_ROOT").unwrap_or_default());
-    parts.trust_rds(RdsAuthorities { file: package.join(RDS_AUTHORITIES), region: read("AWS_REGION") });
+    if let (Some(package), region) = (read("LAMBDA_TASK_ROOT"), read("AWS_REGION")) {
+        parts.trust_rds(RdsAuthorities { file: PathBuf::from(package).join(RDS_AUTHORITIES), region });
+    }
     parts
 }
 

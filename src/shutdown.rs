@@ -6,8 +6,9 @@
 use std::future::Future;
 use std::time::Duration;
 
-use lambda_extension::{Error, Extension};
+use lambda_extension::Extension;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
 
 /// What may be done between the signal and the end.
 pub const SHUTDOWN_LIMIT: Duration = Duration::from_millis(300);
@@ -31,18 +32,22 @@ pub async fn on_shutdown<C: Future<Output = ()> + Send + 'static>(
         close().await;
         std::process::exit(0);
     });
-    let no_events = Extension::new().with_events(&[]).with_extension_name(EXTENSION_NAME);
-    match tokio::time::timeout(REGISTRATION_LIMIT, no_events.register()).await {
-        Ok(Ok(registered)) => {
-            // It waits for an event that never comes, which tells Lambda that the extension is initialised.
-            tokio::spawn(async move { registered.run().await.map_err(log) });
+    let (registered, is_registered) = oneshot::channel();
+    // Goes on where the answer is late: Lambda waits for a registered extension to ask for its first event.
+    tokio::spawn(async move {
+        let no_events = Extension::new().with_events(&[]).with_extension_name(EXTENSION_NAME);
+        let outcome = async {
+            let extension = no_events.register().await?;
+            // Nobody waits any more where it took too long.
+            let _: Result<(), ()> = registered.send(());
+            extension.run().await
+        };
+        if let Err(error) = outcome.await {
+            tracing::debug!(error, "not told of the shutdown");
         }
-        Ok(Err(error)) => log(error),
-        Err(_) => tracing::debug!("no answer to the registration for the shutdown"),
+    });
+    if tokio::time::timeout(REGISTRATION_LIMIT, is_registered).await.is_err() {
+        tracing::debug!("no answer to the registration for the shutdown yet");
     }
     Ok(())
-}
-
-fn log(error: Error) {
-    tracing::debug!(error, "not told of the shutdown");
 }

@@ -154,11 +154,15 @@ impl Target {
 
     /// Whether both lead to the same place with the same login.
     pub fn is_same(&self, other: &Self) -> bool {
-        let login = |target: &Self| match &target.login {
-            Login::Password(password) => Some(password.as_ref().map(|text| text.expose_secret().to_owned())),
-            Login::IamToken => None,
+        let has_same_login = match (&self.login, &other.login) {
+            (Login::IamToken, Login::IamToken) => true,
+            (Login::Password(one), Login::Password(another)) => {
+                one.as_ref().map(ExposeSecret::expose_secret)
+                    == another.as_ref().map(ExposeSecret::expose_secret)
+            }
+            _ => false,
         };
-        self.leads_where(other) && login(self) == login(other)
+        self.leads_where(other) && has_same_login
     }
 
     /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. What it

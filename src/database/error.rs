@@ -73,19 +73,6 @@ impl fmt::Display for Phase {
 }
 
 impl ConnectError {
-    /// Whether the server refused the role or its password, so that other credentials may help: SQLSTATE 28P01 or
-    /// 28000, or PgBouncer's 08P01 with a message that says so.
-    pub fn is_password_refused(&self) -> bool {
-        match self {
-            Self::Server { sqlstate, message } => match sqlstate.as_str() {
-                "28P01" | "28000" => true,
-                "08P01" => message.ends_with("authentication failed"),
-                _ => false,
-            },
-            _ => false,
-        }
-    }
-
     pub(super) fn of_login(error: &tokio_postgres::Error) -> Self {
         if let Some(error) = error.as_db_error() {
             return Self::Server { sqlstate: error.code().code().to_owned(), message: mask(error.message()) };
@@ -145,15 +132,24 @@ impl QueryError {
             Some(error) => {
                 let sqlstate = error.code().code().to_owned();
                 // What `RAISE` says is the author's text, with any values in it.
-                let message = match sqlstate.as_str() {
-                    "P0001" => "raised by a function or a DO block, whose words are not repeated".to_owned(),
-                    _ => mask(error.message()),
+                let message = match is_raised(error) {
+                    true => "raised by a function or a DO block, whose words are not repeated".to_owned(),
+                    false => mask(error.message()),
                 };
                 Self::Server { sqlstate, message }
             }
             None => Self::Connection { reason: describe(error) },
         }
     }
+}
+
+/// Whether the words are those of the author of a function: `RAISE`, whatever SQLSTATE it gives, `ASSERT`, and what Perl,
+/// Python and Tcl throw. The server says in which of its own files and routines the error was reported.
+fn is_raised(error: &DbError) -> bool {
+    const LANGUAGES: [&str; 4] = ["plperl.c", "plpy_elog.c", "plpy_plpymodule.c", "pltcl.c"];
+    let by_plpgsql = matches!(error.routine(), Some("exec_stmt_raise" | "exec_stmt_assert"));
+    let file = error.file().and_then(|path| path.rsplit('/').next());
+    by_plpgsql || error.code().code() == "P0001" || file.is_some_and(|file| LANGUAGES.contains(&file))
 }
 
 /// Whether the server refused a statement and goes on, as opposed to ending the connection: severity FATAL or

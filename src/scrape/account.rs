@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::cache::{Good, Moment};
+use super::cache::Good;
 use super::room::{NoRoom, Room};
 use super::selection::Selection;
+use crate::age::Moment;
 use crate::config::{Config, Query};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
@@ -138,7 +139,7 @@ impl<'a> Run<'a> {
 
     /// Nothing was run, for one reason.
     pub(super) fn abandoned(mut self, failure: Failure) -> Self {
-        self.outcomes.iter_mut().for_each(|outcome| outcome.fail(failure));
+        self.outcomes.iter_mut().for_each(|outcome| outcome.is_not_run(failure));
         self
     }
 
@@ -153,6 +154,12 @@ impl<'a> Outcome<'a> {
         // Until something else is known, as a query that is never begun must not pass for one that succeeded.
         let report = report(&query.namespace, Failure::Other);
         Self { query, label_bytes_max, families: Arc::default(), report }
+    }
+
+    /// It fails without having been sent.
+    pub(super) fn is_not_run(&mut self, failure: Failure) {
+        tracing::warn!(query = self.query.namespace, reason = failure.as_str(), "query not run");
+        self.fail(failure);
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {

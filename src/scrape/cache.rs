@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
+use crate::age::Moment;
 use crate::config::Query;
 use crate::metric::Family;
 use crate::sampling::Dropped;
@@ -45,51 +46,5 @@ impl Cache {
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.0.clear();
-    }
-}
-
-/// A point in time from which the time since is known also where the process was frozen in between. Then
-/// `CLOCK_MONOTONIC`, which is what `Instant` reads, may have stood still: it does not count while a machine is
-/// suspended (clock_gettime(2)). The wall clock runs on, but may be set.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Moment {
-    monotonic: Instant,
-    wall: SystemTime,
-}
-
-impl Moment {
-    pub(crate) fn now() -> Self {
-        Self { monotonic: Instant::now(), wall: SystemTime::now() }
-    }
-
-    /// How long ago this was: the more that one of the clocks says. Unknown where the wall clock was set back.
-    pub(crate) fn age(self, now: Self) -> Option<Duration> {
-        let wall = now.wall.duration_since(self.wall).ok()?;
-        Some(wall.max(now.monotonic.saturating_duration_since(self.monotonic)))
-    }
-
-    /// The moment after `duration` by both clocks.
-    #[cfg(test)]
-    pub(crate) fn later(self, duration: Duration) -> Self {
-        Self { monotonic: self.monotonic + duration, wall: self.wall + duration }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_clock_that_ran_on_tells_the_age() {
-        let then = Moment::now();
-        let seconds = Duration::from_secs;
-        let now =
-            |monotonic, wall: SystemTime| Moment { monotonic: then.monotonic + seconds(monotonic), wall };
-        assert_eq!(then.age(then), Some(Duration::ZERO));
-        // Frozen for an hour.
-        assert_eq!(then.age(now(1, then.wall + seconds(3600))), Some(seconds(3600)));
-        // The wall clock was set back, by less than the time since, and by more.
-        assert_eq!(then.age(now(60, then.wall + seconds(50))), Some(seconds(60)));
-        assert_eq!(then.age(now(60, then.wall - seconds(1))), None);
     }
 }

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::cache::Moment;
 use super::time_left;
+use crate::age::{Moment, Renewal};
 use crate::credentials::Credentials;
 use crate::database::{ConnectError, Connection};
-use crate::secret;
 use crate::settings::Keeping;
 use crate::target::Target;
 
@@ -25,30 +24,17 @@ const TOKEN_LIMIT: Duration = Duration::from_secs(2);
 const FETCH_LIMIT: Duration = Duration::from_secs(4);
 /// The same where an earlier target is at hand.
 const REFRESH_LIMIT: Duration = Duration::from_secs(2);
-/// Between two attempts to renew a target that works, so that a service that hangs does not take [`REFRESH_LIMIT`] of
-/// every scrape.
-const REFRESH_PAUSE: Duration = Duration::from_secs(60);
-
 /// What is kept of the way to the database.
 #[derive(Debug)]
 pub(super) struct Link {
     keeping: Keeping,
-    /// The longest age of a target in this environment.
-    max_age: Duration,
-    target: Option<Fetched>,
+    target: Option<Target>,
+    renewal: Renewal,
     connection: Option<Connection>,
-    /// When a renewal failed last.
-    not_renewed: Option<Moment>,
     /// Whether an earlier target has been fetched anew in this scrape: once is enough.
     is_refetched: bool,
     /// Whether the target has led elsewhere since this was last asked.
     has_moved: bool,
-}
-
-#[derive(Debug)]
-struct Fetched {
-    target: Target,
-    at: Moment,
 }
 
 /// There is no connection to the database; the log says why.
@@ -60,10 +46,9 @@ impl Link {
     pub(super) fn new(keeping: Keeping) -> Self {
         Self {
             keeping,
-            max_age: secret::jittered(keeping.secret_max_age),
             target: None,
+            renewal: Renewal::every(keeping.secret_max_age),
             connection: None,
-            not_renewed: None,
             is_refetched: false,
             has_moved: false,
         }
@@ -73,12 +58,13 @@ impl Link {
     /// nobody answers on is given up. Takes a small bounded time, whatever hangs.
     pub(super) async fn begin_scrape(&mut self, credentials: &Credentials, deadline: Instant) {
         self.is_refetched = false;
-        let now = Moment::now();
-        if credentials.is_fetched() && self.is_to_be_renewed(now) {
-            self.renew(credentials, deadline).await;
+        if credentials.is_fetched() && self.renewal.is_due(Moment::now()) {
+            // What works is renewed in the time that the queries can spare. A failure is in the log.
+            let limit = REFRESH_LIMIT.min(time_left(deadline) / 4);
+            let _: Result<(), Unreachable> = self.fetch(credentials, limit, deadline).await;
         }
         // Nobody told the process what happened while it was frozen. A server may also have become a primary.
-        let limit = ALIVE_LIMIT.min(time_left(deadline));
+        let limit = ALIVE_LIMIT.min(time_left(deadline) / 2);
         if let Some(connection) = &mut self.connection
             && !connection.is_alive(limit).await
         {
@@ -93,6 +79,8 @@ impl Link {
         credentials: &Credentials,
         deadline: Instant,
     ) -> Result<(), Unreachable> {
+        // Lets the driver notice that the server has hung up while something else had the thread.
+        tokio::task::yield_now().await;
         self.connection = self.connection.take().filter(Connection::is_usable);
         if self.connection.is_none() {
             self.connection = Some(self.new_connection(credentials, deadline).await?);
@@ -122,28 +110,13 @@ impl Link {
 
     /// How long ago the target was fetched.
     pub(super) fn target_age(&self) -> Option<Duration> {
-        self.target.as_ref()?.at.age(Moment::now())
+        self.renewal.age(Moment::now())
     }
 
     /// Says goodbye to the server, within `limit`.
     pub(super) async fn close(&mut self, limit: Duration) {
         if let Some(connection) = self.connection.take() {
             connection.close(limit).await;
-        }
-    }
-
-    fn is_to_be_renewed(&self, now: Moment) -> bool {
-        let Some(kept) = &self.target else { return false };
-        // Where the clock was set back, nobody knows how old it is.
-        let is_old = kept.at.age(now).is_none_or(|age| age >= self.max_age);
-        let pause = self.not_renewed.and_then(|failed| failed.age(now));
-        is_old && pause.is_none_or(|pause| pause >= REFRESH_PAUSE)
-    }
-
-    async fn renew(&mut self, credentials: &Credentials, deadline: Instant) {
-        match self.fetch(credentials, REFRESH_LIMIT, deadline).await {
-            Ok(()) => self.not_renewed = None,
-            Err(Unreachable) => self.not_renewed = Some(Moment::now()),
         }
     }
 
@@ -156,7 +129,7 @@ impl Link {
             self.fetch(credentials, FETCH_LIMIT, deadline).await?;
         }
         let Some(kept) = &self.target else { return Err(Unreachable) };
-        let error = match self.open(credentials, &kept.target, deadline).await {
+        let error = match self.open(credentials, kept, deadline).await {
             Ok(connection) => return Ok(connection),
             Err(error) => error,
         };
@@ -165,13 +138,13 @@ impl Link {
         if !credentials.is_fetched() || self.is_refetched {
             return Err(Unreachable);
         }
-        let refused = kept.target.clone();
+        let refused = kept.clone();
         self.fetch(credentials, FETCH_LIMIT, deadline).await?;
-        let Some(fresh) = self.target.as_ref().filter(|fresh| !fresh.target.is_same(&refused)) else {
+        let Some(fresh) = self.target.as_ref().filter(|fresh| !fresh.is_same(&refused)) else {
             return Err(Unreachable);
         };
         tracing::info!("the secret has changed, connecting with the new one");
-        self.open(credentials, &fresh.target, deadline).await.map_err(|error| {
+        self.open(credentials, fresh, deadline).await.map_err(|error| {
             tracing::error!(%error, "no connection to the database");
             Unreachable
         })
@@ -201,20 +174,21 @@ impl Link {
     ) -> Result<(), Unreachable> {
         self.is_refetched = self.target.is_some();
         let target = credentials.fetch(limit.min(time_left(deadline))).await.map_err(|error| {
+            self.renewal.failed(Moment::now());
             match &self.target {
                 None => tracing::error!(%error, "no credentials"),
                 Some(_) => tracing::warn!(%error, "the credentials are not renewed"),
             }
             Unreachable
         })?;
-        let kept = self.target.as_ref().map(|kept| &kept.target);
+        self.renewal.succeeded(Moment::now());
         // A session outlives a change of its password, but it does not follow to another place.
-        if kept.is_some_and(|kept| !kept.leads_where(&target)) {
+        if self.target.as_ref().is_some_and(|kept| !kept.leads_where(&target)) {
             tracing::info!("the secret leads to another database or role");
             self.connection = None;
             self.has_moved = true;
         }
-        self.target = Some(Fetched { target, at: Moment::now() });
+        self.target = Some(target);
         Ok(())
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::account::{Outcome, Run};
-use super::cache::{Cache, Good, Moment};
+use super::cache::{Cache, Good};
 use super::link::{Link, Unreachable};
 use super::time_left;
+use crate::age::Moment;
 use crate::conditions;
 use crate::config::Query;
 use crate::credentials::Credentials;
@@ -70,7 +71,7 @@ impl State {
         order.sort_by_key(|outcome| self.timed_out.contains(&outcome.query.namespace));
         for outcome in order {
             if !run.up {
-                outcome.fail(Failure::Connection);
+                outcome.is_not_run(Failure::Connection);
             } else if let Err(skip) = conditions::sql_for(outcome.query, &facts) {
                 outcome.skip(skip);
             } else if let Some((good, age)) = self.cache.young(outcome.query, now) {
@@ -80,8 +81,8 @@ impl State {
                     Err(why) => outcome.give_up(why),
                 }
             } else if self.too_late(deadline) {
-                outcome.fail(Failure::Deadline);
-            } else if let Ok(connection) = self.connection(credentials, deadline).await {
+                outcome.is_not_run(Failure::Deadline);
+            } else if let Ok(connection) = self.same_connection(credentials, deadline).await {
                 facts = connection.facts().clone();
                 let ended = run_query(connection, outcome, deadline).await;
                 let good = self.note(outcome, ended);
@@ -92,14 +93,14 @@ impl State {
                 }
             } else {
                 run.up = false;
-                outcome.fail(Failure::Connection);
+                outcome.is_not_run(Failure::Connection);
             }
         }
         // Last, since nothing is served from the cache where the database is lost.
         for (outcome, good, age) in kept {
             match run.up {
                 true => outcome.take_kept(good, age),
-                false => outcome.fail(Failure::Connection),
+                false => outcome.is_not_run(Failure::Connection),
             }
         }
         run
@@ -138,6 +139,20 @@ impl State {
         self.link.connect(credentials, deadline).await?;
         if self.link.take_moved() {
             self.cache.clear();
+        }
+        self.link.connection()
+    }
+
+    /// The same, behind queries that have run: a scrape is of one database, so one that leads elsewhere is for the next.
+    async fn same_connection(
+        &mut self,
+        credentials: &Credentials,
+        deadline: Instant,
+    ) -> Result<&mut Connection, Unreachable> {
+        self.link.connect(credentials, deadline).await?;
+        if self.link.take_moved() {
+            self.cache.clear();
+            return Err(Unreachable);
         }
         self.link.connection()
     }

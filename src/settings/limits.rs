@@ -21,7 +21,7 @@ const RESPONSE_BYTES: RangeInclusive<usize> = 1..=6 << 20;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { series: 100_000, label_bytes: 4096, response_bytes: None }
+        Self { series: 100_000, label_bytes: 16_384, response_bytes: None }
     }
 }
 

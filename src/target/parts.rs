@@ -148,6 +148,9 @@ impl Parts {
             (_, Some(Roots::Platform), Some(_)) => {
                 return Err(Problem::of_part(Part::SslMode, "sslmode", Mistake::WeakSslMode));
             }
+            (_, None, Some(SslMode::VerifyCa)) => {
+                return Err(Problem::of_part(Part::SslMode, "sslmode", Mistake::PublicSslMode));
+            }
             (_, _, Some(mode)) => mode,
             (Some(Host::Tcp(host)), _, None) if is_loopback(host) => SslMode::Prefer,
             (_, _, None) => SslMode::VerifyFull,

@@ -69,6 +69,11 @@ pub enum Mistake {
     /// libpq refuses this too: authorities that the world trusts say nothing of an unverified name.
     #[error("must be verify-full where sslrootcert is system")]
     WeakSslMode,
+    /// The platform trusts authorities that certify anybody, so without a name to check they say nothing of the server.
+    #[error(
+        "verify-ca needs sslrootcert: without it any certificate of a public authority would do; use verify-full"
+    )]
+    PublicSslMode,
     /// Whoever is not the server could read the token.
     #[error("must be verify-full where DB_AUTH is iam: a token is sent over verified TLS only")]
     TokenSslMode,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use pg_lambda_exporter::authorization::Accepted;
+use pg_lambda_exporter::authorization::{Accepted, FETCH_PAUSE};
 
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, GOOD, Queries, SECRET_KEY, environment, samples};
@@ -303,4 +303,44 @@ fn every_secret_in_the_documentation_can_be_read() {
         count += 1;
     }
     assert!(count >= 4, "only {count} examples were found");
+}
+
+/// Whoever may scrape does, within Prometheus's time, while the secret is due to be read again and cannot be: once, and
+/// not in every scrape.
+#[tokio::test]
+async fn a_secret_that_hangs_takes_no_scrape_its_time() {
+    let database = Server::shared().database("authorization_hangs");
+    let (mut environment, service, _queries) = Function::environment(database.url(), token(TOKEN), GOOD);
+    environment.push(("SECRET_MAX_AGE", "0s".into()));
+    let lambda = Lambda::start(environment).await;
+    lambda.initialised().await;
+    service.answer(secrets_manager::Answer::Silence);
+    let begun = Instant::now();
+    while begun.elapsed() < 2 * FETCH_PAUSE {
+        let event = Event::recorded(Kind::HttpApi)
+            .header("authorization", Some(&bearer(TOKEN)))
+            .header("x-prometheus-scrape-timeout-seconds", Some("1.5"));
+        let answer = lambda.invoke(event.json(), AMPLE).await;
+        assert!(answer.took < Duration::from_millis(1500), "{:?}", answer.took);
+        assert_eq!(samples(&answer).of("good_v"), [("", 1.0)], "{}", lambda.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let log = lambda.log();
+    assert_eq!(log.matches("the authorization is not renewed").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_token_that_was_taken_out_of_the_secret_works_no_longer_than_the_secret_is_kept() {
+    let database = Server::shared().database("authorization_revoked");
+    let (mut environment, service, _queries) = Function::environment(database.url(), token(TOKEN), GOOD);
+    environment.push(("SECRET_MAX_AGE", "1s".into()));
+    let lambda = Lambda::start(environment).await;
+    lambda.initialised().await;
+    service.answer(token(NEXT_TOKEN));
+    let begun = Instant::now();
+    let scrape = || Event::recorded(Kind::HttpApi).header("authorization", Some(&bearer(TOKEN)));
+    while lambda.invoke(scrape().json(), AMPLE).await.status != 401 {
+        assert!(begun.elapsed() < SOON);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

@@ -89,7 +89,7 @@ async fn an_idle_session_is_ended_by_the_server_while_the_function_is_frozen() {
     let database = Server::shared().database("keeping_idle");
     let queries = Queries::new(GOOD);
     let mut environment = environment(&queries, database.url());
-    environment.push(("DB_IDLE_CLOSE", "1s".into()));
+    environment.push(("DB_IDLE_CLOSE", "5s".into()));
     let lambda = Lambda::start(environment).await;
     lambda.initialised().await;
     assert_eq!(scrape(&lambda).await.of("good_v"), [("", 1.0)]);
@@ -124,5 +124,76 @@ async fn the_server_is_told_goodbye_when_the_environment_ends() {
         // Killed, which is what the first one has been spared.
         drop(lambda);
         database.server().wait_for(&is_gone(abandoned)).await;
+    }
+}
+
+/// One that a query with a session of its own ends in the middle of the scrape.
+const MOVES: &str = "
+kept:
+  query: SELECT current_database() AS name, 1 AS v
+  cache_seconds: 600
+  metrics: [{name: {usage: LABEL}}, {v: {usage: GAUGE}}]
+ends: {query: 'SELECT pg_terminate_backend(pg_backend_pid()) AS v, pg_sleep(5) AS w'}
+later:
+  query: SELECT current_database() AS name, 1 AS v
+  metrics: [{name: {usage: LABEL}}, {v: {usage: GAUGE}}]
+";
+
+#[tokio::test]
+async fn a_scrape_is_of_one_database() {
+    let (first, second) =
+        (Server::shared().database("keeping_old"), Server::shared().database("keeping_new"));
+    let port = first.server().port();
+    let service = SecretsManagerServer::start(secret_of(&first, port, PASSWORD));
+    let queries = Queries::new(MOVES);
+    let lambda = start(&queries, &first, &service, "5m").await;
+    assert_eq!(scrape(&lambda).await.of("later_v")[0].0, r#"{name="keeping_old"}"#);
+
+    // The old one takes no more sessions, so that the secret is read again in the middle of the scrape.
+    service.answer(secret_of(&second, port, PASSWORD));
+    first.server().admin("ALTER DATABASE keeping_old ALLOW_CONNECTIONS false");
+    let between = scrape(&lambda).await;
+    assert_eq!(between.value("pg_up"), 0.0);
+    assert_eq!((between.of("kept_v").len(), between.of("later_v").len()), (0, 0), "{between:?}");
+
+    let after = scrape(&lambda).await;
+    let new = vec![(r#"{name="keeping_new"}"#, 1.0)];
+    assert_eq!((after.of("kept_v"), after.of("later_v")), (new.clone(), new));
+    first.server().admin("ALTER DATABASE keeping_old ALLOW_CONNECTIONS true");
+}
+
+#[tokio::test]
+async fn a_renewal_that_hangs_leaves_the_queries_their_time() {
+    let database = Server::shared().database("keeping_hangs");
+    for seconds in ["2", "3"] {
+        let service = SecretsManagerServer::start(secret_of(&database, database.server().port(), PASSWORD));
+        let queries = Queries::new(GOOD);
+        let lambda = start(&queries, &database, &service, "0s").await;
+        service.answer(secrets_manager::Answer::Silence);
+        let event =
+            Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some(seconds));
+        let answer = lambda.invoke(event.json(), AMPLE).await;
+        assert!(answer.took.as_secs_f64() < seconds.parse().unwrap(), "{:?}", answer.took);
+        assert_eq!(samples(&answer).of("good_v"), [("", 1.0)], "{}", lambda.log());
+        assert!(!lambda.log().contains("the kept connection is dead"), "{}", lambda.log());
+    }
+}
+
+/// Lambda gives the initialisation 10 s, and stops and repeats one that takes longer.
+#[tokio::test]
+async fn a_function_is_initialised_in_time_whatever_hangs() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let database = Server::shared().database("keeping_init");
+    let queries = Queries::new(GOOD);
+    let port = silent.local_addr().unwrap().port();
+    for answer in [secrets_manager::Answer::Silence, secret_of(&database, port, PASSWORD)] {
+        let service = SecretsManagerServer::start(answer);
+        let mut environment = with_secret(&queries, &database, &service);
+        environment.retain(|(name, _)| *name != "AUTH");
+        environment.push(("AUTH_SECRET_ID", "exporter/scrape".into()));
+        let begun = std::time::Instant::now();
+        let lambda = Lambda::start_without_registration(environment).await;
+        lambda.initialised().await;
+        assert!(begun.elapsed().as_secs() < 9, "{:?}", begun.elapsed());
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::events::{Event, Kind};
+use crate::limits::log_of_one_scrape;
 use crate::pgbouncer::Pgbouncer;
 use crate::postgres::{ROLE, Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
@@ -447,4 +448,25 @@ settings:
     let other = scrape(&Lambda::start(environment(&queries, bouncer.url())).await).await;
     assert_eq!(other.value("settings_prepared"), 0.0);
     assert_eq!(other.value("settings_now"), other.value("settings_reset"));
+}
+
+/// Lambda reads both of each line, and takes one without a time for INFO whatever its level is.
+#[tokio::test]
+async fn lines_of_json_have_a_time_and_a_level_and_every_failed_query_has_one() {
+    let database = Server::shared().database("logged");
+    let slow = "slow: {query: 'SELECT pg_sleep(60)', timeout: 10m}\nlate: {query: SELECT 1 AS v}\n";
+    let queries = Queries::new(&format!("{GOOD}\n{slow}"));
+    let lambda = function(&queries, &database).await;
+    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("2"));
+    lambda.invoke(event.json(), AMPLE).await;
+    let mut failed = vec![];
+    for line in log_of_one_scrape(&lambda).await.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(humantime::parse_rfc3339(line["timestamp"].as_str().unwrap()).is_ok(), "{line}");
+        assert!(["INFO", "WARN", "ERROR"].contains(&line["level"].as_str().unwrap()), "{line}");
+        if line["level"] == "WARN" {
+            failed.push(line["fields"]["query"].as_str().unwrap().to_owned());
+        }
+    }
+    assert_eq!(failed, ["slow", "late"]);
 }

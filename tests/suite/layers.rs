@@ -16,6 +16,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("exposition", &["metric"]),
     // The shell: what touches the world.
     ("settings", &["config", "metric", "target"]),
+    ("age", &[]),
     ("log", &[]),
     ("query_files", &["config"]),
     ("aws", &[]),
@@ -29,6 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "scrape",
         &[
+            "age",
             "conditions",
             "config",
             "credentials",
@@ -36,7 +38,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "exposition",
             "metric",
             "sampling",
-            "secret",
             "self_metrics",
             "settings",
             "sql",
@@ -45,7 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     // The edge.
-    ("authorization", &["aws", "scrape", "secret", "settings"]),
+    ("authorization", &["age", "aws", "secret", "settings"]),
     ("http", &["authorization", "exposition", "metric", "scrape"]),
     ("shutdown", &[]),
     ("startup", &["authorization", "config", "credentials", "http", "query_files", "scrape", "settings"]),

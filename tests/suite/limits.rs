@@ -156,7 +156,7 @@ async fn limited(queries: &Queries, database: &TestDatabase, variable: &'static 
 }
 
 /// What has been logged up to the line that ends a scrape: a line may be read after the answer.
-async fn log_of_one_scrape(lambda: &Lambda) -> String {
+pub(crate) async fn log_of_one_scrape(lambda: &Lambda) -> String {
     let begun = Instant::now();
     loop {
         let log = lambda.log();
@@ -241,7 +241,7 @@ async fn what_a_label_that_is_too_long_would_label_is_dropped() {
     let database = Server::shared().database("limit_label");
     let file = "
 q:
-  query: SELECT repeat('ä', g) AS l, g AS v FROM (VALUES (1), (5), (6), (2049)) AS rows (g)
+  query: SELECT repeat('ä', g) AS l, g AS v FROM (VALUES (1), (5), (6), (8193)) AS rows (g)
   metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]
 beside: {query: 'SELECT 1 AS v', metrics: [{v: {usage: GAUGE}}]}
 ";
@@ -249,9 +249,9 @@ beside: {query: 'SELECT 1 AS v', metrics: [{v: {usage: GAUGE}}]}
     for (limit, expected, dropped) in [
         ("10", &[1.0, 5.0][..], 2.0),
         ("12", &[1.0, 5.0, 6.0], 1.0),
-        // 4096.
+        // 16384.
         ("", &[1.0, 5.0, 6.0], 1.0),
-        ("4098", &[1.0, 5.0, 6.0, 2049.0], 0.0),
+        ("16386", &[1.0, 5.0, 6.0, 8193.0], 0.0),
     ] {
         let lambda = limited(&queries, &database, "MAX_LABEL_LENGTH", limit).await;
         let samples = samples(&ask(&lambda, Kind::HttpApi, None).await);
@@ -329,7 +329,7 @@ fn limits_are_read_and_every_mistake_is_named() {
         let limits = Limits::from_env(|name| variables.get(name).map(|value| (*value).to_owned()));
         limits.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
-    let default = Limits { series: 100_000, label_bytes: 4096, response_bytes: None };
+    let default = Limits { series: 100_000, label_bytes: 16_384, response_bytes: None };
     assert_eq!(read(&[]), Ok(default));
     assert_eq!(read(&[("MAX_SERIES", ""), ("MAX_LABEL_LENGTH", "")]), Ok(default));
     let all = [("MAX_SERIES", "1"), ("MAX_LABEL_LENGTH", "65536"), ("MAX_RESPONSE_BYTES", "6291456")];

@@ -1,6 +1,7 @@
-//! The network between the function and a server: a TCP forwarder that becomes a black hole when it is told to. What
-//! it has not forwarded by then is kept and goes out when the path is back, as TCP would send it again.
+//! The network between the function and a server: a TCP forwarder that is cut, or becomes a black hole, when it is
+//! told to. What a black hole has not forwarded by then is kept and goes out when the path is back, as TCP would send it again.
 
+use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
@@ -30,6 +31,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     opened: u64,
+    /// Both sides of each connection that is open.
+    open: HashMap<u64, [TcpStream; 2]>,
     /// Connections with a lower number are black.
     black_below: u64,
     /// What the server may still send until these connections become black.
@@ -87,6 +90,11 @@ impl Path {
     /// These connections become black as soon as so many more bytes have come from the server.
     pub(crate) fn goes_black_after(&self, bytes: usize, which: Black) {
         self.shared.change(|state| state.fuse = Some((bytes, which)));
+    }
+
+    /// Ends the connections that are open.
+    pub(crate) fn is_cut(&self) {
+        self.shared.state.lock().unwrap().open.values().for_each(end);
     }
 
     /// Keeps what clients send. What servers send still goes through.
@@ -151,16 +159,19 @@ impl Shared {
         };
         // A server that is not there is a connection that ends.
         let Ok((from_client, to_server, from_server)) = connect() else { return };
+        let ends = [&client, &from_server].map(|stream| stream.try_clone().unwrap());
+        self.state.lock().unwrap().open.insert(number, ends);
         let shared = Arc::clone(&self);
-        thread::spawn(move || shared.forward(number, Direction::ToServer, from_client, to_server));
+        let there =
+            thread::spawn(move || shared.forward(number, Direction::ToServer, from_client, to_server));
         self.forward(number, Direction::ToClient, from_server, client);
+        there.join().unwrap();
+        self.state.lock().unwrap().open.remove(&number);
     }
 
     fn forward(&self, number: u64, direction: Direction, mut from: TcpStream, mut to: TcpStream) {
         if self.copy(number, direction, &mut from, &mut to).is_err() {
-            // Either side of it is gone. A socket that was shut down already says so, which is no matter.
-            let _ = from.shutdown(Shutdown::Both);
-            let _ = to.shutdown(Shutdown::Both);
+            end(&[from, to]);
         }
     }
 
@@ -213,5 +224,12 @@ impl Shared {
             true => Err(io::ErrorKind::ConnectionAborted.into()),
             false => Ok(()),
         }
+    }
+}
+
+/// A side that is gone already says so, which is no matter.
+fn end(sides: &[TcpStream; 2]) {
+    for side in sides {
+        let _ = side.shutdown(Shutdown::Both);
     }
 }

@@ -98,13 +98,27 @@ fn base64_decoded(text: &str) -> Vec<u8> {
 }
 
 impl Lambda {
+    /// The same as [`Lambda::start`], but nobody answers who registers as an extension.
+    pub(crate) async fn start_without_registration<'a>(
+        environment: impl IntoIterator<Item = (&'a str, String)>,
+    ) -> Self {
+        Self::start_with(environment, false).await
+    }
+
     /// Starts the function with this environment and nothing else.
     pub(crate) async fn start<'a>(environment: impl IntoIterator<Item = (&'a str, String)>) -> Self {
+        Self::start_with(environment, true).await
+    }
+
+    async fn start_with<'a>(
+        environment: impl IntoIterator<Item = (&'a str, String)>,
+        takes_extensions: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (invocations, queue) = mpsc::unbounded_channel();
         let (init, initialised) = tokio::sync::watch::channel(false);
-        tokio::spawn(serve(listener, queue, init));
+        tokio::spawn(serve(listener, queue, init, takes_extensions));
         let mut function = function(address, environment);
         leaks::register_environment(function.get_envs());
         let mut process = function.spawn().unwrap();
@@ -238,6 +252,7 @@ async fn serve(
     listener: TcpListener,
     queue: mpsc::UnboundedReceiver<Invocation>,
     init: tokio::sync::watch::Sender<bool>,
+    takes_extensions: bool,
 ) {
     let (queue, init) = (Arc::new(tokio::sync::Mutex::new(queue)), Arc::new(init));
     let pending = Pending::default();
@@ -245,7 +260,12 @@ async fn serve(
         let (queue, init, pending) = (queue.clone(), init.clone(), pending.clone());
         let service = service_fn(move |request| {
             let (queue, init, pending) = (queue.clone(), init.clone(), pending.clone());
-            async move { Ok::<_, Infallible>(answer(request, &queue, &init, &pending).await) }
+            async move {
+                if !takes_extensions && request.uri().path().ends_with("/extension/register") {
+                    std::future::pending::<()>().await;
+                }
+                Ok::<_, Infallible>(answer(request, &queue, &init, &pending).await)
+            }
         });
         tokio::spawn(
             hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),

@@ -168,7 +168,7 @@ fn every_mistake_in_the_variables_is_named_at_once() {
     let auth = "AUTH: must be none, or not set; AUTH_SECRET_ID says who may scrape";
     let port = "PGPORT: must be a number from 1 to 65535";
     let age = "SECRET_MAX_AGE: must be a time such as 90s or 5m, from 0s to 1day";
-    let idle = "DB_IDLE_CLOSE: must be a time such as 90s or 5m, from 1s to 1day";
+    let idle = "DB_IDLE_CLOSE: must be a time such as 90s or 5m, from 5s to 1day";
     let table: [(Variables, &[&str]); 16] = [
         (&[], &[neither]),
         (&[("DB_SECRET_ID", ""), ("DATABASE_URL", ""), ("PGHOST", "")], &[neither]),
@@ -178,7 +178,7 @@ fn every_mistake_in_the_variables_is_named_at_once() {
             &[("PGHOST", "db"), ("PGUSER", "a"), ("SECRET_MAX_AGE", "5"), ("DB_IDLE_CLOSE", "0s")],
             &[age, idle],
         ),
-        (&[("PGHOST", "db"), ("PGUSER", "a"), ("SECRET_MAX_AGE", "25h"), ("DB_IDLE_CLOSE", "1s")], &[age]),
+        (&[("PGHOST", "db"), ("PGUSER", "a"), ("SECRET_MAX_AGE", "25h"), ("DB_IDLE_CLOSE", "5s")], &[age]),
         (&[("DB_SECRET_ID", "prod/db"), ("AUTH", "basic"), ("AUTH_SECRET_ID", "a")], &[auth]),
         (
             &[("DB_SECRET_ID", "prod/db"), ("AUTH", "none"), ("AUTH_SECRET_ID", "prod/scrape")],

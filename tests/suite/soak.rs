@@ -6,17 +6,13 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::json;
 
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, Queries, SECRET_KEY};
+use crate::path::{Black, Path};
 use crate::postgres::{PASSWORD, ROLE, Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
 use crate::samples::Samples;
@@ -54,7 +50,7 @@ BEGIN
     WHEN 'sleep' THEN PERFORM pg_sleep(60);
     WHEN 'error' THEN RAISE EXCEPTION 'broken';
     WHEN 'series' THEN RETURN QUERY SELECT g::text, g FROM generate_series(1::bigint, 200) g;
-    WHEN 'label' THEN RETURN QUERY SELECT repeat('x', 5000), 2::bigint;
+    WHEN 'label' THEN RETURN QUERY SELECT repeat('x', 20000), 2::bigint;
     WHEN 'large' THEN RETURN QUERY SELECT repeat('x', 1000), g FROM generate_series(1::bigint, 20000) g;
     WHEN 'notices' THEN FOR i IN 1..500 LOOP RAISE NOTICE 'flood'; END LOOP;
     ELSE NULL;
@@ -213,7 +209,7 @@ impl World {
         database.admin(FAULT);
         database.admin(&format!("GRANT SELECT ON fault TO {ROLE}"));
         let path = Path::to(database.server().port());
-        let service = SecretsManagerServer::start(secret(&database, path.port, PASSWORD));
+        let service = SecretsManagerServer::start(secret(&database, path.port(), PASSWORD));
         let queries = Queries::new(QUERIES);
         let lambda = Lambda::start([
             ("QUERIES_FILE", queries.path()),
@@ -308,8 +304,8 @@ impl World {
                 self.rotate().await;
                 self.end_sessions().await;
             }
-            Fault::PathIsCut => self.path.cut(),
-            Fault::PathIsBlack => self.path.is_black(true),
+            Fault::PathIsCut => self.path.is_cut(),
+            Fault::PathIsBlack => self.path.goes_black(Black::All),
             Fault::WrongAuthorization | Fault::OddRequest | Fault::MalformedEvent | Fault::ShortDeadline => {}
         }
     }
@@ -321,7 +317,7 @@ impl World {
             Fault::SecretFails(_) | Fault::SecretFailsInRotation(_) | Fault::LateRotation => {
                 self.tell_secret();
             }
-            Fault::PathIsBlack => self.path.is_black(false),
+            Fault::PathIsBlack => self.path.is_back(),
             _ => {}
         }
     }
@@ -441,7 +437,7 @@ impl World {
     }
 
     fn tell_secret(&self) {
-        self.service.answer(secret(&self.database, self.path.port, &self.password));
+        self.service.answer(secret(&self.database, self.path.port(), &self.password));
     }
 
     fn end_of_log(&self) -> String {
@@ -521,97 +517,6 @@ fn is_complete(answer: &Answer) -> bool {
         && given == [20, 1, 20]
         && successes.len() == 3
         && successes.iter().all(|(_, success)| *success == 1.0)
-}
-
-/// The path to the server: it can be cut, or swallow what is sent.
-struct Path {
-    port: u16,
-    shared: Arc<Forwarding>,
-}
-
-struct Forwarding {
-    server_port: u16,
-    is_black: AtomicBool,
-    is_over: AtomicBool,
-    open: Mutex<HashMap<u64, (TcpStream, TcpStream)>>,
-}
-
-impl Path {
-    fn to(server_port: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let shared = Arc::new(Forwarding {
-            server_port,
-            is_black: AtomicBool::new(false),
-            is_over: AtomicBool::new(false),
-            open: Mutex::default(),
-        });
-        let forwarding = Arc::clone(&shared);
-        thread::spawn(move || {
-            for (client, number) in listener.incoming().zip(0..) {
-                if forwarding.is_over.load(Ordering::SeqCst) {
-                    return;
-                }
-                let forwarding = Arc::clone(&forwarding);
-                thread::spawn(move || forwarding.serve(client.unwrap(), number));
-            }
-        });
-        Self { port, shared }
-    }
-
-    /// Ends all connections that are open.
-    fn cut(&self) {
-        for (client, server) in self.shared.open.lock().unwrap().values() {
-            end(client, server);
-        }
-    }
-
-    /// Whether what is sent is lost. A connection that has lost something stays black.
-    fn is_black(&self, is_black: bool) {
-        self.shared.is_black.store(is_black, Ordering::SeqCst);
-    }
-}
-
-impl Drop for Path {
-    fn drop(&mut self) {
-        self.shared.is_over.store(true, Ordering::SeqCst);
-        // Wakes the thread that accepts.
-        drop(TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)));
-    }
-}
-
-impl Forwarding {
-    fn serve(self: Arc<Self>, client: TcpStream, number: u64) {
-        // A server that is not there is a connection that ends.
-        let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, self.server_port)) else { return };
-        let copy = |stream: &TcpStream| stream.try_clone().unwrap();
-        self.open.lock().unwrap().insert(number, (copy(&client), copy(&server)));
-        let (from, to) = (copy(&client), copy(&server));
-        let there = Arc::clone(&self);
-        let there = thread::spawn(move || there.forward(from, to));
-        self.forward(server, client);
-        there.join().unwrap();
-        self.open.lock().unwrap().remove(&number);
-    }
-
-    /// Until either side ends it.
-    fn forward(&self, mut from: TcpStream, mut to: TcpStream) {
-        let mut buffer = vec![0; 64 << 10];
-        let mut is_black = false;
-        while let Ok(count @ 1..) = from.read(&mut buffer) {
-            is_black |= self.is_black.load(Ordering::SeqCst);
-            if !is_black && to.write_all(&buffer[..count]).is_err() {
-                break;
-            }
-        }
-        end(&from, &to);
-    }
-}
-
-/// A side that is gone already is no matter.
-fn end(client: &TcpStream, server: &TcpStream) {
-    let _ = client.shutdown(Shutdown::Both);
-    let _ = server.shutdown(Shutdown::Both);
 }
 
 /// Runs so many invocations among faults, and some before in which each of `first` comes once. Gives what was measured
