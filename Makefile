@@ -17,7 +17,7 @@ export ARCHITECTURE := $(or $(ARCH),$(ARCHITECTURE),x86_64)
 OSLS := 4.3.1
 
 .PHONY: help run watch invoke test test-majors soak lint bench build package deploy deploy-serverless \
-	deploy-cargo-lambda rds-authorities.pem tools clean
+	deploy-cargo-lambda verify-deployment rds-authorities.pem tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -79,6 +79,11 @@ deploy-serverless: package .tools/osls/$(OSLS) ## The same by the Serverless Fra
 
 deploy-cargo-lambda: package ## The same by cargo-lambda, with a function URL (AUTHORIZATION_SECRET_ARN=... too, ROLE_ARN=... or none)
 	@python3 packaging/deploy.py cargo-lambda
+
+verify-deployment: ## Scrape a deployed function and say what is wrong (URL=https://... TOKEN_FILE=... or USER_NAME=... PASSWORD_FILE=...)
+	@test -n '$(URL)' || { echo 'make verify-deployment: URL is missing, what Prometheus scrapes' >&2; exit 2; }
+	@python3 packaging/verify_deployment.py '$(URL)' $(if $(TOKEN_FILE),--token-file '$(TOKEN_FILE)') \
+		$(if $(USER_NAME),--user '$(USER_NAME)') $(if $(PASSWORD_FILE),--password-file '$(PASSWORD_FILE)')
 
 # Each time anew, since authorities expire and AWS adds regions; without a source the file of the last time stays.
 rds-authorities.pem: $(VENV)/run ## Get the certificate authorities of Amazon RDS for the package, and say which those are
