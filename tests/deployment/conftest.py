@@ -22,9 +22,12 @@ from demo.processes import Failure, Processes, processes, stop_on_signals
 # What is run by the make targets stands in a folder, not in a package.
 sys.path.insert(0, str(CHECKOUT / "packaging"))
 
+import deploy  # noqa: E402
 import relays  # noqa: E402
 
 DEPLOY = CHECKOUT / "packaging" / "deploy.py"
+BUILT_FOR = deploy.architecture(deploy.PACKAGE)
+"""`make build` builds for this machine, which has to run it here."""
 OWN_TOKEN = "a-token-that-is-given-to-cargo-lambda"
 ENDPOINT_ID = "vpce-0123456789abcdef0"
 
@@ -101,7 +104,8 @@ def environment(aws: Aws, running: Processes) -> dict[str, str]:
     rust = {"CARGO_HOME": ".cargo", "RUSTUP_HOME": ".rustup"}
     rust = {name: os.environ.get(name, str(Path.home() / folder)) for name, folder in rust.items()}
     kept = {"PATH": os.environ["PATH"], "HOME": str(home)}
-    return kept | rust | CREDENTIALS | {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION}
+    where = {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION, "ARCHITECTURE": BUILT_FOR}
+    return kept | rust | CREDENTIALS | where
 
 
 @pytest.fixture(scope="session")
@@ -159,7 +163,7 @@ def deployed(
 ) -> dict[str, Deployed]:
     """All of them, many at once: most of the time of each is waiting. SAM's first makes the bucket of the others."""
 
-    def deploy(stack: str) -> Deployed:
+    def run(stack: str) -> Deployed:
         way, more = DEPLOYMENTS[stack]
         if way == "cargo-lambda":
             more = more | {"AUTHORIZATION_SECRET_ARN": own_secret}
@@ -181,7 +185,7 @@ def deployed(
         return {
             stack: done
             for stacks in (AT_FIRST, [stack for stack in DEPLOYMENTS if stack not in AT_FIRST])
-            for stack, done in zip(stacks, together.map(deploy, stacks))
+            for stack, done in zip(stacks, together.map(run, stacks))
         }
 
 

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 import yaml
-from conftest import DEPLOYMENTS, OWN_TOKEN, Deployed
+from conftest import BUILT_FOR, OWN_TOKEN, Deployed
 from policies import BY_OTHERS, grants, matches, of_role
 from relays import Call, Relay
 
@@ -166,7 +166,7 @@ def test_all_ways_deploy_the_same(
 ) -> None:
     expected = {
         "runtime": "provided.al2023",
-        "architectures": ["x86_64"],
+        "architectures": [BUILT_FOR],
         "memory": 256,
         "timeout": 29,
         "environment": {"DB_SECRET_ID": parameters["DATABASE_SECRET_ARN"], "DB_AUTH": "password"},

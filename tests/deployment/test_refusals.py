@@ -8,7 +8,7 @@ import sys
 import botocore.exceptions
 import pytest
 import template as description
-from conftest import DEPLOY
+from conftest import BUILT_FOR, DEPLOY
 from test_templates import AUTHORIZATIONS, DATABASES, HOST, IAM, KEY, SECRET, SURROUNDINGS, transformed
 
 from demo.aws import Aws
@@ -16,6 +16,7 @@ from demo.emulator import run_package
 from demo.processes import Processes
 
 GOOD = DATABASES[0]
+OTHER = {"arm64": "x86_64", "x86_64": "arm64"}[BUILT_FOR]
 
 REFUSED = [
     ("DatabaseSecretArn", {}),
@@ -98,7 +99,7 @@ def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
         ("cargo-lambda", {}, "DATABASE_SECRET_ARN is missing"),
         ("cargo-lambda", {"DATABASE_SECRET_ARN": SECRET}, "AUTHORIZATION_SECRET_ARN is missing"),
         ("cargo-lambda", {"DATABASE_SECRET_ARN": SECRET, "FRONT": "http-api"}, "FRONT must be function-url"),
-        ("sam", {"DATABASE_SECRET_ARN": SECRET, "ARCHITECTURE": "arm64"}, "ARCHITECTURE is not what the package"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "ARCHITECTURE": OTHER}, "ARCHITECTURE is not what the package"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "STACK": "a_stack"}, "STACK must be"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": ""}, "AWS_REGION is missing"),
         ("sam", {"MAKEFLAGS": r" -- DATABASE_NAME=a\ B=c SUBNET_ID=subnet-1"}, "SUBNET_ID is no parameter; SUBNET_IDS"),
