@@ -75,6 +75,8 @@ fn every_snippet_has_a_language_that_is_checked() {
             "prometheus" => &["README.md", "docs/queries.md"],
             "rows" | "openmetrics" => &["docs/queries.md"],
             "usage" | "report" | "yaml mistakes" => &["docs/cli.md"],
+            // With the tests of deployments.
+            "aws" => &["docs/deployment.md", "docs/troubleshooting.md"],
             // With the tests of secrets.
             "url" => &["docs/configuration.md"],
             language => panic!("{place}: nothing checks {language:?}"),

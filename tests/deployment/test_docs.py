@@ -1,0 +1,100 @@
+"""What docs/ says of deployments: its parameters are the template's, its sums are right, its commands exist."""
+
+import ast
+import operator
+import re
+import shlex
+
+import botocore.session
+import pytest
+from botocore import xform_name
+from template import load, variable
+
+from demo.aws import CHECKOUT
+
+DOCS = CHECKOUT / "docs"
+DEPLOYMENT = (DOCS / "deployment.md").read_text()
+
+CUSTOM = {
+    ("logs", "tail"): {"since", "follow", "format", "region"},
+    ("cloudformation", "deploy"): {"template-file", "stack-name", "parameter-overrides", "capabilities", "region"},
+}
+"""Commands that the AWS CLI has beside the operations of the services, with their options."""
+EVERYWHERE = {"region", "query", "output", "profile"}
+
+
+def test_every_parameter_is_documented_with_its_default() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (?:`([^`]*)`)? ?\| \S", DEPLOYMENT, re.M)
+    template = load()["Parameters"]
+    assert dict(rows) == {variable(name): str(parameter["Default"]) for name, parameter in template.items()}
+
+
+def value(expression: str) -> float:
+    """What an arithmetic expression of numbers comes to."""
+    operators = {ast.Add: operator.add, ast.Mult: operator.mul, ast.Div: operator.truediv}
+
+    def of(node: ast.AST) -> float:
+        match node:
+            case ast.Expression(body):
+                return of(body)
+            case ast.Constant(number) if isinstance(number, int | float):
+                return number
+            case ast.BinOp(left, sign, right):
+                return operators[type(sign)](of(left), of(right))
+        raise ValueError(expression)
+
+    return of(ast.parse(expression, mode="eval"))
+
+
+def test_the_sums_are_right() -> None:
+    rows = re.findall(r"^\| (.+) \| `([^`]+)` \| \**([\d.]+)\** \|$", DEPLOYMENT, re.M)
+    assert len(rows) == 11
+    addends: list[str] = []
+    for name, expression, said in rows:
+        assert f"{value(expression):.2f}" == said, name
+        if name.startswith("**Sum"):
+            # Of what stands above, as it stands there.
+            assert expression.split(" + ") == addends, name
+            addends = []
+        else:
+            addends.append(said)
+    scrapes = 730 * 60
+    assert f"{scrapes:,}" in DEPLOYMENT and all(str(scrapes) in row[1] for row in rows[:3])
+    assert "`730 * 0.01` is 7.30" in DEPLOYMENT and f"{730 * 0.01:.2f}" == "7.30"
+
+
+COMMANDS = [
+    (path.name, line)
+    for path in sorted(DOCS.glob("*.md"))
+    for block in re.findall(r"^```aws\n(.*?)^```", path.read_text(), re.M | re.S)
+    for line in block.splitlines()
+]
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_commands_of_the_aws_cli_exist_with_their_options(page: str, line: str) -> None:
+    program, service, command, *words = shlex.split(line)
+    assert program == "aws"
+    options = {word.removeprefix("--") for word in words if word.startswith("--")}
+    if (service, command) in CUSTOM:
+        known = CUSTOM[service, command]
+    else:
+        model = botocore.session.get_session().get_service_model(service)
+        operations = {xform_name(name, "-"): name for name in model.operation_names}
+        shape = model.operation_model(operations[command]).input_shape
+        # What becomes of a local file has an option of its own.
+        known = {xform_name(name, "-") for name in shape.members} | {"zip-file"} | EVERYWHERE
+        required = {xform_name(name, "-") for name in shape.required_members}
+        assert (required - {"content"}) <= options
+    assert options <= known
+
+
+def test_commands_were_found() -> None:
+    assert len(COMMANDS) >= 3
+
+
+def test_every_finding_of_the_verification_has_a_row() -> None:
+    """By what an operator sees of it."""
+    page = (DOCS / "troubleshooting.md").read_text()
+    for symptom in ["401", "403", "404", "500", "502", "503", "deadline exceeded", "pg_up 0", "no usable query", "base64"]:
+        assert re.search(rf"^\| .*{symptom}", page, re.M), symptom
