@@ -6,6 +6,8 @@ It never prints what it presents. The exit code is 0 where all is well, 1 where 
 wrongly; the word before the colon tells the findings apart.
 """
 
+from __future__ import annotations
+
 import argparse
 import base64
 import gzip
@@ -15,6 +17,7 @@ import socket
 import ssl
 import sys
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +55,10 @@ class Answer:
     @property
     def text(self) -> str:
         """The body, decompressed."""
-        body = gzip.decompress(self.body) if self.headers.get("content-encoding") == "gzip" else self.body
+        try:
+            body = gzip.decompress(self.body) if self.headers.get("content-encoding") == "gzip" else self.body
+        except (OSError, EOFError, zlib.error):
+            body = b""
         return body.decode(errors="replace")
 
 
@@ -225,6 +231,8 @@ def of_exposition(answer: Answer) -> Finding:
     if failures:
         lines = [f"{query}: {reason}, {WHY.get(reason, 'the log says why')}" for query, reason in failures.items()]
         return Finding("queries-failed", "\n".join([summary, *lines, LOG]))
+    if values.get("pg_exporter_last_scrape_error"):
+        return Finding("scrape-error", f"{summary}\nSomething else went wrong, such as a file that cannot be read.\n{LOG}")
     return Finding("well", summary, is_well=True)
 
 

@@ -120,6 +120,10 @@ JSON = {"Content-Type": "application/json"}
         (200, base64.b64encode(gzip.compress(EXPOSITION)), TEXT, "base64: "),
         (200, b"<html>hello</html>", {"Content-Type": "text/html"}, "not-metrics: Something else answers (text/html)"),
         (200, b"pg_up 1\n", TEXT, "no-queries: No query ran"),
+        (200, b"\x1f\x8bnot gzip", TEXT | {"Content-Encoding": "gzip"}, "not-metrics: "),
+        (200, EXPOSITION, TEXT | {"Content-Length": "9999"}, "unreachable: "),
+        (302, b"", {"Location": "https://elsewhere.example/"}, "302: An answer that was not expected"),
+        (200, EXPOSITION + b"pg_exporter_last_scrape_error 1\n", TEXT, "scrape-error: 5 samples"),
         (200, EXPOSITION, TEXT, "well: 4 samples, 1 of them of 1 queries"),
         (200, gzip.compress(EXPOSITION), TEXT | {"Content-Encoding": "gzip"}, "well: 4 samples"),
         (
