@@ -44,12 +44,27 @@ class Postgres:
             shutil.chown(self._folder, self._user, self._user)
         self.port = port()
         self.password = secrets.token_urlsafe(24)
-        self._start()
+        self._data = self._folder / "data"
+        self._initialize()
+        self.start()
         self.sql(f"CREATE ROLE {self.role} LOGIN PASSWORD '{self.password}' IN ROLE pg_monitor", "postgres")
         self.sql(f"CREATE DATABASE {self.database}", "postgres")
         self.sql((HERE / "shop.sql").read_text())
         if self._has_statements():
             self.sql(f"CREATE EXTENSION {STATEMENTS}")
+
+    def start(self) -> None:
+        """Starts the server, for the first time or again."""
+        preloaded = {"shared_preload_libraries": STATEMENTS} if self._has_statements() else {}
+        settings = [f"--{name}={value}" for name, value in (SETTINGS | preloaded).items()]
+        command = [self._binaries / "postgres", "-D", self._data, "-k", self._folder, "-p", self.port, *settings]
+        self._server = self._run("postgres", command, signal.SIGINT)
+        ready = [self._binaries / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
+        self._processes.wait_for("PostgreSQL", lambda: subprocess.run(ready).returncode == 0)
+
+    def stop(self) -> None:
+        """Stops the server. Whoever keeps it busy would end with it."""
+        self._processes.stop(self._server)
 
     def secret(self) -> dict[str, str | int]:
         """The credentials of the exporter's role, as RDS writes them into Secrets Manager."""
@@ -96,17 +111,10 @@ class Postgres:
             raise Failure(f"{Path(command[0]).name}: {answer.stderr.strip()}")
         return answer.stdout.strip()
 
-    def _start(self) -> None:
-        data = self._folder / "data"
-        initdb = [self._binaries / "initdb", "--pgdata", data, "--username", "postgres", "--no-sync"]
+    def _initialize(self) -> None:
+        initdb = [self._binaries / "initdb", "--pgdata", self._data, "--username", "postgres", "--no-sync"]
         initdb += ["--encoding", "UTF8", "--no-locale", "--auth-local", "trust", "--auth-host", "scram-sha-256"]
         self._answer(initdb)
-        preloaded = {"shared_preload_libraries": STATEMENTS} if self._has_statements() else {}
-        settings = [f"--{name}={value}" for name, value in (SETTINGS | preloaded).items()]
-        command = [self._binaries / "postgres", "-D", data, "-k", self._folder, "-p", self.port, *settings]
-        self._run("postgres", command, signal.SIGINT)
-        ready = [self._binaries / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
-        self._processes.wait_for("PostgreSQL", lambda: subprocess.run(ready).returncode == 0)
 
     def _has_statements(self) -> bool:
         """Whether the server comes with pg_stat_statements, which some distributions package apart."""
