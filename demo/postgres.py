@@ -91,6 +91,8 @@ class Postgres:
         """What alerts are for: a transaction that stays open, an UPDATE that waits for it, a slot without its standby,
         and a sequence near its end."""
         self.sql((HERE / "neglect.sql").read_text())
+        # pg_monitor may not read sequences.
+        self.sql(f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {self.role}")
         self._pgbench("forgotten")
         held = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'UPDATE cust%'"
         self._processes.wait_for("the forgotten transaction", lambda: self.sql(held) == "1")
