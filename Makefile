@@ -31,9 +31,10 @@ invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and p
 	@python3 -m demo.invoke tests/events/http-api.json
 
 test: build $(VENV)/test ## Run all tests
-	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus curl npm
+	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager curl npm
 	cargo test --locked
 	python3 -m pytest -p no:cacheprovider tests/end_to_end
+	python3 -m pytest -p no:cacheprovider tests/monitoring
 
 test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries among them, on PostgreSQL 14 to 18
 
@@ -73,9 +74,9 @@ $(VENV)/run: demo/requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(VENV)/test: tests/end_to_end/requirements.txt $(VENV)/run
-	@echo 'Installing the tools of $<'
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+$(VENV)/test: tests/end_to_end/requirements.txt tests/monitoring/requirements.txt $(VENV)/run
+	@echo 'Installing the tools of $(filter %.txt,$^)'
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(filter %.txt,$^))
 	@touch $@
 
 # Wheels with the server as a tar, for a newer Python than this machine may have. They use its libssl and libicu.

@@ -90,6 +90,9 @@ def test_from_the_first_scrape_to_ctrl_c(folder: Path) -> None:
         wait_for(lambda: answer(prometheus, 'pg_up{job="pg-lambda-exporter"}') == 1)
         assert answer(prometheus, 'count({job="pg-lambda-exporter"})') > 50
 
+        soon = re.search(r"^This database has troubles. Within a minute fire (.+);$", rest, re.MULTILINE).group(1)
+        wait_for(lambda: set(soon.split(", ")) <= firing(prometheus))
+
         started = run.descendants()
         assert len(started) > 5
         os.killpg(run.make.pid, signal.SIGINT)
@@ -143,6 +146,12 @@ def answer(prometheus: str, expression: str) -> float | None:
     url = f"{prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
     result = json.loads(get(url).body)["data"]["result"]
     return float(result[0]["value"][1]) if result else None
+
+
+def firing(prometheus: str) -> set[str]:
+    """The names of the alerts that fire."""
+    alerts = json.loads(get(f"{prometheus}/api/v1/alerts").body)["data"]["alerts"]
+    return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 
 def living(processes: set[tuple[int, str]]) -> set[tuple[int, str]]:
