@@ -139,6 +139,15 @@ def test_each_alert_has_a_runbook_and_each_runbook_an_alert() -> None:
             assert part in runbook, f"{name} lacks {part}"
 
 
+@pytest.mark.parametrize("document", ["alerts.md", "prometheus.md"])
+def test_links_lead_to_headings(document: str) -> None:
+    docs = CHECKOUT / "docs"
+    for target, anchor in re.findall(r"\]\(([a-z.]*)#([^)]+)\)", (docs / document).read_text()):
+        headings = re.findall(r"^#+ (.+)$", (docs / (target or document)).read_text(), re.MULTILINE)
+        anchors = {re.sub(r"[^a-z0-9_ -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        assert anchor in anchors, f"{target}#{anchor}"
+
+
 def test_severities_of_a_kind_have_one_runbook_and_grow() -> None:
     by_name: dict[str, list[dict]] = {}
     for alert in ALERTS:
