@@ -36,10 +36,11 @@ invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and p
 	@python3 -m demo.invoke tests/events/http-api.json
 
 test: build $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) ## Run all tests
-	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus curl npm jq
+	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager curl npm jq
 	cargo test --locked
 	python3 -m pytest -p no:cacheprovider tests/end_to_end
 	python3 -m pytest -p no:cacheprovider tests/deployment
+	python3 -m pytest -p no:cacheprovider tests/monitoring
 
 test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries among them, on PostgreSQL 14 to 18
 
@@ -104,10 +105,9 @@ $(VENV)/run: demo/requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(VENV)/test: tests/end_to_end/requirements.txt tests/deployment/requirements.txt $(VENV)/run
+$(VENV)/test: $(addsuffix /requirements.txt,tests/end_to_end tests/deployment tests/monitoring) $(VENV)/run
 	@echo 'Installing the tools of the tests'
-	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
-		-r tests/end_to_end/requirements.txt -r tests/deployment/requirements.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(filter %.txt,$^))
 	@touch $@
 
 # SAM's dependencies are not those of the other Python tools.

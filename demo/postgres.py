@@ -24,6 +24,7 @@ SETTINGS = {
     "track_io_timing": "on",
     "timezone": "UTC",
 }
+STATEMENTS = "pg_stat_statements"
 
 
 class Postgres:
@@ -43,10 +44,27 @@ class Postgres:
             shutil.chown(self._folder, self._user, self._user)
         self.port = port()
         self.password = secrets.token_urlsafe(24)
-        self._start()
+        self._data = self._folder / "data"
+        self._initialize()
+        self.start()
         self.sql(f"CREATE ROLE {self.role} LOGIN PASSWORD '{self.password}' IN ROLE pg_monitor", "postgres")
         self.sql(f"CREATE DATABASE {self.database}", "postgres")
         self.sql((HERE / "shop.sql").read_text())
+        if self._has_statements():
+            self.sql(f"CREATE EXTENSION {STATEMENTS}")
+
+    def start(self) -> None:
+        """Starts the server, for the first time or again."""
+        preloaded = {"shared_preload_libraries": STATEMENTS} if self._has_statements() else {}
+        settings = [f"--{name}={value}" for name, value in (SETTINGS | preloaded).items()]
+        command = [self._binaries / "postgres", "-D", self._data, "-k", self._folder, "-p", self.port, *settings]
+        self._server = self._run("postgres", command, signal.SIGINT)
+        ready = [self._binaries / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
+        self._processes.wait_for("PostgreSQL", lambda: subprocess.run(ready).returncode == 0)
+
+    def stop(self) -> None:
+        """Stops the server. Whoever keeps it busy would end with it."""
+        self._processes.stop(self._server)
 
     def secret(self) -> dict[str, str | int]:
         """The credentials of the exporter's role, as RDS writes them into Secrets Manager."""
@@ -66,14 +84,19 @@ class Postgres:
 
     def keep_busy(self) -> None:
         """A few connections that order, pay, change their mind and think: about 40 transactions a second."""
-        for name, clients, per_second in (("orders", 3, 40), ("thinking", 2, 1)):
-            command = [self._binaries / "pgbench", "--no-vacuum", "--host", self._folder, "--port", self.port]
-            command += ["--username", "postgres", "--client", clients, "--rate", per_second]
-            # The server's user may be kept from reading the checkout.
-            script = self._folder / f"{name}.sql"
-            shutil.copyfile(HERE / script.name, script)
-            command += ["--time", 7 * 24 * 3600, "--file", script, self.database]
-            self._run(name, command)
+        self._pgbench("orders", clients=3, per_second=40)
+        self._pgbench("thinking", clients=2, per_second=1)
+
+    def go_wrong(self) -> None:
+        """What alerts are for: a transaction that stays open, an UPDATE that waits for it, a slot without its standby,
+        and a sequence near its end."""
+        self.sql((HERE / "neglect.sql").read_text())
+        # pg_monitor may not read sequences.
+        self.sql(f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {self.role}")
+        self._pgbench("forgotten")
+        held = "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle in transaction' AND query LIKE 'UPDATE cust%'"
+        self._processes.wait_for("the forgotten transaction", lambda: self.sql(held) == "1")
+        self._pgbench("waiting")
 
     def _answer(self, command: Sequence[str | Path]) -> str:
         """What a program prints that ends by itself."""
@@ -90,16 +113,24 @@ class Postgres:
             raise Failure(f"{Path(command[0]).name}: {answer.stderr.strip()}")
         return answer.stdout.strip()
 
-    def _start(self) -> None:
-        data = self._folder / "data"
-        initdb = [self._binaries / "initdb", "--pgdata", data, "--username", "postgres", "--no-sync"]
+    def _initialize(self) -> None:
+        initdb = [self._binaries / "initdb", "--pgdata", self._data, "--username", "postgres", "--no-sync"]
         initdb += ["--encoding", "UTF8", "--no-locale", "--auth-local", "trust", "--auth-host", "scram-sha-256"]
         self._answer(initdb)
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
-        command = [self._binaries / "postgres", "-D", data, "-k", self._folder, "-p", self.port, *settings]
-        self._run("postgres", command, signal.SIGINT)
-        ready = [self._binaries / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]
-        self._processes.wait_for("PostgreSQL", lambda: subprocess.run(ready).returncode == 0)
+
+    def _has_statements(self) -> bool:
+        """Whether the server comes with pg_stat_statements, which some distributions package apart."""
+        return any((self._binaries.parent / "lib").rglob(f"{STATEMENTS}.so"))
+
+    def _pgbench(self, name: str, clients: int = 1, per_second: int | None = None) -> None:
+        command = [self._binaries / "pgbench", "--no-vacuum", "--host", self._folder, "--port", self.port]
+        command += ["--username", "postgres", "--client", clients]
+        command += ["--rate", per_second] if per_second else []
+        # The server's user may be kept from reading the checkout.
+        script = self._folder / f"{name}.sql"
+        shutil.copyfile(HERE / script.name, script)
+        command += ["--time", 7 * 24 * 3600, "--file", script, self.database]
+        self._run(name, command)
 
     def _run(self, name: str, command: list, stop_signal: signal.Signals = signal.SIGTERM) -> Child:
         environment = self._environment()

@@ -1,19 +1,35 @@
-"""A Prometheus that scrapes the exporter, and its API."""
+"""A Prometheus that scrapes the exporter and evaluates the rules of examples/, and its API."""
 
 import json
+import re
 import shutil
 import signal
 import urllib.parse
+from pathlib import Path
 
+import yaml
+
+from demo.aws import CHECKOUT
 from demo.endpoint import Endpoint, get
 from demo.processes import Failure, Processes, port
+
+
+RULES = [CHECKOUT / "examples" / name for name in ("recording.yml", "alerts.yml")]
+# Nobody who tries it waits for the minutes of examples/alerts.yml.
+LONGEST_FOR_SECONDS = 10
+UNIT_SECONDS = {"s": 1, "m": 60, "h": 3600}
 
 
 class Prometheus:
     """A running Prometheus."""
 
     def __init__(
-        self, processes: Processes, jobs: dict[str, Endpoint], interval: str = "5s", preferred_port: int = 0
+        self,
+        processes: Processes,
+        jobs: dict[str, Endpoint],
+        interval: str = "5s",
+        preferred_port: int = 0,
+        alertmanager: str | None = None,
     ) -> None:
         program = shutil.which("prometheus")
         if not program:
@@ -22,11 +38,17 @@ class Prometheus:
         folder = processes.folder / "prometheus"
         folder.mkdir()
         self.url = f"http://127.0.0.1:{port(preferred_port)}"
+        for file in RULES:
+            (folder / file.name).write_text(json.dumps(impatient(yaml.safe_load(file.read_text()))))  # JSON is YAML.
         configuration = {
-            "global": {"scrape_interval": interval, "scrape_timeout": interval},
+            "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
+            "rule_files": [file.name for file in RULES],
             "scrape_configs": [job(name, endpoint) for name, endpoint in jobs.items()],
         }
-        (folder / "prometheus.yml").write_text(json.dumps(configuration, indent=2))  # JSON is YAML.
+        if alertmanager:
+            targets = [{"static_configs": [{"targets": [urllib.parse.urlsplit(alertmanager).netloc]}]}]
+            configuration["alerting"] = {"alertmanagers": targets}
+        (folder / "prometheus.yml").write_text(json.dumps(configuration, indent=2))
         command = [program, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}"]
         command += [f"--web.listen-address={self.url.removeprefix('http://')}", "--log.level=warn"]
         processes.start("prometheus", command, stop_signal=signal.SIGTERM)
@@ -57,6 +79,20 @@ class Prometheus:
         targets = json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]
         return {target["labels"]["job"]: target["lastError"] for target in targets}
 
+    def alerts(self, state: str = "firing") -> dict[str, list[dict[str, str]]]:
+        """The alerts in this state: their labels, by name."""
+        found: dict[str, list[dict[str, str]]] = {}
+        for alert in json.loads(self._get("/api/v1/alerts"))["data"]["alerts"]:
+            if alert["state"] == state:
+                found.setdefault(alert["labels"]["alertname"], []).append(alert["labels"])
+        return found
+
+    def rule_errors(self) -> dict[str, str]:
+        """The last error of each rule that has one."""
+        groups = json.loads(self._get("/api/v1/rules"))["data"]["groups"]
+        rules = [rule for group in groups for rule in group["rules"]]
+        return {rule["name"]: rule["lastError"] for rule in rules if rule.get("lastError")}
+
     def type_of(self, family: str, job: str) -> str | None:
         """The type of a family, as the job's targets have told it; None where there is none."""
         parameters = {"metric": family, "match_target": f'{{job="{job}"}}'}
@@ -68,6 +104,21 @@ class Prometheus:
 
     def _get(self, path: str) -> str:
         return get(self.url + path).text
+
+
+def impatient(rules: dict) -> dict:
+    """The rules as they are, but evaluated as often as Prometheus scrapes, and with short times of waiting."""
+    for group in rules["groups"]:
+        group.pop("interval", None)
+        for rule in group["rules"]:
+            if "for" in rule and seconds(rule["for"]) > LONGEST_FOR_SECONDS:
+                rule["for"] = f"{LONGEST_FOR_SECONDS}s"
+    return rules
+
+
+def seconds(duration: str) -> int:
+    """A duration of the examples, such as 1h30m, in seconds."""
+    return sum(int(number) * UNIT_SECONDS[unit] for number, unit in re.findall(r"(\d+)([smh])", duration))
 
 
 def job(name: str, endpoint: Endpoint) -> dict:

@@ -8,9 +8,12 @@ from demo.aws import FUNCTION, SECRET, Aws
 from demo.endpoint import Answer, Endpoint
 from demo.postgres import Postgres
 from demo.processes import Failure, Processes, port_setting, until_stopped
-from demo.prometheus import Prometheus
+from demo.prometheus import LONGEST_FOR_SECONDS, Prometheus
 
 HEAD_LINES = 12
+# What `Postgres.go_wrong` makes fire, in order.
+SOON = "PostgresSessionsBlocked, PostgresSlotInactive, PostgresSequenceNearEnd"
+LATER = "PostgresIdleInTransaction"
 UP = re.compile(r"pg_up 1(\.0)?")
 
 
@@ -24,6 +27,7 @@ def serve(running: Processes) -> None:
     say("Starting PostgreSQL ...")
     postgres = Postgres(running)
     postgres.keep_busy()
+    postgres.go_wrong()
     say("Starting API Gateway, Lambda and Secrets Manager ...")
     aws = Aws(running, port_setting("AWS_PORT", 4566))
     secret = aws.put_secret(SECRET, postgres.secret())
@@ -45,6 +49,10 @@ def serve(running: Processes) -> None:
     say("")
     if prometheus:
         say(f"Prometheus scrapes it every 5 seconds: {prometheus.url}")
+        say(f"The rules of examples/, with a `for` of {LONGEST_FOR_SECONDS} seconds at most: {prometheus.url}/alerts")
+        say(f"This database has troubles. Within a minute fire {SOON};")
+        say(f"{LATER} fires after 5 minutes. docs/alerts.md says what to do.")
+        say("")
     say("Ctrl-C stops everything.")
     running.wait()
 

@@ -23,6 +23,7 @@ def serve(running: Processes) -> None:
     say("Starting PostgreSQL ...")
     postgres = Postgres(running)
     postgres.keep_busy()
+    postgres.go_wrong()
     say("Starting Secrets Manager ...")
     aws = Aws(running, port_setting("AWS_PORT", 4566))
     secret = aws.put_secret(SECRET, postgres.secret())

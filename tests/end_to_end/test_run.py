@@ -77,7 +77,7 @@ def test_from_the_first_scrape_to_ctrl_c(folder: Path) -> None:
     try:
         run.wait_until_it_serves()
         head, rest = re.split(r"^pg_up 1(?:\.0)?\n\.\.\.$", run.printed(), maxsplit=1, flags=re.MULTILINE)
-        assert "# HELP pg_database_size_bytes " in head
+        assert "# HELP pg_database_" in head
         assert int(re.search(r"^(\d+) series", rest, re.MULTILINE).group(1)) > 50
 
         command = re.search(r"^    (curl .*)$", rest, re.MULTILINE).group(1)
@@ -89,6 +89,9 @@ def test_from_the_first_scrape_to_ctrl_c(folder: Path) -> None:
         wait_for(lambda: answer(prometheus, 'up{job="pg-lambda-exporter"}') == 1)
         wait_for(lambda: answer(prometheus, 'pg_up{job="pg-lambda-exporter"}') == 1)
         assert answer(prometheus, 'count({job="pg-lambda-exporter"})') > 50
+
+        soon = re.search(r"^This database has troubles. Within a minute fire (.+);$", rest, re.MULTILINE).group(1)
+        wait_for(lambda: set(soon.split(", ")) <= firing(prometheus))
 
         started = run.descendants()
         assert len(started) > 5
@@ -143,6 +146,12 @@ def answer(prometheus: str, expression: str) -> float | None:
     url = f"{prometheus}/api/v1/query?" + urllib.parse.urlencode({"query": expression})
     result = json.loads(get(url).body)["data"]["result"]
     return float(result[0]["value"][1]) if result else None
+
+
+def firing(prometheus: str) -> set[str]:
+    """The names of the alerts that fire."""
+    alerts = json.loads(get(f"{prometheus}/api/v1/alerts").body)["data"]["alerts"]
+    return {alert["labels"]["alertname"] for alert in alerts if alert["state"] == "firing"}
 
 
 def living(processes: set[tuple[int, str]]) -> set[tuple[int, str]]:
