@@ -59,6 +59,9 @@ build: $(VENV)/run rds-authorities.pem ## Build the package for Lambda, target/l
 rds-authorities.pem: $(VENV)/run ## Get the certificate authorities of Amazon RDS for the package, and say which those are
 	@python3 packaging/rds_authorities.py $@
 
+grafana-dashboards: ## Write examples/grafana/dashboards/ anew (DOCS: the address that their links to docs/ begin with)
+	@$(if $(DOCS),DOCS=$(DOCS)) $(PYTHON) packaging/grafana_dashboards.py
+
 bench: ## Time what happens between a result and the bytes of an answer
 	cargo bench --locked --bench exposition
 

@@ -1,11 +1,12 @@
 """Writes examples/grafana/dashboards/: the dashboards are JSON that nobody wants to edit, and this is what they are
-made of. `python3 packaging/grafana_dashboards.py` after a change; a test compares.
+made of. `make grafana-dashboards` after a change; a test compares. DOCS in the environment is where people read docs/.
 
 In expressions, SERVER stands for the matchers of the variables job and instance, DATABASE for these and that of
 the variable database. Each panel has a width in 24ths of the page; panels fill lines from the left, of one height.
 """
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,8 +17,8 @@ SCHEMA_VERSION = 39
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 SERVER = 'job=~"$job", instance=~"$instance"'
 DATABASE = SERVER + ', datname=~"$database"'
-# Where people read docs/. One variable of each dashboard, so that it is changed in one place.
-DOCS = "https://example.com/pg-lambda-exporter/docs"
+# One variable of each dashboard, so that it is changed in one place.
+DOCS = os.environ.get("DOCS", "https://example.com/pg-lambda-exporter/docs")
 
 GREEN, ORANGE, RED, BLUE = "green", "orange", "red", "blue"
 UP = {1: ("up", GREEN), 0: ("down", RED)}
@@ -49,7 +50,8 @@ class Panel:
     runbook: str | None = None
     stacked: bool = False
     maximum: float | None = None
-    # Of a table: the labels that make its rows, its columns in the order of the queries, and their units.
+    # Of a table: the labels that make its rows; and NAME:UNIT of its columns, in the order of the queries. Without
+    # columns, what the labels say is all.
     rows: Sequence[str] = ()
     units: Sequence[str] = ()
     # Of a stat: whether it shows the name of the series, such as a version, and not the value.
@@ -177,21 +179,24 @@ OVERVIEW = Dashboard(
                       "only sequences that its role may read.",
                       [Query("topk(5, pg_sequences_used_ratio{SERVER})", "{{instance}} {{schemaname}}.{{sequencename}}")],
                       unit="percentunit", kind="bargauge", width=6, height=6, steps=SHARE, maximum=1, runbook="PostgresSequenceNearEnd"),
+                Panel("Sequences out of sight", "Sequences that the exporter's role may not read, and whose end nobody will announce.",
+                      [Query("max by (instance) (pg_sequences_unreadable{SERVER})")], kind="stat", width=4, height=6, steps=[(1, ORANGE)],
+                      runbook="PostgresSequenceNearEnd"),
                 Panel("Limits of single databases", "Share of the connections that a database allows, where it has a limit of its own.",
                       [Query("pg_stat_database_backends{DATABASE} / (pg_database_connection_limit{DATABASE} > 0)", IN_DATABASE)],
-                      unit="percentunit", kind="bargauge", width=6, height=6, steps=SHARE, maximum=1),
+                      unit="percentunit", kind="bargauge", width=5, height=6, steps=SHARE, maximum=1),
                 Panel("Receivers and slots", "Share of max_wal_senders and of max_replication_slots that is in use.",
                       [Query("pg_replication_connected_standbys{SERVER} / (pg_settings_max_wal_senders{SERVER} > 0)", "{{instance}} receivers"),
                        Query("count by (instance, job) (pg_replication_slots_active{SERVER}) / on (instance, job) "
                              "(pg_settings_max_replication_slots{SERVER} > 0)", "{{instance}} slots")],
-                      unit="percentunit", kind="bargauge", width=6, height=6, steps=SHARE, maximum=1),
+                      unit="percentunit", kind="bargauge", width=5, height=6, steps=SHARE, maximum=1),
                 Panel("Autovacuum workers", "Share of autovacuum_max_workers that runs. For long at 100%, tables wait for their vacuum.",
                       [Query("pg_autovacuum_workers{SERVER} / (pg_settings_autovacuum_max_workers{SERVER} > 0)")],
-                      unit="percentunit", kind="bargauge", width=6, height=6, steps=[(0.99, ORANGE)], maximum=1,
+                      unit="percentunit", kind="bargauge", width=5, height=6, steps=[(0.99, ORANGE)], maximum=1,
                       runbook="PostgresAutovacuumBehind"),
                 Panel("Damaged pages", "Pages whose checksum was wrong, in the time shown. Absent where checksums are off.",
                       [Query("sum by (instance, datname) (increase(pg_stat_database_checksum_failures_total{DATABASE}[$__range]))", IN_DATABASE)],
-                      kind="stat", width=6, height=6, steps=[(0.5, RED)], runbook="PostgresChecksumFailures"),
+                      kind="stat", width=5, height=6, steps=[(0.5, RED)], runbook="PostgresChecksumFailures"),
             ],
         ),
         Row(
@@ -370,7 +375,7 @@ OVERVIEW = Dashboard(
             "Settings",
             [
                 Panel("Settings in words", "What reviews look for.", [Query("max by (instance, name, setting) (pg_setting_info{SERVER})")],
-                      kind="table", width=8, height=10, rows=["instance", "name", "setting"], units=["Set:short"]),
+                      kind="table", width=8, height=10, rows=["instance", "name", "setting"]),
                 Panel("Memory", "Cache, what the planner assumes of all caches, and what a sort and maintenance may take.",
                       ofs("pg_settings_", "SERVER", I, "shared_buffers_bytes", "effective_cache_size_bytes", "work_mem_bytes",
                           "maintenance_work_mem_bytes", "max_wal_size_bytes"),
@@ -438,10 +443,10 @@ EXPORTER = Dashboard(
                 Panel("Queries over time", "Green gave samples, red failed.", [Query("pg_exporter_query_success{SERVER}", OF_QUERY)], kind="state-timeline",
                       width=24, height=16, mappings={1: ("sound", GREEN), 0: ("failed", RED)}, runbook="PostgresExporterQueryFails"),
                 Panel("Why queries failed", "Empty is well.", [Query("max by (instance, query, reason) (pg_exporter_query_error{SERVER})")], kind="table",
-                      rows=["instance", "query", "reason"], units=["Failed:short"], runbook="PostgresExporterQueryFails"),
+                      rows=["instance", "query", "reason"], runbook="PostgresExporterQueryFails"),
                 Panel("Queries that do not run here", "For another version or role of the server, or not now.",
                       [Query("max by (instance, query, reason) (pg_exporter_query_skipped{SERVER})")], kind="table",
-                      rows=["instance", "query", "reason"], units=["Skipped:short"]),
+                      rows=["instance", "query", "reason"]),
                 Panel("Samples that rows did not give", "NULL is well: a value that the server does not have. Other reasons want a look at the query.",
                       [Query("max by (instance, query, reason) (pg_exporter_query_samples_dropped{SERVER})")], kind="table",
                       rows=["instance", "query", "reason"], units=["Samples:short"]),
@@ -516,7 +521,6 @@ def choice(name: str, label: str, query: str) -> dict:
         "label": label,
         "datasource": DATASOURCE,
         "query": {"query": query, "refId": name},
-        "definition": query,
         "refresh": 2,  # When the time range changes, since servers come and go.
         "sort": 1,
         "multi": True,
@@ -632,12 +636,12 @@ def transformations(each: Panel) -> list[dict]:
         return []
     names = [column.split(":")[0] for column in each.units]
     # With one query Grafana calls the column Value, with several Value #A and so on.
-    values = ["Value"] if len(names) == 1 else [f"Value #{chr(ord('A') + index)}" for index in range(len(names))]
+    values = ["Value"] if len(each.queries) == 1 else [f"Value #{chr(ord('A') + index)}" for index in range(len(names))]
     order = [*each.rows, *values]
     organize = {
-        "excludeByName": {"Time": True},
+        "excludeByName": {"Time": True} | ({} if names else {"Value": True}),
         "indexByName": {name: index for index, name in enumerate(order)},
-        "renameByName": dict(zip(values, names, strict=True)),
+        "renameByName": dict(zip(values, names)),
     }
     return [{"id": "merge", "options": {}}, {"id": "organize", "options": organize}]
 
@@ -663,8 +667,8 @@ def options(each: Panel) -> dict:
             return {"reduceOptions": last, "orientation": "horizontal", "displayMode": "basic", "showUnfilled": True,
                     "valueMode": "color"}
         case "table":
-            return {"showHeader": True, "cellHeight": "sm",
-                    "sortBy": [{"displayName": each.units[0].split(":")[0], "desc": True}]}
+            greatest = [{"displayName": column.split(":")[0], "desc": True} for column in each.units[:1]]
+            return {"showHeader": True, "cellHeight": "sm", "sortBy": greatest}
         case "heatmap":
             return {
                 "calculate": False,
@@ -672,7 +676,7 @@ def options(each: Panel) -> dict:
                 "color": {"mode": "scheme", "scheme": "Oranges", "steps": 64, "exponent": 0.5, "fill": "dark-orange",
                           "reverse": False},
                 "yAxis": {"unit": each.unit, "axisPlacement": "left"},
-                "tooltip": {"show": True, "yHistogram": False},
+                "tooltip": {"mode": "single", "yHistogram": False},
                 "legend": {"show": True},
             }
         case "state-timeline":
