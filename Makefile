@@ -12,7 +12,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/cache/python
 MAJORS := 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 SERVERS := .tools/postgresql
 
-.PHONY: help run watch invoke test test-majors soak lint bench build rds-authorities.pem tools clean
+.PHONY: help run watch invoke test test-majors soak lint bench build rds-authorities.pem grafana-dashboards tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets

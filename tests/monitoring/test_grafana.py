@@ -3,7 +3,9 @@ tells is forgotten, and a real Prometheus that scrapes the real function has an 
 
 import importlib.util
 import json
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,9 +19,10 @@ import yaml
 
 from demo import emulator
 from demo.aws import CHECKOUT, FUNCTION, SECRET, Aws
-from demo.postgres import Postgres
-from demo.processes import Processes, processes, stop_on_signals
+from demo.postgres import Postgres, binaries
+from demo.processes import Processes, as_user, processes, stop_on_signals
 from demo.prometheus import RULES, Prometheus, seconds
+from standby import Standby
 
 HERE = CHECKOUT / "examples" / "grafana"
 FILES = sorted((HERE / "dashboards").glob("*.json"))
@@ -29,24 +32,14 @@ CORE_PANELS = {"row", "timeseries", "stat", "bargauge", "heatmap", "table", "sta
 # Metrics that no panel has.
 DELIBERATELY_NOT_SHOWN: dict[str, str] = {}
 
-# Metrics that a server in good health, of any version, without a standby, has no series of.
-EMPTY_WITHOUT = {
-    "pg_stat_io_reads_total": "PostgreSQL 16",
-    "pg_stat_io_writes_total": "PostgreSQL 16",
-    "pg_stat_io_extends_total": "PostgreSQL 16",
-    "pg_stat_io_hits_total": "PostgreSQL 16",
-    "pg_stat_io_evictions_total": "PostgreSQL 16",
-    "pg_stat_bgwriter_buffers_backend_total": "PostgreSQL before 17",
-    "pg_stat_archiver_last_archived_age_seconds": "an archive",
-    "pg_stat_replication_replay_lag_bytes": "a standby that is connected",
-    "pg_stat_replication_write_lag_seconds": "a standby that is connected",
-    "pg_stat_replication_flush_lag_seconds": "a standby that is connected",
-    "pg_stat_replication_replay_lag_seconds": "a standby that is connected",
-    "pg_stat_wal_receiver_streaming": "being a standby",
-    "pg_stat_wal_receiver_last_message_age_seconds": "being a standby",
-    "pg_stat_wal_receiver_not_replayed_bytes": "being a standby",
-    "pg_replication_slots_safe_wal_size_bytes": "max_slot_wal_keep_size",
-    "pg_stat_database_checksum_failures_total": "checksums of pages",
+# Metrics that only some versions of PostgreSQL have.
+OF_SOME_VERSIONS = {
+    "pg_stat_io_reads_total": "16 and later",
+    "pg_stat_io_writes_total": "16 and later",
+    "pg_stat_io_extends_total": "16 and later",
+    "pg_stat_io_hits_total": "16 and later",
+    "pg_stat_io_evictions_total": "16 and later",
+    "pg_stat_bgwriter_buffers_backend_total": "before 17",
 }
 
 # Queries that make the exporter say what it says of queries in trouble.
@@ -246,31 +239,49 @@ def test_provisioning_is_what_grafana_reads() -> None:
 
 @pytest.fixture(scope="module")
 def scraped() -> Iterator[tuple[Processes, Prometheus]]:
-    """A Prometheus that scrapes the function of a busy database, and one with queries in trouble, several times."""
+    """A Prometheus that has scraped several times: the function of a database that is busy and in trouble, that of its
+    standby, and one with queries in trouble."""
     stop_on_signals()
     with processes() as running:
         postgres = Postgres(running)
+        archive = {"archive_mode": "on", "archive_command": "true", "max_slot_wal_keep_size": "1GB"}
+        for name, value in archive.items():
+            postgres.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+        postgres.stop()
+        checksums = [binaries() / "pg_checksums", "--enable", "--no-sync", "--pgdata", running.folder / "postgres/data"]
+        user = "postgres" if os.geteuid() == 0 else None
+        subprocess.run(checksums, check=True, cwd=running.folder, stdout=subprocess.DEVNULL, **as_user(user))
+        postgres.start()
         postgres.keep_busy()
         postgres.go_wrong()
         postgres.sql(f"ALTER DATABASE {postgres.database} CONNECTION LIMIT 40")
         postgres.sql("VACUUM")
+        standby = Standby(running, postgres)
+        postgres.sql("SELECT pg_switch_wal()")
         aws = Aws(running)
         secret = aws.put_secret(SECRET, postgres.secret())
-        endpoint = aws.http_api(aws.deploy(secret))
+        jobs = {FUNCTION: aws.http_api(aws.deploy(secret))}
+        environment = aws.function_environment(aws.put_secret("shop/standby", standby.secret()))
+        jobs["standby"], _ = emulator.run_package(running, environment, "of-standby")
         queries = running.folder / "troubled.yml"
         queries.write_text(json.dumps(TROUBLED))
         environment = aws.function_environment(secret) | {"QUERIES_FILE": str(queries)}
-        troubled, _ = emulator.run_package(running, environment, "troubled")
-        prometheus = Prometheus(running, {FUNCTION: endpoint, "troubled": troubled}, interval="2s")
+        jobs["troubled"], _ = emulator.run_package(running, environment, "troubled")
+        prometheus = Prometheus(running, jobs, interval="2s")
         enough = "count(count_over_time(pg_up[20s]) >= 4)"
-        running.wait_for("some scrapes", lambda: prometheus.value(enough) == 2)
+        running.wait_for("some scrapes", lambda: prometheus.value(enough) == len(jobs))
         yield running, prometheus
+
+
+def test_the_shipped_queries_succeed(scraped: tuple[Processes, Prometheus]) -> None:
+    _, prometheus = scraped
+    assert prometheus.query('pg_exporter_query_success{job!="troubled"} == 0') == {}
 
 
 def series_of(scraped: tuple[Processes, Prometheus], expression: str, place: str) -> dict:
     """The answer of Prometheus, awaited since some things happen only now and then; empty where it may be."""
     running, prometheus = scraped
-    if promql.metrics(expression) & set(EMPTY_WITHOUT):
+    if promql.metrics(expression) & set(OF_SOME_VERSIONS):
         return prometheus.query(expression)
     return running.wait_for(place, lambda: prometheus.query(expression), 30)
 
@@ -292,7 +303,7 @@ def test_prometheus_has_an_answer_for_each_selector_of_the_rules(scraped: tuple,
     running, prometheus = scraped
     prometheus.query(rule["expr"])
     for selector in promql.selectors(promql.promql_parser.parse(rule["expr"])):
-        if selector.name not in EMPTY_WITHOUT:
+        if selector.name not in OF_SOME_VERSIONS:
             running.wait_for(selector.name, lambda: prometheus.query(selector.name), 30)
     # What is recorded is there; what alerts is so only in trouble.
     if "record" in rule:
