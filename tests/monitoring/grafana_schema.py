@@ -36,7 +36,7 @@ def lost(given: object, written: object, place: str) -> Iterator[str]:
             else:
                 yield f"{place}.{name}: unknown"
     elif isinstance(given, list) and isinstance(written, list) and len(given) == len(written):
-        for index, (left, right) in enumerate(zip(given, written)):
+        for index, (left, right) in enumerate(zip(given, written, strict=True)):
             yield from lost(left, right, f"{place}[{index}]")
     elif given != written:
         yield f"{place}: {given!r} became {written!r}"
