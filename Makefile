@@ -17,7 +17,7 @@ export ARCHITECTURE := $(or $(ARCH),$(ARCHITECTURE),x86_64)
 OSLS := 4.3.1
 
 .PHONY: help run watch invoke test test-majors soak lint bench build package deploy deploy-serverless \
-	deploy-cargo-lambda verify-deployment rds-authorities.pem tools clean
+	deploy-cargo-lambda verify-deployment rds-authorities.pem grafana-dashboards tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -89,6 +89,9 @@ verify-deployment: ## Scrape a deployed function and say what is wrong (URL=http
 # Each time anew, since authorities expire and AWS adds regions; without a source the file of the last time stays.
 rds-authorities.pem: $(VENV)/run ## Get the certificate authorities of Amazon RDS for the package, and say which those are
 	@python3 packaging/rds_authorities.py $@
+
+grafana-dashboards: ## Write examples/grafana/dashboards/ anew (DOCS: the address that their links to docs/ begin with)
+	@$(if $(DOCS),DOCS=$(DOCS)) $(PYTHON) packaging/grafana_dashboards.py
 
 bench: ## Time what happens between a result and the bytes of an answer
 	cargo bench --locked --bench exposition

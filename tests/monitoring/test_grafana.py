@@ -1,0 +1,317 @@
+"""examples/grafana/: the dashboards are what their source makes, Grafana's types allow them, nothing that the exporter
+tells is forgotten, and a real Prometheus that scrapes the real function has an answer for each of their expressions."""
+
+import functools
+import importlib
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import emitted
+import grafana_schema
+import promql
+import pytest
+import yaml
+
+from demo import emulator
+from demo.aws import CHECKOUT, FUNCTION, SECRET, Aws
+from demo.postgres import Postgres, binaries
+from demo.processes import Processes, as_user, processes, stop_on_signals
+from demo.prometheus import RULES, Prometheus, seconds
+from standby import Standby
+
+HERE = CHECKOUT / "examples" / "grafana"
+FILES = sorted((HERE / "dashboards").glob("*.json"))
+EACH_FILE = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+CORE_PANELS = {"row", "timeseries", "stat", "bargauge", "heatmap", "table", "state-timeline"}
+
+# Metrics that no panel has.
+DELIBERATELY_NOT_SHOWN: dict[str, str] = {}
+
+# Metrics that only some versions of PostgreSQL have.
+OF_SOME_VERSIONS = {
+    "pg_stat_io_reads_total": "16 and later",
+    "pg_stat_io_writes_total": "16 and later",
+    "pg_stat_io_extends_total": "16 and later",
+    "pg_stat_io_hits_total": "16 and later",
+    "pg_stat_io_evictions_total": "16 and later",
+    "pg_stat_bgwriter_buffers_backend_total": "before 17",
+}
+
+# Queries that make the exporter say what it says of queries in trouble.
+TROUBLED = {
+    "fails": {"query": "SELECT 1 / 0 AS value", "metrics": [{"value": {"usage": "GAUGE", "description": "None"}}]},
+    "null": {"query": "SELECT NULL::int AS value", "metrics": [{"value": {"usage": "GAUGE", "description": "None"}}]},
+    "cached": {
+        "query": "SELECT 1 AS value",
+        "cache_seconds": 3600,
+        "metrics": [{"value": {"usage": "GAUGE", "description": "One"}}],
+    },
+    "later": {
+        "query": "SELECT 1 AS value",
+        "runonserver": ">=99",
+        "metrics": [{"value": {"usage": "GAUGE", "description": "One"}}],
+    },
+}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An expression of a panel."""
+
+    place: str
+    kind: str
+    expression: str
+    legend: str
+
+
+def panels(model: dict) -> Iterator[dict]:
+    """All panels, those of closed rows too, and the rows."""
+    for panel in model["panels"]:
+        yield panel
+        yield from panel.get("panels", [])
+
+
+def read(file: Path) -> dict:
+    return json.loads(file.read_text())
+
+
+def shown() -> list[Shown]:
+    return [
+        Shown(f"{file.stem}: {panel['title']} {query['refId']}", panel["type"], query["expr"], query["legendFormat"])
+        for file in FILES
+        for panel in panels(read(file))
+        for query in panel.get("targets", [])
+    ]
+
+
+def with_values(expression: str) -> str:
+    """The expression as Grafana sends it."""
+    for variable, value in {
+        "$__rate_interval": "20s",
+        "$__range": "1h",
+        "$job": f"({FUNCTION}|standby|troubled)",
+        "$instance": ".+",
+        "$database": "(shop|postgres)",
+    }.items():
+        expression = expression.replace(variable, value)
+    assert "$" not in expression
+    return expression
+
+
+EACH_EXPRESSION = pytest.mark.parametrize("query", shown(), ids=lambda query: query.place)
+
+
+@pytest.fixture
+def dashboards(monkeypatch: pytest.MonkeyPatch):
+    """The module packaging/grafana_dashboards.py."""
+    monkeypatch.delenv("DOCS", raising=False)
+    monkeypatch.syspath_prepend(CHECKOUT / "packaging")
+    return importlib.import_module("grafana_dashboards")
+
+
+def test_the_files_are_what_their_source_makes(dashboards) -> None:
+    assert {file.name: file.read_text() for file in FILES} == dashboards.files(), "run `make grafana-dashboards`"
+
+
+@EACH_FILE
+def test_grafanas_types_allow_it(file: Path) -> None:
+    assert grafana_schema.problems(read(file)) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda model: model.update(titel="x"), "titel"),
+        (lambda model: model.update(title=7), "title"),
+        (lambda model: model.update(graphTooltip=9), "graph_tooltip"),
+        (lambda model: model["panels"][1]["gridPos"].update(w="4"), "grid_pos"),
+        (lambda model: model["panels"][1]["options"].update(textMod="name"), "textMod"),
+        (lambda model: model["panels"][1]["targets"][0].update(exprs="up"), "exprs"),
+        (lambda model: model["panels"][1]["links"][0].update(uri="x"), "links"),
+    ],
+)
+def test_the_types_are_checked(change, problem: str) -> None:
+    model = read(FILES[0])
+    change(model)
+    assert any(problem in line for line in grafana_schema.problems(model))
+
+
+@EACH_FILE
+def test_numbers_and_places_are_sound(file: Path) -> None:
+    all_panels = list(panels(read(file)))
+    ids = [panel["id"] for panel in all_panels]
+    assert sorted(ids) == list(range(1, len(ids) + 1))
+    taken: dict[tuple[int, int], str] = {}
+    for panel in all_panels:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+        for x in range(place["x"], place["x"] + place["w"]):
+            for y in range(place["y"], place["y"] + place["h"]):
+                assert (x, y) not in taken, f"{panel['title']} covers {taken[x, y]}"
+                taken[x, y] = panel["title"]
+
+
+@EACH_FILE
+def test_each_panel_is_one_that_people_understand(file: Path) -> None:
+    titles = []
+    for panel in panels(read(file)):
+        assert panel["type"] in CORE_PANELS
+        titles.append(panel["title"])
+        if panel["type"] == "row":
+            continue
+        assert panel["description"].endswith(".")
+        units = [panel["fieldConfig"]["defaults"]["unit"]]
+        units += [it["value"] for change in panel["fieldConfig"]["overrides"] for it in change["properties"]]
+        assert set(units) <= grafana_schema.UNITS
+        steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+        assert steps[0]["value"] is None
+        values = [step["value"] for step in steps[1:]]
+        assert values == sorted(values)
+        for query in panel["targets"]:
+            assert query["legendFormat"] or panel["type"] == "table"
+    assert len(titles) == len(set(titles)), "two panels of one title"
+
+
+@EACH_FILE
+def test_variables_are_used_everywhere(file: Path) -> None:
+    model = read(file)
+    variables = {variable["name"]: variable for variable in model["templating"]["list"]}
+    text = json.dumps(model["panels"])
+    for name, variable in variables.items():
+        assert f"${name}" in text or f"${{{name}}}" in text, f"{name} is not used"
+        assert variable["type"] != "query" or variable["datasource"]["uid"] == "${datasource}"
+    for panel in panels(model):
+        if panel["type"] == "row":
+            continue
+        for source in (panel, *panel["targets"]):
+            assert source["datasource"] == {"type": "prometheus", "uid": "${datasource}"}
+        for query in panel["targets"]:
+            for selector in promql.selectors(promql.promql_parser.parse(with_values(query["expr"]))):
+                asked = {matcher.name for matcher in selector.matchers.matchers}
+                assert {"job", "instance"} <= asked, query["expr"]
+
+
+@EACH_FILE
+def test_links_lead_somewhere(file: Path) -> None:
+    runbooks = {
+        name.lower() for name in re.findall(r"^### (\w+)$", (CHECKOUT / "docs" / "alerts.md").read_text(), re.M)
+    }
+    model = read(file)
+    of_panels = [link["url"] for panel in panels(model) for link in panel.get("links", [])]
+    assert of_panels
+    for url in of_panels:
+        [anchor] = re.fullmatch(r"\$\{docs\}/alerts\.md#(\w+)", url).groups()
+        assert anchor in runbooks
+    pages = {f"/d/{read(other)['uid']}" for other in FILES if other != file}
+    assert {link["url"] for link in model["links"]} == pages
+
+
+def test_each_metric_is_shown_or_said_not_to_be() -> None:
+    asked = set().union(*(promql.metrics(with_values(query.expression)) for query in shown()))
+    there = emitted.all_names()
+    assert asked - there == set(), "shown, but nobody tells it"
+    assert there - asked == set(DELIBERATELY_NOT_SHOWN), "told, but not shown"
+    assert all(DELIBERATELY_NOT_SHOWN.values())
+
+
+def test_provisioning_is_what_grafana_reads() -> None:
+    sources = yaml.safe_load((HERE / "provisioning" / "datasources" / "prometheus.yml").read_text())
+    assert sources["apiVersion"] == 1
+    [prometheus] = sources["datasources"]
+    assert prometheus["type"] == "prometheus" and prometheus["access"] == "proxy"
+    scrapes = yaml.safe_load((CHECKOUT / "examples" / "prometheus.yml").read_text())
+    assert seconds(prometheus["jsonData"]["timeInterval"]) == seconds(scrapes["global"]["scrape_interval"])
+    providers = yaml.safe_load((HERE / "provisioning" / "dashboards" / "pg-lambda-exporter.yml").read_text())
+    assert providers["apiVersion"] == 1
+    [provider] = providers["providers"]
+    assert provider["type"] == "file"
+    assert provider["options"]["path"] in (CHECKOUT / "docs" / "grafana.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def scraped() -> Iterator[tuple[Processes, Prometheus]]:
+    """A Prometheus that has scraped several times: the function of a database that is busy and in trouble, that of its
+    standby, and one with queries in trouble."""
+    stop_on_signals()
+    with processes() as running:
+        postgres = Postgres(running)
+        archive = {"archive_mode": "on", "archive_command": "true", "max_slot_wal_keep_size": "1GB"}
+        for name, value in archive.items():
+            postgres.sql(f"ALTER SYSTEM SET {name} = '{value}'")
+        postgres.stop()
+        checksums = [binaries() / "pg_checksums", "--enable", "--no-sync", "--pgdata", running.folder / "postgres/data"]
+        user = "postgres" if os.geteuid() == 0 else None
+        subprocess.run(checksums, check=True, cwd=running.folder, stdout=subprocess.DEVNULL, **as_user(user))
+        postgres.start()
+        postgres.keep_busy()
+        postgres.go_wrong()
+        postgres.sql(f"ALTER DATABASE {postgres.database} CONNECTION LIMIT 40")
+        postgres.sql("VACUUM")
+        standby = Standby(running, postgres)
+        postgres.sql("SELECT pg_switch_wal()")
+        aws = Aws(running)
+        secret = aws.put_secret(SECRET, postgres.secret())
+        jobs = {FUNCTION: aws.http_api(aws.deploy(secret))}
+        environment = aws.function_environment(aws.put_secret("shop/standby", standby.secret()))
+        jobs["standby"], _ = emulator.run_package(running, environment, "of-standby")
+        queries = running.folder / "troubled.yml"
+        queries.write_text(json.dumps(TROUBLED))
+        environment = aws.function_environment(secret) | {"QUERIES_FILE": str(queries)}
+        jobs["troubled"], _ = emulator.run_package(running, environment, "troubled")
+        prometheus = Prometheus(running, jobs, interval="2s")
+        enough = "count(count_over_time(pg_up[20s]) >= 4)"
+        running.wait_for("some scrapes", lambda: prometheus.value(enough) == len(jobs))
+        yield running, prometheus
+
+
+def test_the_shipped_queries_succeed(scraped: tuple[Processes, Prometheus]) -> None:
+    _, prometheus = scraped
+    assert prometheus.query('pg_exporter_query_success{job!="troubled"} == 0') == {}
+
+
+def series_of(scraped: tuple[Processes, Prometheus], expression: str, place: str) -> dict:
+    """The answer of Prometheus, awaited since some things happen only now and then; empty where it may be."""
+    running, prometheus = scraped
+    if promql.metrics(expression) & set(OF_SOME_VERSIONS):
+        return prometheus.query(expression)
+    return running.wait_for(place, lambda: prometheus.query(expression), 30)
+
+
+@EACH_FILE
+def test_each_variable_has_values(scraped: tuple[Processes, Prometheus], file: Path) -> None:
+    _, prometheus = scraped
+    for variable in read(file)["templating"]["list"]:
+        if variable["type"] != "query":
+            continue
+        selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"]).groups()
+        values = {dict(series)[label] for series in prometheus.query(with_values(selector))}
+        assert len(values) >= 2, variable["name"]
+
+
+@EACH_EXPRESSION
+def test_prometheus_has_an_answer(scraped: tuple[Processes, Prometheus], query: Shown) -> None:
+    answer = series_of(scraped, with_values(query.expression), query.place)
+    labels = {name for series in answer for name, _ in series}
+    for label in re.findall(r"{{(\w+)}}", query.legend):
+        assert not answer or label in labels, f"no series has the label {label} of the legend"
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [rule for file in RULES for group in yaml.safe_load(file.read_text())["groups"] for rule in group["rules"]],
+    ids=lambda rule: rule.get("alert") or rule["record"],
+)
+def test_prometheus_has_an_answer_for_each_selector_of_the_rules(scraped: tuple, rule: dict) -> None:
+    running, prometheus = scraped
+    prometheus.query(rule["expr"])
+    for selector in promql.selectors(promql.promql_parser.parse(rule["expr"])):
+        if selector.name not in OF_SOME_VERSIONS:
+            running.wait_for(selector.name, functools.partial(prometheus.query, selector.name), 30)
+    # What is recorded is there; what alerts is so only in trouble.
+    if "record" in rule:
+        series_of(scraped, rule["expr"], rule["record"])
