@@ -4,11 +4,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from demo.aws import FUNCTION, SECRET, Aws
+from demo import emulator
 from demo.alertmanager import Alertmanager
+from demo.aws import SECRET, Aws
 from demo.postgres import Postgres
 from demo.processes import Processes, processes, stop_on_signals
 from demo.prometheus import Prometheus
+from jobs import CLOSED, OPEN
 from receivers import Receivers
 
 
@@ -39,5 +41,8 @@ def alertmanager(running: Processes, receivers: Receivers) -> Alertmanager:
 @pytest.fixture(scope="session")
 def prometheus(running: Processes, postgres: Postgres, alertmanager: Alertmanager) -> Prometheus:
     aws = Aws(running)
-    endpoint = aws.http_api(aws.deploy(aws.put_secret(SECRET, postgres.secret())))
-    return Prometheus(running, {FUNCTION: endpoint}, interval="2s", alertmanager=alertmanager.url)
+    secret = aws.put_secret(SECRET, postgres.secret())
+    open_to_all = aws.function_environment(secret)
+    unconfigured = {name: value for name, value in open_to_all.items() if name != "AUTH"}
+    jobs = {OPEN: aws.http_api(aws.deploy(secret)), CLOSED: emulator.run_package(running, unconfigured)[0]}
+    return Prometheus(running, jobs, interval="2s", alertmanager=alertmanager.url)

@@ -24,15 +24,25 @@ ENDS = {
 }
 
 
+def labels_of_queries() -> dict[str, set[str]]:
+    """The names of queries.yml's own series, each with the names of its labels (without `le` and `quantile`)."""
+    found = {}
+    for namespace, query in yaml.safe_load((CHECKOUT / "queries.yml").read_text()).items():
+        columns = [item for metric in query.get("metrics", []) for item in metric.items()]
+        usages = {column: options["usage"].upper() for column, options in columns}
+        labels = {options.get("name", column) for column, options in columns if usages[column] == "LABEL"}
+        for column, options in columns:
+            usage = usages[column]
+            name = f"{query.get('name', namespace)}_{options.get('name', column)}"
+            own = {"STATESET": {name}, "INFO": {column}}.get(usage, set())
+            for end in ENDS[usage]:
+                found[name if usage == "INFO" and name.endswith(end) else name + end] = labels | own
+    return found
+
+
 def of_queries() -> set[str]:
     """The names of queries.yml's own series."""
-    names = set()
-    for namespace, query in yaml.safe_load((CHECKOUT / "queries.yml").read_text()).items():
-        for column, options in (item for metric in query.get("metrics", []) for item in metric.items()):
-            name = f"{query.get('name', namespace)}_{options.get('name', column)}"
-            for end in ENDS[options["usage"].upper()]:
-                names.add(name if name.endswith("_info") and end == "_info" else name + end)
-    return names
+    return set(labels_of_queries())
 
 
 def of_the_exporter() -> set[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import emitted
 import promql
+import promql_parser
 import pytest
 import yaml
 
@@ -91,6 +92,17 @@ def test_alerts_reach_whom_they_are_for(labels: dict[str, str], receiver: str) -
 @pytest.mark.parametrize("file", TESTS, ids=lambda file: file.name.removesuffix(".test.yml"))
 def test_rules_do_what_their_tests_say(file: Path) -> None:
     run("promtool", "test", "rules", file.name, folder=HERE)
+
+
+def test_the_tests_have_series_as_the_exporter_gives_them() -> None:
+    labels = emitted.labels_of_queries()
+    for file in TESTS:
+        for case in yaml.safe_load(file.read_text())["tests"]:
+            for series in case["input_series"]:
+                [selector] = promql.selectors(promql_parser.parse(series["series"]))
+                given = {matcher.name for matcher in selector.matchers.matchers} - {"job", "instance"}
+                own = {"query"} if selector.name.startswith("pg_exporter_query_") else set()
+                assert given == labels.get(selector.name, own), f"{file.name}: {series['series']}"
 
 
 @EACH_ALERT
