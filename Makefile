@@ -12,7 +12,7 @@ export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/cache/python
 MAJORS := 14.23.0 15.19.0 16.15.0 17.11.0 18.6.0
 SERVERS := .tools/postgresql
 
-.PHONY: help run watch invoke test test-majors soak lint bench build rds-authorities.pem grafana-dashboards tools clean
+.PHONY: help run watch invoke test test-majors soak lint bench build rds-authorities.pem tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -59,6 +59,7 @@ build: $(VENV)/run rds-authorities.pem ## Build the package for Lambda, target/l
 rds-authorities.pem: $(VENV)/run ## Get the certificate authorities of Amazon RDS for the package, and say which those are
 	@python3 packaging/rds_authorities.py $@
 
+.PHONY: grafana-dashboards
 grafana-dashboards: ## Write examples/grafana/dashboards/ anew (DOCS: the address that their links to docs/ begin with)
 	@$(if $(DOCS),DOCS=$(DOCS)) $(PYTHON) packaging/grafana_dashboards.py
 
