@@ -90,6 +90,7 @@ verify-deployment: ## Scrape a deployed function and say what is wrong (URL=http
 rds-authorities.pem: $(VENV)/run ## Get the certificate authorities of Amazon RDS for the package, and say which those are
 	@python3 packaging/rds_authorities.py $@
 
+.PHONY: grafana-dashboards
 grafana-dashboards: ## Write examples/grafana/dashboards/ anew (DOCS: the address that their links to docs/ begin with)
 	@$(if $(DOCS),DOCS=$(DOCS)) $(PYTHON) packaging/grafana_dashboards.py
 
