@@ -7,6 +7,8 @@ DATABASE_SECRET_ARN. A variable that is not set stands for the default, in an up
 gives the same stack. What is missing or wrong is said before anything is asked of AWS.
 """
 
+from __future__ import annotations
+
 import argparse
 import difflib
 import json
@@ -204,7 +206,9 @@ def deploy_function(deployment: Deployment, function: Mapping, role: str) -> Non
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            too_new = "cannot be assumed by Lambda" in answer.stdout
+            # Of its trust, or of its network permissions in a VPC.
+            unknown = ("cannot be assumed by Lambda", "does not have permissions to call CreateNetworkInterface")
+            too_new = any(words in answer.stdout for words in unknown)
             if not (answer.returncode and too_new and time.monotonic() < deadline):
                 break
             time.sleep(3)

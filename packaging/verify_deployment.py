@@ -53,13 +53,29 @@ class Answer:
     seconds: float
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the body is all of what was compressed."""
+        return self._decompressed() is not None
+
+    @property
     def text(self) -> str:
         """The body, decompressed."""
+        return (self._decompressed() or b"").decode(errors="replace")
+
+    def _decompressed(self) -> bytes | None:
+        if self.headers.get("content-encoding") != "gzip":
+            return self.body
         try:
-            body = gzip.decompress(self.body) if self.headers.get("content-encoding") == "gzip" else self.body
+            return gzip.decompress(self.body)
         except (OSError, EOFError, zlib.error):
-            body = b""
-        return body.decode(errors="replace")
+            return None
+
+
+CUT_OFF = Finding(
+    "cut-off",
+    "The exposition is not complete, and Prometheus refuses it. Something in front limits the size of an answer or ended it, "
+    "or changes its compression.",
+)
 
 
 def get(url: SplitResult, authorization: str | None, seconds: float, host: str | None = None) -> Answer:
@@ -97,7 +113,8 @@ def no_answer(url: SplitResult, error: Exception) -> Finding:
         )
     if isinstance(error, ssl.SSLError):
         return Finding("tls", f"TLS fails: {error.reason or error}. Does the domain have its certificate?")
-    if isinstance(error, TimeoutError):
+    # Before Python 3.10 these are two.
+    if isinstance(error, (TimeoutError, socket.timeout)):
         return Finding(
             "timeout",
             "No answer in time. A function in a VPC that cannot reach Secrets Manager or the database waits for both: "
@@ -105,7 +122,9 @@ def no_answer(url: SplitResult, error: Exception) -> Finding:
             "to the endpoint (443) and the database (5432). Or the path to the URL itself swallows packets.\n" + LOG,
         )
     if isinstance(error, ConnectionRefusedError):
-        return Finding("refused", f"Nothing listens at {url.netloc}.")
+        return Finding("refused", f"Nothing listens at {url.hostname}.")
+    if isinstance(error, http.client.IncompleteRead):
+        return CUT_OFF
     return Finding("unreachable", f"No answer: {error or type(error).__name__}.")
 
 
@@ -120,6 +139,8 @@ def not_ok(url: SplitResult, answer: Answer, is_authorized: bool) -> Finding:
                 "401", "It asks for authorization. Give TOKEN_FILE=..., or USER_NAME=... and PASSWORD_FILE=..., here and to "
                 "Prometheus.",
             )
+        if said.startswith("{"):
+            return Finding("401", "Something in front of the function asks for authorization of its own: an authorizer.")
         return Finding(
             "401",
             "What was presented is not in the authorization secret. Compare the file with "
@@ -152,14 +173,18 @@ def not_ok(url: SplitResult, answer: Answer, is_authorized: bool) -> Finding:
             "The function failed before it could answer: it was built for the other architecture, is no `bootstrap`, "
             "ran out of memory, or was stopped at its timeout.\n" + LOG,
         )
-    if answer.status == 503:
+    if answer.status in (429, 503):
         if "authorization" in said:
             return Finding(
                 "503",
                 "The authorization secret cannot be read: is it there, may the role read it (secretsmanager:"
                 "GetSecretValue, and kms:Decrypt with a key of its own), does a VPC have a way to Secrets Manager?\n" + LOG,
             )
-        return Finding("503", "Too many requests at once: reserved concurrency, or throttling of the API.")
+        return Finding(
+            str(answer.status),
+            "Too many requests at once, by reserved concurrency or the API's throttling; or an HTTP API gave up after 30 "
+            "seconds, as it does on a function that waits in a VPC.\n" + LOG,
+        )
     if answer.status == 504:
         return Finding(
             "timeout",
@@ -176,10 +201,16 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 def samples(exposition: str) -> list[tuple[str, dict[str, str], float]]:
     """Names, labels and values, as far as this program needs them."""
     found = []
-    for line in exposition.splitlines():
+    # The format knows one end of a line; a label may hold what Python takes for others.
+    for line in exposition.split("\n"):
         match = SAMPLE.match(line)
-        if match and not line.startswith("#"):
-            found.append((match["name"], dict(LABEL.findall(match["labels"] or "")), float(match["value"])))
+        if not match or line.startswith("#"):
+            continue
+        try:
+            value = float(match["value"])
+        except ValueError:
+            continue
+        found.append((match["name"], dict(LABEL.findall(match["labels"] or "")), value))
     return found
 
 
@@ -200,6 +231,9 @@ def of_exposition(answer: Answer) -> Finding:
     """What an answer with status 200 means."""
     kind = answer.headers.get("content-type", "")
     text = answer.text
+    is_openmetrics = kind.startswith("application/openmetrics-text")
+    if not answer.is_whole or (is_openmetrics and "pg_up" in text and not text.endswith("# EOF\n")):
+        return CUT_OFF
     if not kind.startswith(("application/openmetrics-text", "text/plain")) or "pg_up" not in text:
         if is_base64(text):
             return Finding(
@@ -258,13 +292,31 @@ def verify(url: str, authorization: str | None = None, seconds: float = 28, host
 
 
 def presented(arguments: argparse.Namespace) -> str | None:
-    """The Authorization header that the files give."""
+    """The Authorization header that the files give.
+
+    Raises ValueError, which names the file and nothing in it."""
     if arguments.token_file:
-        return f"Bearer {arguments.token_file.read_text().strip()}"
+        token = text_of(arguments.token_file).strip()
+        # What a header cannot carry would be printed by the library that refuses it.
+        if not re.fullmatch(r"[!-~]+", token):
+            raise ValueError(f"{arguments.token_file}: not one token in printable ASCII")
+        return f"Bearer {token}"
     if arguments.user and arguments.password_file:
-        pair = f"{arguments.user}:{arguments.password_file.read_text().rstrip(chr(10))}"
+        pair = f"{arguments.user}:{text_of(arguments.password_file).rstrip(chr(10))}"
         return f"Basic {base64.b64encode(pair.encode()).decode()}"
     return None
+
+
+def text_of(file: Path) -> str:
+    """What a file holds.
+
+    Raises ValueError, which names the file and nothing in it."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{file}: not UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"{file}: {error.strerror}") from None
 
 
 def main(words: Sequence[str]) -> int:
@@ -276,15 +328,24 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--password-file", type=Path, help="the user's password")
     parser.add_argument("--timeout", type=float, default=28, help="in seconds; what scrape_timeout is")
     arguments = parser.parse_args(words)
-    parts = urlsplit(arguments.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        parser.error("URL must begin with https://")
+    try:
+        parts = urlsplit(arguments.url)
+        is_good = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 443) > 0
+    except ValueError:
+        is_good = False
+    if not is_good or not re.fullmatch(r"[!-~]+", arguments.url):
+        parser.error("URL must begin with https:// and be one in ASCII, with a host and a port that can be")
+    if parts.username is not None or parts.password is not None:
+        parser.error("URL must have no user and no password; USER_NAME and PASSWORD_FILE are for those")
     if bool(arguments.user) != bool(arguments.password_file):
         parser.error("USER_NAME and PASSWORD_FILE belong together")
     try:
         authorization = presented(arguments)
-    except OSError as error:
-        parser.error(f"{error.filename}: {error.strerror}")
+    except ValueError as error:
+        parser.error(str(error))
+    is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    if authorization and parts.scheme == "http" and not is_here:
+        parser.error("URL must begin with https://, or what is presented would go in the clear")
     finding = verify(arguments.url, authorization, arguments.timeout)
     print(f"{finding.name}: {finding.text}")
     return 0 if finding.is_well else 1

@@ -102,6 +102,7 @@ class Front:
 
 
 TEXT = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+OPENMETRICS = {"Content-Type": "application/openmetrics-text; version=1.0.0; charset=utf-8"}
 JSON = {"Content-Type": "application/json"}
 
 
@@ -120,8 +121,14 @@ JSON = {"Content-Type": "application/json"}
         (200, base64.b64encode(gzip.compress(EXPOSITION)), TEXT, "base64: "),
         (200, b"<html>hello</html>", {"Content-Type": "text/html"}, "not-metrics: Something else answers (text/html)"),
         (200, b"pg_up 1\n", TEXT, "no-queries: No query ran"),
-        (200, b"\x1f\x8bnot gzip", TEXT | {"Content-Encoding": "gzip"}, "not-metrics: "),
-        (200, EXPOSITION, TEXT | {"Content-Length": "9999"}, "unreachable: "),
+        (401, b'{"message":"Unauthorized"}', JSON, "401: Something in front"),
+        (429, b'{"message":"Too Many Requests"}', JSON, "429: Too many requests at once"),
+        (200, b"\x1f\x8bnot gzip", TEXT | {"Content-Encoding": "gzip"}, "cut-off: "),
+        (200, gzip.compress(EXPOSITION)[:-9], TEXT | {"Content-Encoding": "gzip"}, "cut-off: "),
+        (200, EXPOSITION, TEXT | {"Content-Length": "9999"}, "cut-off: "),
+        (200, EXPOSITION, OPENMETRICS, "cut-off: "),
+        (200, EXPOSITION + b"# EOF\n", OPENMETRICS, "well: "),
+        (200, EXPOSITION + "q_t{l=\"a\u2028pg_x abc\"} 1\n".encode(), TEXT, "well: 5 samples"),
         (302, b"", {"Location": "https://elsewhere.example/"}, "302: An answer that was not expected"),
         (200, EXPOSITION + b"pg_exporter_last_scrape_error 1\n", TEXT, "scrape-error: 5 samples"),
         (200, EXPOSITION, TEXT, "well: 4 samples, 1 of them of 1 queries"),
@@ -158,6 +165,10 @@ def test_the_target_reads_the_files_and_tells_by_its_exit_code(tmp_path: Path) -
         command = ["make", "--no-print-directory", "verify-deployment", *variables]
         return subprocess.run(command, cwd=CHECKOUT, stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
+    two = tmp_path / "two"
+    two.write_text("secret-of-line-one\nsecret-of-line-two\n")
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\xff\xfesecret-of-bytes")
     token = tmp_path / "token"
     token.write_text("a-token-in-a-file\n")
     with closing(Front(200, EXPOSITION, TEXT)) as front:
@@ -170,9 +181,15 @@ def test_the_target_reads_the_files_and_tells_by_its_exit_code(tmp_path: Path) -
             (["URL=ftp://host/metrics"], "URL must begin with https://"),
             ([f"URL={front.url}", "USER_NAME=prometheus"], "USER_NAME and PASSWORD_FILE belong together"),
             ([f"URL={front.url}", f"TOKEN_FILE={tmp_path}/absent"], "absent: No such file"),
+            ([f"URL={front.url}", f"TOKEN_FILE={two}"], "two: not one token"),
+            ([f"URL={front.url}", f"TOKEN_FILE={binary}"], "binary: not UTF-8"),
+            (["URL=https://host:abc/metrics"], "URL must begin with https://"),
+            (["URL=https://me:secret-in-the-url@host/metrics"], "URL must have no user"),
+            (["URL=http://metrics.example/metrics", f"TOKEN_FILE={token}"], "would go in the clear"),
         ]:
             done = make(*wrong)
             assert done.returncode != 0 and expected in done.stderr, done
+            assert "Traceback" not in done.stderr and "secret-of" not in done.stdout + done.stderr, done
     with closing(Front(403, b"", JSON)) as front:
         done = make(f"URL={front.url}")
         assert done.returncode != 0 and done.stdout.startswith("403: "), done
