@@ -75,7 +75,7 @@ impl Endpoint {
 
     /// Answers one request, within the time that the request and Lambda leave.
     pub async fn respond(&self, request: &Request) -> Response<Body> {
-        let arrival = Arrival { at: Instant::now(), lambda_time_left: lambda_time_left(request) };
+        let arrival = Arrival { at: Instant::now(), limit: scrape_limit(request) };
         let route = Route::of(request);
         if route != Some(Route::Health)
             && let Some(refusal) = self.refusal(request, &arrival).await
@@ -116,7 +116,7 @@ impl Endpoint {
         arrival: &Arrival,
     ) -> Response<Body> {
         let format = Format::negotiate(joined(request, ACCEPT).as_deref());
-        let limit = scrape_limit(request, arrival);
+        let limit = arrival.limit;
         // Many series on a small share of a processor take longer than the margins have, and as long as the last time.
         let encoding = Duration::from_millis(self.encoding_ms.load(Ordering::Relaxed));
         let begun = Instant::now();
@@ -144,7 +144,7 @@ impl Endpoint {
     }
 
     async fn refusal(&self, request: &Request, arrival: &Arrival) -> Option<Response<Body>> {
-        let limit = scrape_limit(request, arrival);
+        let limit = arrival.limit;
         let (status, name, value, said) = match self.guard.decide(request.headers(), limit).await {
             Decision::Granted => return None,
             Decision::Locked => (
@@ -206,11 +206,11 @@ fn path_in_stage(request: &Request) -> &str {
     without.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
 }
 
-/// When a request came, and what Lambda left of its time then.
+/// When a request came, and how long it may take from then on.
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
     at: Instant,
-    lambda_time_left: Option<Duration>,
+    limit: Duration,
 }
 
 /// A list that may come in several headers means the same as in one (RFC 9110, section 5.3).
@@ -230,9 +230,9 @@ fn selection(exporter: &Exporter, request: &Request) -> Result<Selection, Unknow
 }
 
 /// How long a request may take from its arrival on.
-fn scrape_limit(request: &Request, arrival: &Arrival) -> Duration {
+fn scrape_limit(request: &Request) -> Duration {
     let scrape_timeout = request.headers().get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok());
-    time_limit(scrape_timeout, arrival.lambda_time_left, is_behind_gateway(request))
+    time_limit(scrape_timeout, lambda_time_left(request), is_behind_gateway(request))
 }
 
 /// How long the scrape may take: the least of what Prometheus, Lambda and API Gateway leave.

@@ -300,7 +300,8 @@ fn libpq(read: impl Fn(&'static str) -> Option<String>, problems: &mut Vec<Probl
             problems.push(Problem::new(variable, &mistake.to_string()));
         }
     }
-    if let (Some(package), region) = (read("LAMBDA_TASK_ROOT"), read("AWS_REGION")) {
+    let region = read("AWS_REGION");
+    if let Some(package) = read("LAMBDA_TASK_ROOT") {
         parts.trust_rds(RdsAuthorities { file: PathBuf::from(package).join(RDS_AUTHORITIES), region });
     }
     parts

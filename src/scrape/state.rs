@@ -136,10 +136,7 @@ impl State {
         credentials: &Credentials,
         deadline: Instant,
     ) -> Result<&mut Connection, Unreachable> {
-        self.link.connect(credentials, deadline).await?;
-        if self.link.take_moved() {
-            self.cache.clear();
-        }
+        self.connect(credentials, deadline).await?;
         self.link.connection()
     }
 
@@ -149,12 +146,20 @@ impl State {
         credentials: &Credentials,
         deadline: Instant,
     ) -> Result<&mut Connection, Unreachable> {
-        self.link.connect(credentials, deadline).await?;
-        if self.link.take_moved() {
-            self.cache.clear();
-            return Err(Unreachable);
+        match self.connect(credentials, deadline).await? {
+            true => Err(Unreachable),
+            false => self.link.connection(),
         }
-        self.link.connection()
+    }
+
+    /// Whether the link's connection now leads to another database.
+    async fn connect(&mut self, credentials: &Credentials, deadline: Instant) -> Result<bool, Unreachable> {
+        self.link.connect(credentials, deadline).await?;
+        let has_moved = self.link.take_moved();
+        if has_moved {
+            self.cache.clear();
+        }
+        Ok(has_moved)
     }
 }
 
