@@ -72,19 +72,25 @@ package: $(VENV)/run rds-authorities.pem ## Check queries.yml and build the pack
 	@echo "target/lambda/pg-lambda-exporter/bootstrap.zip: $$(wc -c <target/lambda/pg-lambda-exporter/bootstrap.zip) bytes for $(ARCHITECTURE)"
 
 # The parameters of template.yaml are variables: DatabaseSecretArn is DATABASE_SECRET_ARN, and so on.
-deploy: package .tools/sam/installed ## Deploy by AWS SAM (STACK=pg-lambda-exporter DATABASE_SECRET_ARN=... SUBNET_IDS=... and so on)
+deploy: variables-of-sam package .tools/sam/installed ## Deploy by AWS SAM (STACK=pg-lambda-exporter DATABASE_SECRET_ARN=... SUBNET_IDS=... and so on)
 	@python3 packaging/deploy.py sam
 
-deploy-serverless: package .tools/osls/$(OSLS) ## The same by the Serverless Framework (osls)
+deploy-serverless: variables-of-serverless package .tools/osls/$(OSLS) ## The same by the Serverless Framework (osls)
 	@python3 packaging/deploy.py serverless
 
-deploy-cargo-lambda: package ## The same by cargo-lambda, with a function URL (AUTHORIZATION_SECRET_ARN=... too, ROLE_ARN=... or none)
+deploy-cargo-lambda: variables-of-cargo-lambda package ## The same by cargo-lambda, with a function URL (AUTHORIZATION_SECRET_ARN=... too, ROLE_ARN=... or none)
 	@python3 packaging/deploy.py cargo-lambda
 
+# What is missing is said before the minutes that a build takes.
+DEPLOYABLE := sam serverless cargo-lambda
+.PHONY: $(DEPLOYABLE:%=variables-of-%)
+$(DEPLOYABLE:%=variables-of-%): variables-of-%: $(VENV)/run
+	@python3 packaging/deploy.py $* --check
+
 verify-deployment: ## Scrape a deployed function and say what is wrong (URL=https://... TOKEN_FILE=... or USER_NAME=... PASSWORD_FILE=...)
-	@test -n '$(URL)' || { echo 'make verify-deployment: URL is missing, what Prometheus scrapes' >&2; exit 2; }
-	@python3 packaging/verify_deployment.py '$(URL)' $(if $(TOKEN_FILE),--token-file '$(TOKEN_FILE)') \
-		$(if $(USER_NAME),--user '$(USER_NAME)') $(if $(PASSWORD_FILE),--password-file '$(PASSWORD_FILE)')
+	@test -n "$$URL" || { echo 'make verify-deployment: URL is missing, what Prometheus scrapes' >&2; exit 2; }
+	@python3 packaging/verify_deployment.py "$$URL" $${TOKEN_FILE:+--token-file "$$TOKEN_FILE"} \
+		$${USER_NAME:+--user "$$USER_NAME"} $${PASSWORD_FILE:+--password-file "$$PASSWORD_FILE"}
 
 # Each time anew, since authorities expire and AWS adds regions; without a source the file of the last time stays.
 rds-authorities.pem: $(VENV)/run ## Get the certificate authorities of Amazon RDS for the package, and say which those are

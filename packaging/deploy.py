@@ -38,6 +38,9 @@ MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,47}"
 """What a stack, a service of the Serverless Framework and a role may all be called."""
 
+MADE_BY = {"Key": "made-by", "Value": BINARY}
+"""The tag of a role that was made here."""
+
 ROLE_SECONDS = 60
 """How long it may take until Lambda knows a role that has just been made."""
 
@@ -45,20 +48,42 @@ ROLE_SECONDS = 60
 class Deployment:
     """What is deployed, and where."""
 
-    def __init__(self, environment: Mapping[str, str], defaults: Mapping[str, str] | None = None) -> None:
+    def __init__(self, way: str, environment: Mapping[str, str]) -> None:
         self.template = load()
         self.stack = environment.get("STACK") or BINARY
         if not re.fullmatch(STACK_NAME, self.stack):
             raise Refused("STACK must be letters, digits and hyphens, beginning with a letter, at most 48")
-        self.values = {**(defaults or {}), **given(self.template, environment)}
+        defaults = {"Front": "function-url"} if way == "cargo-lambda" else {}
+        self.values = defaults | given(self.template, environment)
+        self.resolver = Resolver(self.template, self.values, {})
+        if way == "cargo-lambda":
+            self._check_for_cargo_lambda()
         self.session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
         if not self.session.region_name:
             raise Refused("AWS_REGION is missing, and the AWS profile has no region")
         self.region = self.session.region_name
+        self._check_regions()
         # SAM reports on its use otherwise, and keeps a file of its own in the home folder.
         quiet = {"SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(SAM.parent.parent / "app")}
         self.environment = quiet | dict(environment) | {"STACK": self.stack, "AWS_REGION": self.region}
-        self.resolver = Resolver(self.template, self.values, {})
+
+    def _check_for_cargo_lambda(self) -> None:
+        if self.resolver.parameters["Front"] == "http-api":
+            raise Refused("FRONT must be function-url or none here, since cargo-lambda makes no API")
+        if self.resolver.condition("GeneratesToken"):
+            raise Refused(
+                "AUTHORIZATION_SECRET_ARN is missing, since cargo-lambda makes no secret; "
+                "AUTHORIZATION=none lets everybody scrape who reaches the URL"
+            )
+
+    def _check_regions(self) -> None:
+        """The function asks in its own region only, and its policy would not say that a secret is elsewhere."""
+        for parameter, value in self.resolver.parameters.items():
+            if value.startswith("arn:") and value.split(":")[3] not in ("", self.region):
+                raise Refused(f"{variable(parameter)} is of another region than AWS_REGION")
+
+    def check_package(self) -> None:
+        """Refuses a package of another processor, which Lambda would take and could not start."""
         built_for = architecture(PACKAGE)
         if self.resolver.parameters["Architecture"] != built_for:
             raise Refused(f"ARCHITECTURE is not what the package was built for, {built_for}")
@@ -74,9 +99,8 @@ class Deployment:
         return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
 
 
-def sam(environment: Mapping[str, str]) -> dict[str, str]:
+def sam(deployment: Deployment) -> dict[str, str]:
     """Deploys by AWS SAM."""
-    deployment = Deployment(environment)
     # All of them: SAM would keep the former value of one that is left out, where the other ways take the default.
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
         json.dump(deployment.resolver.parameters, file)  # Which is YAML.
@@ -90,24 +114,15 @@ def sam(environment: Mapping[str, str]) -> dict[str, str]:
     return deployment.stack_outputs()
 
 
-def serverless(environment: Mapping[str, str]) -> dict[str, str]:
+def serverless(deployment: Deployment) -> dict[str, str]:
     """Deploys by the Serverless Framework."""
-    deployment = Deployment(environment)
     deployment.run(OSLS, "deploy", "--region", deployment.region)
     return deployment.stack_outputs()
 
 
-def cargo_lambda(environment: Mapping[str, str]) -> dict[str, str]:
+def cargo_lambda(deployment: Deployment) -> dict[str, str]:
     """Deploys by cargo-lambda, which makes a function with a URL; what else template.yaml has is made here."""
-    deployment = Deployment(environment, {"Front": "function-url"})
     parameters = deployment.resolver.parameters
-    if parameters["Front"] == "http-api":
-        raise Refused("FRONT must be function-url or none here, since cargo-lambda makes no API")
-    if deployment.resolver.condition("GeneratesToken"):
-        raise Refused(
-            "AUTHORIZATION_SECRET_ARN is missing, since cargo-lambda makes no secret; "
-            "AUTHORIZATION=none lets everybody scrape who reaches the URL"
-        )
     name, region, client = deployment.stack, deployment.region, deployment.session.client
     caller = client("sts").get_caller_identity()
     partition, account = (caller["Arn"].split(":")[index] for index in (1, 4))
@@ -123,15 +138,16 @@ def cargo_lambda(environment: Mapping[str, str]) -> dict[str, str]:
     }
     resolver = Resolver(deployment.template, deployment.values, known)
     make_log_group(client("logs"), group, int(parameters["LogRetentionDays"]))
-    role = environment.get("ROLE_ARN") or make_role(client("iam"), f"{name}-{region}", resolver)
+    role = deployment.environment.get("ROLE_ARN") or make_role(client("iam"), f"{name}-{region}", resolver)
     known["ExporterRole.Arn"] = role
     function = resolver.properties("ExporterLambdaFunction")
     deploy_function(deployment, function, role)
     functions = client("lambda")
     configure(functions, name, function)
     if parameters["Front"] == "function-url":
-        permit_everybody(functions, name)
         known["FunctionUrl.FunctionUrl"] = functions.get_function_url_config(FunctionName=name)["FunctionUrl"]
+    else:
+        permit_nobody(functions, name)
     known["ExporterLambdaFunction"] = name
     known["ExporterLambdaFunction.Arn"] = functions.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
     outputs = deployment.template["Outputs"].items()
@@ -152,12 +168,16 @@ def make_log_group(logs, group: str, days: int) -> None:
 
 
 def make_role(iam, name: str, resolver: Resolver) -> str:
-    """The function's role with the policies of template.yaml and no others. Gives its ARN."""
+    """The function's role with the policies of template.yaml and no others. Gives its ARN.
+
+    A role of that name which was not made here is somebody's, and stays as it is."""
     properties = resolver.properties("ExporterRole")
     trust = json.dumps(properties["AssumeRolePolicyDocument"])
     boundary = properties.get("PermissionsBoundary")
     try:
         role = iam.get_role(RoleName=name)["Role"]
+        if MADE_BY not in role.get("Tags", []):
+            raise Refused(f"the role {name} is there, and not of this deployment; another STACK, or ROLE_ARN, avoids it")
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
         if boundary:
             iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
@@ -165,7 +185,7 @@ def make_role(iam, name: str, resolver: Resolver) -> str:
             iam.delete_role_permissions_boundary(RoleName=name)
     except iam.exceptions.NoSuchEntityException:
         bounded = {"PermissionsBoundary": boundary} if boundary else {}
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, **bounded)["Role"]
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=[MADE_BY], **bounded)["Role"]
     policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties["Policies"]}
     for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
         if policy not in policies:
@@ -227,7 +247,9 @@ def quoted(name: str, value: str) -> str:
 
 def configure(functions, name: str, function: Mapping) -> None:
     """What cargo-lambda has no option for, and what an earlier deployment had and this one has not."""
-    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+    # One in a VPC is pending for a while after it was made, and is not changed in that time.
+    for state in ("function_active_v2", "function_updated_v2"):
+        functions.get_waiter(state).wait(FunctionName=name)
     functions.update_function_configuration(
         FunctionName=name,
         Layers=function.get("Layers", []),
@@ -242,19 +264,15 @@ def configure(functions, name: str, function: Mapping) -> None:
         functions.delete_function_concurrency(FunctionName=name)
 
 
-def permit_everybody(functions, name: str) -> None:
-    """Lets everybody call the function's URL: of the two permissions that this takes since October 2025, cargo-lambda
-    gives the older one, lambda:InvokeFunctionUrl."""
+def permit_nobody(functions, name: str) -> None:
+    """Takes back what everybody was permitted while there was a URL, which cargo-lambda does not."""
     try:
-        functions.add_permission(
-            FunctionName=name,
-            StatementId="FunctionUrlInvokePermission",
-            Action="lambda:InvokeFunction",
-            Principal="*",
-            InvokedViaFunctionUrl=True,
-        )
-    except functions.exceptions.ResourceConflictException:
-        pass  # It is there from the last time.
+        policy = json.loads(functions.get_policy(FunctionName=name)["Policy"])
+    except functions.exceptions.ResourceNotFoundException:
+        return
+    for statement in policy["Statement"]:
+        if statement["Principal"] in ("*", {"AWS": "*"}):
+            functions.remove_permission(FunctionName=name, StatementId=statement["Sid"])
 
 
 def architecture(package: Path) -> str:
@@ -281,15 +299,17 @@ def report(deployed: Mapping[str, str], region: str, is_own_secret: bool) -> str
     """What a person needs to have Prometheus scrape it, of the outputs."""
     config = deployed.get("ScrapeConfig", "").rstrip("\n")
     lines = ["", f"Function:   {deployed['FunctionArn']}"]
-    lines += [f"Scrape URL: {deployed['ScrapeUrl']}" if config else "Nothing is in front of it: FRONT is none.", ""]
+    lines += [f"Scrape URL: {deployed['ScrapeUrl']}" if config else "Nothing is in front of it: FRONT is none."]
+    lines += [f"Its log:    aws logs tail {deployed['LogGroup']} --since 15m --region {region}", ""]
     if secret := deployed.get("AuthorizationSecretArn"):
         file = re.search(r"credentials_file: (\S+)", config)
         destination = f" > {file[1]}" if file else ""
         lines += [
-            "The token that Prometheus presents, to be run where Prometheus runs:",
+            "The token that Prometheus presents, to be fetched as the user that Prometheus runs as:",
             "",
-            f"    aws secretsmanager get-secret-value --region {region} --secret-id {secret} \\",
-            f"        --query SecretString --output text | jq --raw-output .bearer_token{destination}",
+            f"    (umask 077; aws secretsmanager get-secret-value --region {region} --secret-id {secret} \\",
+            "        --query SecretString --output text | "
+            f"jq --exit-status --raw-output '.bearer_token // empty'{destination})",
             "",
         ]
         if is_own_secret:
@@ -299,7 +319,7 @@ def report(deployed: Mapping[str, str], region: str, is_own_secret: bool) -> str
     return "\n".join(lines)
 
 
-WAYS: dict[str, Callable[[Mapping[str, str]], dict[str, str]]] = {
+WAYS: dict[str, Callable[[Deployment], dict[str, str]]] = {
     "sam": sam,
     "serverless": serverless,
     "cargo-lambda": cargo_lambda,
@@ -310,18 +330,21 @@ def main() -> None:
     """Deploys and reports."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("way", choices=WAYS)
-    way = parser.parse_args().way
+    parser.add_argument("--check", action="store_true", help="look at the variables, before there is a package")
+    arguments = parser.parse_args()
     template = load()
     try:
         check_names(template, os.environ.get("MAKEFLAGS", ""))
-        outputs = WAYS[way](os.environ)
+        deployment = Deployment(arguments.way, os.environ)
+        if arguments.check:
+            return
+        deployment.check_package()
+        outputs = WAYS[arguments.way](deployment)
     except Refused as refused:
         sys.exit(f"{parser.prog}: {refused}")
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         sys.exit(f"{parser.prog}: {as_variables(template, str(error))}")
-    # An ARN has the region as its fourth part.
-    region = outputs["FunctionArn"].split(":")[3]
-    print(report(outputs, region, bool(os.environ.get("AUTHORIZATION_SECRET_ARN"))))
+    print(report(outputs, deployment.region, bool(os.environ.get("AUTHORIZATION_SECRET_ARN"))))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import base64
 import gzip
 import http.client
 import re
+import signal
 import socket
 import ssl
 import sys
@@ -29,7 +30,7 @@ ACCEPT = (
 )
 """What Prometheus 2 sends."""
 
-LOG = "Its log: `aws logs tail /aws/lambda/NAME --since 15m`, or the group that the stack names."
+LOG = "Its log: `aws logs tail GROUP --since 15m`; the group is what the deployment printed, and the stack's output LogGroup."
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,9 @@ CUT_OFF = Finding(
 
 
 def get(url: SplitResult, authorization: str | None, seconds: float, host: str | None = None) -> Answer:
-    """One scrape, over within about so many seconds."""
+    """One scrape, over within so many seconds, however slowly an answer comes.
+
+    Raises what reading from the network raises, and TimeoutError."""
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
     connection = kind(url.hostname or "", url.port, timeout=seconds)
     headers = {
@@ -93,14 +96,22 @@ def get(url: SplitResult, authorization: str | None, seconds: float, host: str |
     if host:
         headers["Host"] = host
     begun = time.monotonic()
+    signal.signal(signal.SIGALRM, out_of_time)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         connection.request("GET", f"{url.path or '/'}{'?' + url.query if url.query else ''}", headers=headers)
         response = connection.getresponse()
         body = response.read()
     finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
         connection.close()
     lowered = {name.lower(): value for name, value in response.getheaders()}
     return Answer(response.status, lowered, body, time.monotonic() - begun)
+
+
+def out_of_time(*_: object) -> None:
+    """Ends what waits, whatever it waits for: the time of a socket is that of one read."""
+    raise TimeoutError
 
 
 def no_answer(url: SplitResult, error: Exception) -> Finding:
@@ -244,10 +255,9 @@ def of_exposition(answer: Answer) -> Finding:
         return Finding("not-metrics", f"Something else answers ({kind or 'no Content-Type'}): is this the /metrics path?")
     found = samples(text)
     values = {name: value for name, labels, value in found if not labels}
-    failures = {labels["query"]: labels["reason"] for name, labels, _ in found if name == "pg_exporter_query_error"}
+    failures = {labels["query"]: labels["reason"] for name, labels, value in found if name == "pg_exporter_query_error" and value}
+    skipped = {labels["query"]: labels["reason"] for name, labels, value in found if name == "pg_exporter_query_skipped" and value}
     queries = {labels["query"] for name, labels, _ in found if name.startswith("pg_exporter_query_") and "query" in labels}
-    if not queries:
-        return Finding("no-queries", "No query ran: does collect[] or exclude[] in the URL leave any?")
     if values.get("pg_up") != 1:
         return Finding(
             "pg-up-0",
@@ -256,6 +266,10 @@ def of_exposition(answer: Answer) -> Finding:
             "resolved, a security group (timed out reaching the server), TLS, the password, pg_hba.conf, too many "
             "connections. docs/reliability.md lists them.\n" + LOG,
         )
+    if queries <= set(skipped):
+        lines = [f"{query}: {reason}" for query, reason in skipped.items()]
+        which = "\n".join(["Every query was skipped:", *lines])
+        return Finding("no-queries", which if lines else "No query ran: does collect[] or exclude[] in the URL leave any?")
     own = [name for name, _, _ in found if name.startswith("pg_exporter_") or name == "pg_up"]
     build = next((labels for name, labels, _ in found if name == "pg_exporter_build_info"), {})
     summary = (

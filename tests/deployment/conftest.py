@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,7 +66,7 @@ class Deployed:
 
     @property
     def token_command(self) -> str:
-        return re.search(r"^    (aws secretsmanager .* \\\n.* > \S+)$", self.printed, re.M)[1]
+        return re.search(r"^    (\(umask 077; aws secretsmanager .* \\\n.* > \S+\))$", self.printed, re.M)[1]
 
 
 @pytest.fixture(scope="session")
@@ -157,10 +157,27 @@ def everything(aws: Aws, own_secret: str) -> dict[str, str]:
     }
 
 
+Deploy = Callable[..., subprocess.CompletedProcess[str]]
+
+
 @pytest.fixture(scope="session")
-def deployed(
-    aws: Aws, environment: dict[str, str], parameters: dict[str, str], own_secret: str, everything: dict[str, str]
-) -> dict[str, Deployed]:
+def deploy_by(environment: dict[str, str], parameters: dict[str, str]) -> Deploy:
+    """Deploys in a way, with a name for the stack and variables beside those of all."""
+
+    def run(way: str, stack: str, variables: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, DEPLOY, way],
+            env=environment | parameters | variables | {"STACK": stack},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def deployed(aws: Aws, deploy_by: Deploy, own_secret: str, everything: dict[str, str]) -> dict[str, Deployed]:
     """All of them, many at once: most of the time of each is waiting. SAM's first makes the bucket of the others."""
 
     def run(stack: str) -> Deployed:
@@ -169,13 +186,7 @@ def deployed(
             more = more | {"AUTHORIZATION_SECRET_ARN": own_secret}
         if stack.endswith("-all"):
             more = everything | more
-        answer = subprocess.run(
-            [sys.executable, DEPLOY, way],
-            env=environment | parameters | more | {"STACK": stack},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        answer = deploy_by(way, stack, more)
         if answer.returncode:
             raise Failure(f"deploy.py {way} of {stack}:\n{answer.stdout}{answer.stderr}")
         arn = re.search(r"^Function: +(\S+)$", answer.stdout, re.M)[1]

@@ -1,6 +1,7 @@
 """What each way has deployed: that Prometheus gets its metrics of it, and that they are one and the same."""
 
 import json
+import re
 import shutil
 import signal
 import subprocess
@@ -9,11 +10,11 @@ import urllib.request
 
 import pytest
 import yaml
-from conftest import BUILT_FOR, OWN_TOKEN, Deployed
+from conftest import BUILT_FOR, OWN_TOKEN, Deploy, Deployed
 from policies import BY_OTHERS, grants, matches, of_role
 from relays import Call, Relay
 
-from demo.aws import Aws
+from demo.aws import REGION, Aws
 from demo.endpoint import get
 from demo.processes import Processes, port
 
@@ -260,6 +261,40 @@ def test_the_fronts_are_those_that_were_asked_for(aws: Aws, deployed: dict[str, 
         assert set(permitted) == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}, stack
         assert permitted["lambda:InvokeFunctionUrl"] == {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}}
         assert permitted["lambda:InvokeFunction"] == {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}
+
+
+def test_without_its_url_nobody_may_call_the_function_any_more(
+    aws: Aws, deploy_by: Deploy, own_secret: str
+) -> None:
+    functions = aws.client("lambda")
+    for front, statements in (("function-url", 2), ("function-url", 2), ("none", 0)):
+        done = deploy_by("cargo-lambda", "closing", {"AUTHORIZATION_SECRET_ARN": own_secret, "FRONT": front})
+        assert done.returncode == 0, done
+        try:
+            policy = json.loads(functions.get_policy(FunctionName="closing")["Policy"])["Statement"]
+        except functions.exceptions.ResourceNotFoundException:
+            policy = []
+        assert len(policy) == statements, [(s["Sid"], s["Action"], s.get("Condition")) for s in policy]
+
+
+def test_a_role_of_somebody_else_is_not_taken_over(aws: Aws, deploy_by: Deploy, own_secret: str) -> None:
+    iam = aws.client("iam")
+    name, trust = f"taken-{REGION}", json.dumps(
+        {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
+    )
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
+    iam.put_role_policy(RoleName=name, PolicyName="theirs", PolicyDocument=trust)
+    done = deploy_by("cargo-lambda", "taken", {"AUTHORIZATION_SECRET_ARN": own_secret})
+    assert done.returncode == 1 and f"the role {name} is there" in done.stderr and "ROLE_ARN" in done.stderr, done
+    assert iam.list_role_policies(RoleName=name)["PolicyNames"] == ["theirs"]
+    kept = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    assert (json.loads(kept) if isinstance(kept, str) else kept) == json.loads(trust)
+
+
+def test_the_log_is_where_is_printed(aws: Aws, deployed: dict[str, Deployed]) -> None:
+    for stack, way in deployed.items():
+        group = re.search(r"^Its log: +aws logs tail (\S+) --since 15m", way.printed, re.M)[1]
+        assert group == way.configuration["LoggingConfig"]["LogGroup"], stack
 
 
 def test_the_policy_allows_what_the_function_asks_of_aws_and_nothing_more(

@@ -9,9 +9,9 @@ import botocore.exceptions
 import pytest
 import template as description
 from conftest import BUILT_FOR, DEPLOY
-from test_templates import AUTHORIZATIONS, DATABASES, HOST, IAM, KEY, SECRET, SURROUNDINGS, transformed
+from test_templates import AUTHORIZATIONS, DATABASES, HOST, IAM, KEY, OSLS, SECRET, SURROUNDINGS, transformed
 
-from demo.aws import Aws
+from demo.aws import CHECKOUT, Aws
 from demo.emulator import run_package
 from demo.processes import Processes
 
@@ -22,9 +22,12 @@ REFUSED = [
     ("DatabaseSecretArn", {}),
     ("DatabaseSecretArn", {"DatabaseSecretArn": "shop/exporter"}),
     ("DatabaseSecretArn", {"DatabaseSecretArn": f"{SECRET} and more"}),
+    ("DatabaseSecretArn", {"DatabaseSecretArn": SECRET.rpartition("-")[0]}),
     ("DatabaseSecretKeyArn", GOOD | {"DatabaseSecretKeyArn": "alias/aws/secretsmanager"}),
     ("DatabaseSecretArn", IAM | HOST | {"DatabaseSecretKeyArn": KEY}),
     ("DatabasePort", GOOD | {"DatabasePort": "postgres"}),
+    ("DatabasePort", GOOD | {"DatabasePort": "0"}),
+    ("DatabasePort", GOOD | {"DatabasePort": "65536"}),
     ("DatabaseAuthentication", GOOD | {"DatabaseAuthentication": "kerberos"}),
     ("DatabaseResourceId", IAM | HOST | {"DatabaseResourceId": ""}),
     ("DatabaseResourceId", IAM | HOST | {"DatabaseResourceId": "shop"}),
@@ -49,6 +52,7 @@ REFUSED = [
     ("MemorySize", GOOD | {"MemorySize": "much"}),
     ("Timeout", GOOD | {"Timeout": "901"}),
     ("ReservedConcurrency", GOOD | {"ReservedConcurrency": "none"}),
+    ("ReservedConcurrency", GOOD | {"ReservedConcurrency": "0"}),
     ("LogRetentionDays", GOOD | {"LogRetentionDays": "2"}),
     ("PermissionsBoundaryArn", GOOD | {"PermissionsBoundaryArn": "boundary"}),
 ]
@@ -102,6 +106,7 @@ def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "ARCHITECTURE": OTHER}, "ARCHITECTURE is not what the package"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "STACK": "a_stack"}, "STACK must be"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": ""}, "AWS_REGION is missing"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": "us-west-2"}, "DATABASE_SECRET_ARN is of another region"),
         ("sam", {"MAKEFLAGS": r" -- DATABASE_NAME=a\ B=c SUBNET_ID=subnet-1"}, "SUBNET_ID is no parameter; SUBNET_IDS"),
     ],
 )
@@ -115,10 +120,27 @@ def test_a_way_to_deploy_refuses(environment: dict[str, str], way: str, variable
     assert answer.stdout == ""
 
 
+def test_make_refuses_before_it_builds(environment: dict[str, str]) -> None:
+    for target in ("deploy", "deploy-serverless", "deploy-cargo-lambda"):
+        command = ["make", "--no-print-directory", target]
+        answer = subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True, timeout=60)
+        assert answer.returncode != 0
+        assert answer.stderr.startswith("deploy.py: DATABASE_SECRET_ARN is missing"), answer
+        assert "cargo" not in answer.stdout
+
+
+def test_the_serverless_framework_alone_is_refused_by_cloudformation(environment: dict[str, str]) -> None:
+    answer = subprocess.run(
+        [OSLS, "deploy"], cwd=CHECKOUT, env=environment | {"STACK": "alone"}, capture_output=True, text=True, timeout=120
+    )
+    assert answer.returncode != 0
+    assert "DatabaseSecretArn is missing" in answer.stdout + answer.stderr, answer
+
+
 @pytest.mark.parametrize(
     ("name", "values", "named"),
     [
-        # The Serverless Framework lets no Rules through.
+        # Nothing checks what a person gives to `cargo lambda deploy` itself.
         ("no-database", {}, "DB_SECRET_ID"),
         ("no-host", GOOD, "PGHOST"),
         ("port", GOOD | {"DatabasePort": "70000"}, "PGPORT"),

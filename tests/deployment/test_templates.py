@@ -205,7 +205,7 @@ def test_the_serverless_framework_makes_the_same_template_as_sam(tmp_path: Path)
     osls("package", "--package", str(tmp_path), STACK="another-name")
     made = json.loads((tmp_path / "cloudformation-template-update-stack.json").read_text())
     of_sam = transformed()
-    for section in ("Parameters", "Conditions"):
+    for section in ("Parameters", "Rules", "Conditions"):
         assert made[section] == of_sam[section], section
     bucket = made["Outputs"].pop("ServerlessDeploymentBucketName")
     assert bucket == {"Value": {"Ref": "ServerlessDeploymentBucket"}, "Export": bucket["Export"]}

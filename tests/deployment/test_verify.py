@@ -79,7 +79,9 @@ def test_the_parameters_of_the_url_reach_the_function(function: Scrape) -> None:
 class Front:
     """A server that answers every request with the same."""
 
-    def __init__(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+    def __init__(self, status: int, body: bytes, headers: dict[str, str], trickles: bool = False) -> None:
+        self._stopped = stopped = threading.Event()
+
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(status)
@@ -87,6 +89,12 @@ class Front:
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
+                # Until the client has gone.
+                while trickles and not stopped.wait(0.05):
+                    try:
+                        self.wfile.write(b"\n")
+                    except OSError:
+                        break
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -97,6 +105,7 @@ class Front:
 
     def close(self) -> None:
         """Stops it."""
+        self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
 
@@ -121,6 +130,9 @@ JSON = {"Content-Type": "application/json"}
         (200, base64.b64encode(gzip.compress(EXPOSITION)), TEXT, "base64: "),
         (200, b"<html>hello</html>", {"Content-Type": "text/html"}, "not-metrics: Something else answers (text/html)"),
         (200, b"pg_up 1\n", TEXT, "no-queries: No query ran"),
+        (200, EXPOSITION + b'pg_exporter_query_skipped{query="q",reason="version"} 1\n', TEXT, "no-queries: Every query was skipped"),
+        (200, EXPOSITION + b'pg_exporter_query_error{query="q",reason="timeout"} 0\n', TEXT, "well: 5 samples"),
+        (200, b"pg_up 0\n", TEXT, "pg-up-0: "),
         (401, b'{"message":"Unauthorized"}', JSON, "401: Something in front"),
         (429, b'{"message":"Too Many Requests"}', JSON, "429: Too many requests at once"),
         (200, b"\x1f\x8bnot gzip", TEXT | {"Content-Encoding": "gzip"}, "cut-off: "),
@@ -160,6 +172,12 @@ def test_nobody_answers() -> None:
         assert verify(front.url.replace("http:", "https:")).name == "tls"
 
 
+def test_an_answer_that_comes_byte_by_byte_is_not_waited_for() -> None:
+    """A read of each byte is in time, and the whole is not: Prometheus counts the whole."""
+    with closing(Front(200, EXPOSITION, TEXT | {"Content-Length": "9999"}, trickles=True)) as front:
+        assert verify(front.url, seconds=1).name == "timeout"
+
+
 def test_the_target_reads_the_files_and_tells_by_its_exit_code(tmp_path: Path) -> None:
     def make(*variables: str) -> subprocess.CompletedProcess[str]:
         command = ["make", "--no-print-directory", "verify-deployment", *variables]
@@ -173,6 +191,8 @@ def test_the_target_reads_the_files_and_tells_by_its_exit_code(tmp_path: Path) -
     token.write_text("a-token-in-a-file\n")
     with closing(Front(200, EXPOSITION, TEXT)) as front:
         done = make(f"URL={front.url}", f"TOKEN_FILE={token}")
+        assert (done.returncode, done.stdout.startswith("well: ")) == (0, True), done
+        done = make(f"URL={front.url}?collect[]=it's&x=\"y\"", f"TOKEN_FILE={token}")
         assert (done.returncode, done.stdout.startswith("well: ")) == (0, True), done
         done = make(f"URL={front.url}", "USER_NAME=prometheus", f"PASSWORD_FILE={token}")
         assert (done.returncode, done.stdout.startswith("well: ")) == (0, True), done
