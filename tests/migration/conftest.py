@@ -54,19 +54,30 @@ def secret(aws: Aws, postgres: Postgres) -> str:
 
 
 @pytest.fixture(scope="session")
-def scrape(running: Processes, aws: Aws, secret: str) -> Scrape:
+def program(running: Processes) -> Path:
+    """The package's program, under its name."""
     folder = running.folder / "package"
     with zipfile.ZipFile(PACKAGES / FUNCTION / "bootstrap.zip") as package:
-        package.extractall(folder)
-    program = folder / "bootstrap"
+        package.extract("bootstrap", folder)
+    program = (folder / "bootstrap").rename(folder / FUNCTION)
     program.chmod(0o755)
-    queries = folder / "queries-of-a-test.yml"
+    return program
+
+
+@pytest.fixture(scope="session")
+def scrape(program: Path, aws: Aws, secret: str) -> Scrape:
+    queries = program.parent / "queries.yml"
 
     def scrape(text: str, **variables: str) -> str:
         queries.write_text(text)
-        environment = CREDENTIALS | aws.function_environment(secret) | {"QUERIES_FILE": str(queries)} | variables
+        environment = CREDENTIALS | aws.function_environment(secret) | {"QUERIES_FILE": str(queries)}
         answer = subprocess.run(
-            [program, "scrape"], env=environment, cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True
+            [program, "scrape"],
+            env=environment | variables,
+            cwd=queries.parent,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         # No query fails, and nothing is warned of.
         assert (answer.returncode, answer.stderr) == (0, ""), answer.stderr

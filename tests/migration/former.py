@@ -25,10 +25,10 @@ class Programs:
         return f"{scheme}://{role}:{password}@{where}?sslmode=disable"
 
     def postgres_exporter(self, file: str, *awaited: str) -> str:
-        """Without its built-in queries, which are none of the file's."""
+        """With few of its built-in queries, which are none of the file's."""
         command = [installed("prometheus-postgres-exporter"), "--extend.query-path={file}"]
-        command += ["--web.listen-address=127.0.0.1:{port}", "--disable-default-metrics", "--disable-settings-metrics"]
-        command += ["--no-collector.database", "--no-collector.bgwriter"]
+        command += ["--web.listen-address=127.0.0.1:{port}", "--disable-default-metrics"]
+        command += ["--disable-settings-metrics"]
         return self._ask("postgres_exporter", command, file, {"DATA_SOURCE_NAME": self.dsn("postgres")}, awaited)
 
     def sql_exporter(self, file: str, *awaited: str) -> str:

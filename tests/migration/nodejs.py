@@ -44,6 +44,12 @@ class NodeJs:
             raise Failure(answer["failed"])
         return answer
 
+    def exposition(self) -> str:
+        """That of an invocation that went well."""
+        answer = self.invoke()
+        assert (answer["statusCode"], answer["headers"]["Content-Type"].split(";")[0]) == (200, "text/plain"), answer
+        return answer["body"]
+
     def stop(self) -> None:
         """Ends the environment."""
         self._process.stdin.close()

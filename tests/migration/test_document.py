@@ -1,12 +1,15 @@
-"""What docs/migration.md says to do before switching, in a real Prometheus; and that all of it is run."""
+"""What docs/migration.md says to do before switching; and that every file before and after is run."""
 
+import os
+import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
-import test_nodejs
 from conftest import Scrape
 from demo.endpoint import Endpoint
 from demo.postgres import Postgres
@@ -14,6 +17,7 @@ from demo.processes import Processes
 from demo.prometheus import Prometheus
 from document import BEFORE, sections, snippet
 from nodejs import NodeJs
+from test_nodejs import CODE, DEFAULT
 
 # Each by a test of these.
 RUN = [
@@ -51,32 +55,56 @@ def serving(text: str) -> ThreadingHTTPServer:
     return server
 
 
+@dataclass(frozen=True)
+class Both:
+    """What the handler has answered and, after a state was given up, the exporter; and where that is answered again."""
+
+    texts: dict[str, str]
+    urls: dict[str, str]
+
+
 @pytest.fixture
-def prometheus(
-    running: Processes, nodejs: Callable[[str, dict[str, str]], NodeJs], scrape: Scrape, postgres: Postgres
-) -> Iterator[Prometheus]:
-    """It scrapes the handler's answer as `old` and, after a state was given up, the exporter's as `new`."""
+def both(nodejs: Callable[[str, dict[str, str]], NodeJs], scrape: Scrape, postgres: Postgres) -> Iterator[Both]:
     postgres.sql("INSERT INTO orders (customer, state, amount_cents) VALUES (1, 'odd', 100)")
-    old = test_nodejs.exposition(nodejs(snippet(test_nodejs.CODE, "js"), {}))
+    old = nodejs(snippet(CODE, "js"), {}).exposition()
     postgres.sql("UPDATE orders SET state = 'paid' WHERE state = 'odd'")
-    new = scrape(snippet(test_nodejs.CODE, "yaml"))
-    servers = {"old": serving(old), "new": serving(new)}
-    urls = {job: f"http://127.0.0.1:{server.server_port}" for job, server in servers.items()}
-    prometheus = Prometheus(running, {job: Endpoint(url, url) for job, url in urls.items()}, interval="1s")
-    for job in servers:
-        prometheus.wait_for_job(job)
-    yield prometheus
+    texts = {"old": old, "new": scrape(snippet(CODE, "yaml"))}
+    servers = {job: serving(text) for job, text in texts.items()}
+    yield Both(texts, {job: f"http://127.0.0.1:{server.server_port}" for job, server in servers.items()})
     for server in servers.values():
         server.shutdown()
 
 
-def test_comparing(prometheus: Prometheus) -> None:
+def test_comparing_in_prometheus(running: Processes, both: Both) -> None:
+    prometheus = Prometheus(running, {job: Endpoint(url, url) for job, url in both.urls.items()}, interval="1s")
+    for job in both.urls:
+        prometheus.wait_for_job(job)
     names, series, values = (
-        {frozenset(labels): value for labels, value in prometheus.query(expression).items()}
+        [dict(labels) for labels in prometheus.query(expression)]
         for expression in sections()["Comparing"]["promql"]
     )
-    lacking = {dict(labels)["__name__"] for labels in names}
+    lacking = {labels["__name__"] for labels in names}
     assert "nodejs_eventloop_lag_seconds" in lacking
-    assert {name for name in lacking if not name.startswith(test_nodejs.DEFAULT)} == set()
-    assert [(dict(labels)["state"], dict(labels)["job"]) for labels in series] == [("odd", "old")]
-    assert [dict(labels)["state"] for labels in values] == ["paid"]
+    assert {name for name in lacking if not name.startswith(DEFAULT)} == set()
+    assert [(labels["state"], labels["job"]) for labels in series] == [("odd", "old")]
+    assert [labels["state"] for labels in values] == ["paid"]
+
+
+def test_comparing_in_a_terminal(program: Path, postgres: Postgres, both: Both, tmp_path: Path) -> None:
+    (tmp_path / "queries.yml").write_text(snippet(CODE, "yaml"))
+    commands = snippet("Comparing", "bash")
+    url = f"postgres://{postgres.role}:{postgres.password}@127.0.0.1:{postgres.port}/{postgres.database}"
+    for documented, here in {"http://former:9187": both.urls["old"], "postgres://scraper@localhost/shop": url}.items():
+        assert documented in commands
+        commands = commands.replace(documented, here)
+    answer = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        env={"PATH": f"{program.parent}:{os.environ['PATH']}"},
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    assert (answer.returncode, answer.stderr) == (0, ""), answer.stderr
+    lacking = {line for line in answer.stdout.splitlines() if not line.startswith(DEFAULT)}
+    assert lacking == {'shop_orders_count{state="odd"}', 'shop_orders_cents{state="odd"}'}

@@ -78,7 +78,7 @@ fn every_snippet_has_a_language_that_is_checked() {
             // With the tests of deployments.
             "aws" => &["docs/deployment.md", "docs/troubleshooting.md"],
             // By tests/migration, which runs them.
-            "js" | "promql" => &["docs/migration.md"],
+            "js" | "promql" | "bash" => &["docs/migration.md"],
             // With the tests of secrets.
             "url" => &["docs/configuration.md"],
             language => panic!("{place}: nothing checks {language:?}"),
