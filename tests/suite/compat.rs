@@ -1,7 +1,7 @@
 //! Query files of other exporters run unchanged: each `tests/compat/NAME.yml` on a real server, as `scrape` prints it.
 //!
 //! `NAME.prom` beside it is what is expected, without what differs from one scrape to the next: the series that the
-//! exporter gives for which the file was written, but for the differences that docs/moving.md lists.
+//! exporter gives for which the file was written, but for the differences that docs/migration.md lists.
 //! `UPDATE_GOLDEN=1 cargo test` writes it anew.
 
 use std::fs;

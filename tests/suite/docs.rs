@@ -77,6 +77,8 @@ fn every_snippet_has_a_language_that_is_checked() {
             "usage" | "report" | "yaml mistakes" => &["docs/cli.md"],
             // With the tests of deployments.
             "aws" => &["docs/deployment.md", "docs/troubleshooting.md"],
+            // By tests/migration, which runs them.
+            "js" | "promql" | "bash" => &["docs/migration.md"],
             // With the tests of secrets.
             "url" => &["docs/configuration.md"],
             language => panic!("{place}: nothing checks {language:?}"),
@@ -358,12 +360,27 @@ async fn the_exposition_of_the_readme_is_what_its_query_gives() {
 fn links_lead_somewhere() {
     for path in documents() {
         let text = fs::read_to_string(&path).unwrap();
-        for link in text.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
-            let file = link.split('#').next().unwrap();
-            if !link.starts_with("http") && !file.is_empty() {
-                let target = path.parent().unwrap().join(file);
-                assert!(target.exists(), "{}: {link}", path.display());
+        let prose: String = text.split("\n```").step_by(2).collect();
+        for link in prose.split("](").skip(1).map(|rest| rest.split(')').next().unwrap()) {
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            if link.starts_with("http") {
+                continue;
+            }
+            let target = if file.is_empty() { path.clone() } else { path.parent().unwrap().join(file) };
+            assert!(target.exists(), "{}: {link}", path.display());
+            if !anchor.is_empty() {
+                let anchors = anchors(&fs::read_to_string(&target).unwrap());
+                assert!(anchors.iter().any(|it| it == anchor), "{}: {link}", path.display());
             }
         }
     }
+}
+
+/// Where links may lead in a document: its headings, as GitHub names them.
+fn anchors(document: &str) -> Vec<String> {
+    let headings = document.lines().filter_map(|line| Some(line.strip_prefix('#')?.trim_start_matches('#')));
+    let kept = |c: &char| c.is_alphanumeric() || " -_".contains(*c);
+    headings
+        .map(|it| it.trim().to_lowercase().chars().filter(kept).collect::<String>().replace(' ', "-"))
+        .collect()
 }

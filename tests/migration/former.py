@@ -1,0 +1,78 @@
+"""The programs that people come from, each with a file of its own form, and what they expose."""
+
+import os
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from demo.endpoint import get
+from demo.postgres import Postgres
+from demo.processes import Failure, Processes, port
+
+
+class Programs:
+    """Starts them on the database and asks them once."""
+
+    def __init__(self, processes: Processes, postgres: Postgres) -> None:
+        self._processes = processes
+        self._postgres = postgres
+
+    def dsn(self, scheme: str) -> str:
+        """Where the database is, as a URL."""
+        role, password = self._postgres.role, self._postgres.password
+        where = f"127.0.0.1:{self._postgres.port}/{self._postgres.database}"
+        return f"{scheme}://{role}:{password}@{where}?sslmode=disable"
+
+    def postgres_exporter(self, file: str, *awaited: str) -> str:
+        """With few of its built-in queries, which are none of the file's."""
+        command = [installed("prometheus-postgres-exporter"), "--extend.query-path={file}"]
+        command += ["--web.listen-address=127.0.0.1:{port}", "--disable-default-metrics"]
+        command += ["--disable-settings-metrics"]
+        return self._ask("postgres_exporter", command, file, {"DATA_SOURCE_NAME": self.dsn("postgres")}, awaited)
+
+    def sql_exporter(self, file: str, *awaited: str) -> str:
+        """That with `jobs`."""
+        command = [installed("prometheus-sql-exporter"), "-config.file={file}"]
+        command += ["-web.listen-address=127.0.0.1:{port}"]
+        return self._ask("sql_exporter", command, file, {}, awaited)
+
+    def query_exporter(self, file: str, *awaited: str) -> str:
+        """With the database in `SHOP_DSN`."""
+        program = Path(sys.executable).parent / "query-exporter"
+        command = [str(program), "--config={file}", "--host=127.0.0.1", "--port={port}"]
+        return self._ask("query_exporter", command, file, {"SHOP_DSN": self.dsn("postgresql+psycopg2")}, awaited)
+
+    def _ask(
+        self, name: str, command: list[str], text: str, variables: Mapping[str, str], awaited: Sequence[str]
+    ) -> str:
+        """The exposition, as soon as it has all of `awaited`: some of them run their queries when they like."""
+        file = self._processes.folder / f"{name}.yml"
+        file.write_text(text)
+        listens = port()
+        words = [word.format(file=file, port=listens) for word in command]
+        child = self._processes.start(name, words, {"PATH": os.environ["PATH"], **variables})
+        try:
+            return self._processes.wait_for(f"the series of {name}", exposition_with(awaited, listens), 30)
+        except Failure as failure:
+            raise Failure(f"{failure}: {child.log.read_text()[-2000:]}") from failure
+        finally:
+            self._processes.stop(child)
+
+
+def exposition_with(awaited: Sequence[str], listens: int) -> Callable[[], str | None]:
+    """Asks once."""
+
+    def ask() -> str | None:
+        answer = get(f"http://127.0.0.1:{listens}/metrics").text
+        return answer if all(series in answer for series in awaited) else None
+
+    return ask
+
+
+def installed(package: str) -> str:
+    """The program of a Debian package, which has its name."""
+    program = shutil.which(package)
+    if not program:
+        raise Failure(f"no {package} found: `demo/packages.sh {package}` installs it")
+    return program
