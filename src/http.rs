@@ -4,6 +4,7 @@
 //! nothing of secrets, SQL and databases.
 
 mod answer;
+mod landing;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -93,7 +94,7 @@ impl Endpoint {
         }
         let response = match (route, &self.exporter) {
             (Route::Health, _) => text(StatusCode::OK, "ok\n"),
-            (Route::Landing, _) => html(&landing_page(request)),
+            (Route::Landing, _) => landing::answer(request, self.exporter.as_ref()),
             (Route::Metrics, None) => text(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "the exporter's configuration has no usable query; the function's log says why\n",
@@ -124,6 +125,7 @@ impl Endpoint {
         let gzip = decodes_base64(request) && accepts_gzip(joined(request, ACCEPT_ENCODING).as_deref());
         let body =
             answer::body(&mut scrape, format, gzip, answer::limit_bytes(request, self.answer_bytes_max));
+        exporter.note(&scrape);
         let encoding = begun.elapsed().saturating_sub(scrape.own.duration);
         self.encoding_ms.store(u64::try_from(encoding.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let mut response = text(StatusCode::OK, "");
@@ -289,37 +291,6 @@ fn text(status: StatusCode, body: &str) -> Response<Body> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
-}
-
-fn html(body: &str) -> Response<Body> {
-    let mut response = text(StatusCode::OK, body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    response
-}
-
-fn landing_page(request: &Request) -> String {
-    format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
-         <title>pg-lambda-exporter</title></head>\n<body>\n<h1>pg-lambda-exporter {version}</h1>\n\
-         <p>PostgreSQL metrics for Prometheus, from the SQL in queries.yml.</p>\n\
-         <ul><li><a href=\"{base}/metrics\">metrics</a></li><li><a href=\"{base}/healthz\">health</a></li></ul>\n\
-         </body>\n</html>\n",
-        version = env!("CARGO_PKG_VERSION"),
-        base = base_path(request),
-    )
-}
-
-/// The path of the landing page as the client sees it, under which the other routes lie.
-fn base_path(request: &Request) -> &str {
-    let path = match request.request_context_ref() {
-        // Of a REST API only this one has the stage.
-        Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
-        _ => None,
-    };
-    let path = path.unwrap_or_else(|| request.raw_http_path()).trim_end_matches('/');
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    if path.chars().all(plain) { path } else { "" }
 }
 
 #[cfg(test)]

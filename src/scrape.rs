@@ -7,16 +7,18 @@
 mod account;
 mod cache;
 mod link;
+mod overview;
 mod room;
 mod selection;
 mod state;
 
-use std::sync::Arc;
+use std::sync::{self, Arc, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
+use crate::age::Moment;
 use crate::config::{Config, Severity};
 use crate::credentials::Credentials;
 use crate::metric::Family;
@@ -24,9 +26,11 @@ use crate::sampling;
 use crate::self_metrics::{Failure, SelfMetrics};
 use crate::settings::{Keeping, Limits};
 use account::Run;
+use overview::Noted;
 use state::State;
 
 pub use account::Scrape;
+pub use overview::{LastScrape, Overview, QueryState};
 pub use selection::{Selection, UnknownQuery};
 
 /// What answers scrapes, for as long as its execution environment lives.
@@ -39,13 +43,16 @@ pub struct Exporter {
     declared: Arc<[Family]>,
     keeping: Keeping,
     state: Mutex<State>,
+    /// Beside the state, which a scrape holds for as long as it runs.
+    noted: sync::Mutex<Noted>,
 }
 
 impl Exporter {
     /// An exporter that has not done anything yet.
     pub fn new(config: Config, credentials: Credentials, keeping: Keeping, limits: Limits) -> Self {
         let declared = sampling::declared(&config.queries).into();
-        Self { config, credentials, limits, declared, keeping, state: Mutex::new(State::new(keeping)) }
+        let state = Mutex::new(State::new(keeping));
+        Self { config, credentials, limits, declared, keeping, state, noted: sync::Mutex::default() }
     }
 
     /// Fetches the credentials and connects, so that the first scrape finds a connection. What fails is logged,
@@ -93,6 +100,16 @@ impl Exporter {
         };
         scrape.log();
         scrape
+    }
+
+    /// Notes what a scrape has come to, for the overview: when its answer is made, since that may leave queries out.
+    pub fn note(&self, scrape: &Scrape) {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).note(scrape, Moment::now());
+    }
+
+    /// What the queries last came to in this environment. It waits for no scrape.
+    pub fn overview(&self) -> Overview {
+        self.noted.lock().unwrap_or_else(PoisonError::into_inner).overview(&self.config)
     }
 
     fn account(&self, run: Run<'_>, begun: Instant, selection: &Selection, state: &State) -> Scrape {

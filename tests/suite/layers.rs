@@ -47,7 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // The edge.
     ("authorization", &["age", "aws", "secret", "settings"]),
-    ("http", &["authorization", "exposition", "metric", "scrape"]),
+    ("http", &["age", "authorization", "exposition", "metric", "scrape", "self_metrics"]),
     ("shutdown", &[]),
     ("startup", &["authorization", "config", "credentials", "http", "query_files", "scrape", "settings"]),
     (

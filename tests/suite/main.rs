@@ -18,6 +18,7 @@ mod http;
 mod iam;
 mod keeping;
 mod lambda;
+mod landing;
 mod layers;
 mod leaks;
 mod limits;

@@ -1,0 +1,209 @@
+//! The page for a person who opens the URL: what this is, where its metrics are, and how each query last ended in this
+//! environment. It names queries and the reasons that metrics name too; it must not know SQL, values or the target.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use lambda_http::http::header::{
+    CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use lambda_http::http::{HeaderValue, StatusCode};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, Request, RequestExt, Response};
+
+use crate::age::Moment;
+use crate::scrape::{Exporter, Overview, QueryState};
+use crate::self_metrics::{QueryReport, Verdict};
+
+/// Nothing is loaded and nothing is run. The icon is an empty one, so that no browser asks for /favicon.ico.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+
+const STYLE: &str = "
+:root { color-scheme: light dark; --bad: #b3261e; --line: #8885; }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; } }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1 { font-size: 1.5rem; margin: 0; }
+nav a { display: inline-block; padding: .5rem 1rem .5rem 0; }
+table { border-collapse: collapse; width: 100%; }
+caption { text-align: start; font-weight: 600; padding: .5rem 0; }
+th, td { text-align: start; padding: .4rem .75rem .4rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th[scope=row] { font-weight: 400; overflow-wrap: anywhere; }
+.number { text-align: end; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.bad { color: var(--bad); font-weight: 600; }
+@media (max-width: 40rem) {
+  thead { position: absolute; clip-path: inset(50%); }
+  tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line); }
+  th[scope=row], td { display: block; text-align: start; border: 0; padding: 0; }
+  td:not(.state):not(:empty)::before { content: attr(data-name) ': '; }
+}
+";
+
+/// The page. Without an exporter, whose reason is in the log, it says so.
+pub(super) fn answer(request: &Request, exporter: Option<&Exporter>) -> Response<Body> {
+    let overview = exporter.map(Exporter::overview);
+    let mut response =
+        super::text(StatusCode::OK, &page(base_path(request), overview.as_ref(), Moment::now()));
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (CONTENT_TYPE, "text/html; charset=utf-8"),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "no-referrer"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn page(base: &str, overview: Option<&Overview>, now: Moment) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let queries = overview.map_or_else(
+        || {
+            "<p class=\"bad\">The configuration has no usable query. The function's log says why.</p>\n"
+                .to_owned()
+        },
+        |overview| queries(base, overview, now),
+    );
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>pg-lambda-exporter</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n\
+         <body>\n<header>\n<h1>pg-lambda-exporter {version}</h1>\n\
+         <p>PostgreSQL metrics for Prometheus, from the SQL in queries.yml.</p>\n\
+         <nav aria-label=\"Endpoints\"><a href=\"{base}/metrics\">metrics</a> <a href=\"{base}/healthz\">health</a></nav>\n\
+         </header>\n<main>\n{queries}</main>\n</body>\n</html>\n"
+    )
+}
+
+/// What was last seen, of the whole and of each query.
+fn queries(base: &str, overview: &Overview, now: Moment) -> String {
+    let mut html = match overview.last_scrape {
+        None => "<p>No scrape in this environment yet.</p>\n".to_owned(),
+        Some(scrape) => {
+            let (class, state) = if scrape.up {
+                ("", "The database was there")
+            } else {
+                ("bad", "The database was not there")
+            };
+            format!("<p class=\"{class}\">{state} in the last scrape, {}.</p>\n", ago(scrape.at, now))
+        }
+    };
+    html.push_str(
+        "<table>\n<caption>Queries, as they last ended in this environment</caption>\n<thead><tr>\
+         <th scope=\"col\">Query</th><th scope=\"col\">State</th><th scope=\"col\" class=\"number\">Rows</th>\
+         <th scope=\"col\" class=\"number\">Took</th><th scope=\"col\" class=\"number\">When</th></tr></thead>\n<tbody>\n",
+    );
+    for query in &overview.queries {
+        row(&mut html, base, query, now);
+    }
+    html.push_str("</tbody>\n</table>\n");
+    html
+}
+
+fn row(html: &mut String, base: &str, query: &QueryState, now: Moment) {
+    let last = query.last.as_ref().map(|(report, _)| report);
+    let (class, state) = state(last, query.is_disabled);
+    let rows = last.and_then(|report| report.rows).map(|rows| rows.to_string()).unwrap_or_default();
+    let took = last.and_then(|report| report.duration).map(in_words).unwrap_or_default();
+    let when = query.last.as_ref().map(|(_, at)| ago(*at, now)).unwrap_or_default();
+    // Writing to a String does not fail.
+    let _: std::fmt::Result = writeln!(
+        html,
+        "<tr><th scope=\"row\"><a href=\"{base}/metrics?collect[]={link}\">{name}</a></th>\
+         <td class=\"state {class}\">{state}</td><td class=\"number\" data-name=\"Rows\">{rows}</td>\
+         <td class=\"number\" data-name=\"Took\">{took}</td><td class=\"number\" data-name=\"When\">{when}</td></tr>",
+        link = percent_encoded(&query.namespace),
+        name = escaped(&query.namespace),
+    );
+}
+
+/// How a query ended, in the words of the exporter's own metrics, and the class that marks what is not well.
+fn state(report: Option<&QueryReport>, is_disabled: bool) -> (&'static str, String) {
+    match report {
+        None if is_disabled => ("bad", "failed: config".into()),
+        None => ("", "not run yet".into()),
+        Some(report) => match (report.verdict, report.cache_age) {
+            (Verdict::Failed(failure), _) => ("bad", format!("failed: {}", failure.as_str())),
+            (Verdict::Skipped(skip), _) => ("", format!("skipped: {}", skip.as_str())),
+            (Verdict::Succeeded, Some(age)) if report.duration.is_none() => {
+                ("", format!("ok, a result that was {} old", in_words(age)))
+            }
+            (Verdict::Succeeded, _) => ("", "ok".into()),
+        },
+    }
+}
+
+fn ago(at: Moment, now: Moment) -> String {
+    // Where the wall clock was set back, nobody knows.
+    at.age(now).map_or_else(|| "at an unknown time".into(), |age| format!("{} ago", in_words(age)))
+}
+
+/// Two digits or more, in the unit that fits.
+fn in_words(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{:.1} ms", duration.as_secs_f64() * 1e3),
+        1..10 => format!("{:.1} s", duration.as_secs_f64()),
+        10..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        _ => format!("{} h", seconds / 3600),
+    }
+}
+
+/// As text of an element or as a value in double quotes (HTML Standard, section 13.3, "escaping a string").
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+/// All but the unreserved characters (RFC 3986, section 2.3).
+fn percent_encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            let _: std::fmt::Result = write!(encoded, "%{byte:02X}");
+        }
+        encoded
+    })
+}
+
+/// The path of the landing page as the client sees it, under which the other routes lie.
+fn base_path(request: &Request) -> &str {
+    let path = match request.request_context_ref() {
+        // Of a REST API only this one has the stage.
+        Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
+        _ => None,
+    };
+    let path = path.unwrap_or_else(|| request.raw_http_path()).trim_end_matches('/');
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
+    if path.chars().all(plain) { path } else { "" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_the_unit_that_fits() {
+        for (seconds, words) in [
+            (0.000_4, "0.4 ms"),
+            (0.25, "250.0 ms"),
+            (1.25, "1.2 s"),
+            (59.9, "59 s"),
+            (120.0, "2 min"),
+            (7199.0, "119 min"),
+            (7200.0, "2 h"),
+            (200_000.0, "55 h"),
+        ] {
+            assert_eq!(in_words(Duration::from_secs_f64(seconds)), words);
+        }
+    }
+
+    #[test]
+    fn what_has_a_meaning_in_html_or_in_a_url_loses_it() {
+        assert_eq!(escaped("<a href=\"x\">&</a>"), "&lt;a href=&quot;x&quot;&gt;&amp;&lt;/a&gt;");
+        assert_eq!(percent_encoded("a_b.c-d~e"), "a_b.c-d~e");
+        assert_eq!(percent_encoded("a&b=c\"ä"), "a%26b%3Dc%22%C3%A4");
+    }
+}
