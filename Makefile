@@ -37,7 +37,7 @@ invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and p
 
 test: build $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed ## Run all tests
 	@demo/packages.sh postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager \
-		prometheus-postgres-exporter prometheus-sql-exporter curl npm jq
+		prometheus-postgres-exporter prometheus-sql-exporter chromium curl npm jq
 	cargo test --locked
 	python3 -m pytest -p no:cacheprovider tests/end_to_end
 	python3 -m pytest -p no:cacheprovider tests/deployment

@@ -34,7 +34,7 @@ th[scope=row] { font-weight: 400; overflow-wrap: anywhere; }
 @media (max-width: 40rem) {
   thead { position: absolute; clip-path: inset(50%); }
   tr { display: block; padding: .5rem 0; border-bottom: 1px solid var(--line); }
-  th[scope=row], td { display: block; text-align: start; border: 0; padding: 0; }
+  th[scope=row], td, td.number { display: block; text-align: start; border: 0; padding: 0; }
   td:not(.state):not(:empty)::before { content: attr(data-name) ': '; }
 }
 ";
@@ -135,8 +135,12 @@ fn state(report: Option<&QueryReport>, is_disabled: bool) -> (&'static str, Stri
 }
 
 fn ago(at: Moment, now: Moment) -> String {
-    // Where the wall clock was set back, nobody knows.
-    at.age(now).map_or_else(|| "at an unknown time".into(), |age| format!("{} ago", in_words(age)))
+    match at.age(now) {
+        // The wall clock was set back.
+        None => "at an unknown time".into(),
+        Some(age) if age < Duration::from_secs(1) => "just now".into(),
+        Some(age) => format!("{} ago", in_words(age)),
+    }
 }
 
 /// Two digits or more, in the unit that fits.

@@ -112,6 +112,8 @@ def test_prometheus_scrapes_each_as_is_printed(
         + [f"--web.listen-address={url.removeprefix('http://')}", "--log.level=warn"],
         stop_signal=signal.SIGTERM,
     )
+    # Until then it answers 503, in words instead of JSON.
+    running.wait_for("Prometheus", lambda: get(f"{url}/-/ready").status == 200, 30)
 
     def targets() -> dict[str, tuple[str, str]]:
         told = json.loads(get(f"{url}/api/v1/targets").text)["data"]["activeTargets"]
