@@ -16,7 +16,7 @@ SERVERS := .tools/postgresql
 export ARCHITECTURE := $(or $(ARCH),$(ARCHITECTURE),x86_64)
 OSLS := 4.3.1
 
-.PHONY: help run watch invoke test test-majors soak lint bench build package deploy deploy-serverless \
+.PHONY: help run watch invoke test test-majors soak lint bench load build package deploy deploy-serverless \
 	deploy-cargo-lambda verify-deployment rds-authorities.pem grafana-dashboards tools clean
 .DELETE_ON_ERROR:
 
@@ -104,6 +104,11 @@ grafana-dashboards: ## Write examples/grafana/dashboards/ anew (DOCS: the addres
 
 bench: ## Time what happens between a result and the bytes of an answer
 	cargo bench --locked --bench exposition
+
+load: ## Measure what a scrape of queries.yml costs the server, on 300 tables (PG_BIN: of which PostgreSQL)
+	@demo/packages.sh postgresql
+	cargo test --locked --test suite -- --ignored --exact --nocapture \
+		load::of_the_shipped_queries_on_a_server_with_many_tables
 
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 

@@ -22,6 +22,7 @@ mod landing;
 mod layers;
 mod leaks;
 mod limits;
+mod load;
 mod names;
 mod path;
 mod pgbouncer;

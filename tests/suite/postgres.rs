@@ -31,7 +31,7 @@ struct Running {
     folder: PathBuf,
     port: u16,
     binaries: PathBuf,
-    authority: Issuer<'static, KeyPair>,
+    authority: Arc<Issuer<'static, KeyPair>>,
     is_shared: bool,
     watcher: Watcher,
 }
@@ -66,7 +66,7 @@ impl Server {
         authority.distinguished_name.push(DnType::CommonName, "authority of the tests");
         let key = KeyPair::generate().unwrap();
         fs::write(folder.join("ca.crt"), authority.self_signed(&key).unwrap().pem()).unwrap();
-        let authority = Issuer::new(authority, key);
+        let authority = Arc::new(Issuer::new(authority, key));
 
         let mut stop = as_server(&folder, binaries.join("pg_ctl"));
         stop.args(["stop", "--mode", "immediate", "--pgdata"]).arg(folder.join("data"));
@@ -81,7 +81,14 @@ impl Server {
     fn create(&self) {
         let data = self.0.folder.join("data");
         let mut initdb = self.command("initdb");
-        initdb.args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"]);
+        initdb.args([
+            "--username=postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+            "--data-checksums",
+        ]);
         run(initdb.arg("--pgdata").arg(&data));
         self.present_certificate_for(&["localhost", "127.0.0.1"]);
         self.set_access(&format!(
@@ -131,25 +138,62 @@ impl Server {
     /// Starts it again as a standby that has no primary: it is in recovery until it is promoted.
     pub(crate) fn restart_as_standby(&self) {
         self.stop();
-        let signal = self.0.folder.join("data/standby.signal");
-        fs::write(&signal, "").unwrap();
-        own_as(&self.0.folder, &signal);
+        self.signal("standby.signal");
         self.start();
+    }
+
+    /// A running copy of it that streams from it. The roles, databases and certificates are the same.
+    pub(crate) fn standby(&self) -> Self {
+        let folder = folder();
+        let data = folder.join("data");
+        let mut copy = as_server(&folder, self.0.binaries.join("pg_basebackup"));
+        copy.args(["--checkpoint=fast", "--no-sync", "--username=postgres"]);
+        copy.args(["--port", &self.port().to_string()]).arg("--host").arg(self.socket_folder());
+        run(copy.arg("--pgdata").arg(&data));
+        fs::copy(self.authority(), folder.join("ca.crt")).unwrap();
+        let mut stop = as_server(&folder, self.0.binaries.join("pg_ctl"));
+        stop.args(["stop", "--mode", "immediate", "--pgdata"]).arg(&data);
+        let watcher = Watcher::start(&folder, &stop);
+        let standby = Self(Arc::new(Running {
+            folder,
+            port: free_port(),
+            binaries: self.0.binaries.clone(),
+            authority: self.0.authority.clone(),
+            is_shared: false,
+            watcher,
+        }));
+        standby.set(&format!("port = {}", standby.port()));
+        standby.set(&format!("unix_socket_directories = '{}'", standby.socket_folder().display()));
+        let primary = format!("host={} port={} user=postgres", self.socket_folder().display(), self.port());
+        standby.set(&format!("primary_conninfo = '{primary}'"));
+        standby.signal("standby.signal");
+        standby.start();
+        standby
+    }
+
+    /// A database that is there already, of the server that this one is a copy of.
+    pub(crate) fn copied(&self, database: &TestDatabase) -> TestDatabase {
+        TestDatabase { server: self.clone(), name: database.name.clone() }
     }
 
     /// Starts it again in a recovery that waits for its archive until [`Server::end_recovery`]: until then it is
     /// starting up, and says so.
     pub(crate) fn restart_into_recovery(&self) {
         self.stop();
-        let signal = self.0.folder.join("data/recovery.signal");
-        fs::write(&signal, "").unwrap();
-        own_as(&self.0.folder, &signal);
+        self.signal("recovery.signal");
         let archive = self.0.folder.join("archive");
         let wait = format!("until test -e {}; do sleep 0.05; done; false", archive.display());
         self.set(&format!("restore_command = '{wait}'"));
         let log = self.0.folder.join("log");
         run(self.pg_ctl("start").arg("--no-wait").arg("--log").arg(log).stdout(Stdio::null()));
         self.wait_until_it_says("57P03");
+    }
+
+    /// Tells it how to start, by an empty file of this name.
+    fn signal(&self, name: &str) {
+        let signal = self.0.folder.join("data").join(name);
+        fs::write(&signal, "").unwrap();
+        own_as(&self.0.folder, &signal);
     }
 
     /// Ends what [`Server::restart_into_recovery`] began, and waits until it takes connections.
@@ -201,7 +245,7 @@ impl Server {
     /// Replaces `pg_hba.conf`, but for the Unix socket, on which every role is trusted. It takes effect when it is
     /// read.
     pub(crate) fn set_access(&self, lines: &str) {
-        let text = format!("local all all trust\n{lines}\n");
+        let text = format!("local all all trust\nlocal replication all trust\n{lines}\n");
         fs::write(self.0.folder.join("data/pg_hba.conf"), text).unwrap();
     }
 

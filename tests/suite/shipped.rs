@@ -1,10 +1,15 @@
 //! The `queries.yml` of the package, on whichever PostgreSQL the tests run.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use serde::Deserialize;
+
 use crate::lambda::{AMPLE, Queries, function, scrape, scrape_of};
-use crate::postgres::{ROLE, Server};
+use crate::postgres::{ROLE, Server, TestDatabase};
+
+const SHIPPED: &str = include_str!("../../queries.yml");
 
 /// What no server without a standby, a statistics extension or another version gives.
 const SKIPPED: [(&str, &str); 5] = [
@@ -18,7 +23,7 @@ const SKIPPED: [(&str, &str); 5] = [
 #[tokio::test]
 async fn each_query_gives_all_its_samples_but_nulls_or_is_not_for_this_server() {
     let database = Server::shared().database("shipped");
-    let queries = Queries::new(include_str!("../../queries.yml"));
+    let queries = Queries::new(SHIPPED);
     let samples = scrape(&function(&queries, &database).await).await;
     assert_eq!(samples.value("pg_up"), 1.0);
     assert_eq!(samples.of("pg_exporter_query_error"), [], "{samples:#?}");
@@ -46,15 +51,24 @@ async fn statements_and_sequences_are_there_and_no_literal_is() {
          GRANT USAGE ON SCHEMA \"odd Schema\" TO {ROLE};
          CREATE TABLE orders (id serial PRIMARY KEY); SELECT setval('orders_id_seq', 2000000000);
          CREATE SEQUENCE hidden; GRANT SELECT ON SEQUENCE orders_id_seq TO {ROLE};
-         SET application_name = 'confidential'"
+         SET application_name = 'confidential'; CREATE ROLE shipped_busy PASSWORD 'confidential';
+         DROP ROLE shipped_busy; CREATE TABLE defaults (v text DEFAULT $$confidential$$, w text DEFAULT E'\\'confidential');
+         DO $confidential$ BEGIN PERFORM 1 /* one */, 2 /* two */; END $confidential$;
+         SELECT /* confidential /* nested */ confidential */ 1; SELECT /* plain */ id FROM /* twice */ orders;
+         SELECT -- confidential
+                2 AS \"a 1\", U&'confidential', B'01', $_$confidential$_$;
+         COMMENT ON TABLE orders IS /* confidential */ 'confidential'; /* {} confidential */ SELECT 3",
+        "long ".repeat(900),
     ));
-    let queries = Queries::new(include_str!("../../queries.yml"));
+    // All statements, not only those that took the most time.
+    let queries = Queries::new(&SHIPPED.replace("LIMIT 20", "LIMIT 5000"));
     let exposition = scrape_of(&queries, &database).await;
     let used = "pg_sequences_used_ratio{schemaname=\"public\",sequencename=\"orders_id_seq\"} 0.93";
     assert!(exposition.contains(used), "{exposition}");
     assert!(exposition.contains("\npg_sequences_unreadable 1\n"), "{exposition}");
     assert!(exposition.contains("\npg_stat_statements_calls_total{datname="), "{exposition}");
     assert!(!exposition.contains("confidential"), "{exposition}");
+    assert!(exposition.contains("query=\"SELECT id FROM orders\""), "{exposition}");
 
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -70,7 +84,7 @@ async fn statements_and_sequences_are_there_and_no_literal_is() {
 async fn the_series_of_checkpoints_are_the_same_in_every_version() {
     let server = Server::shared();
     let database = server.database("checkpoints");
-    let queries = Queries::new(include_str!("../../queries.yml"));
+    let queries = Queries::new(SHIPPED);
     let lambda = function(&queries, &database).await;
     let requested = async || scrape(&lambda).await.value("pg_stat_bgwriter_checkpoints_req_total");
     let before = requested().await;
@@ -90,4 +104,174 @@ async fn the_series_of_checkpoints_are_the_same_in_every_version() {
     ] {
         assert!(samples.value(&format!("pg_stat_bgwriter_{name}_total")) >= 0.0);
     }
+}
+
+#[derive(Deserialize)]
+struct Declared {
+    name: Option<String>,
+    metrics: Vec<BTreeMap<String, Column>>,
+}
+
+#[derive(Deserialize)]
+struct Column {
+    usage: String,
+    name: Option<String>,
+}
+
+/// The names of the series that each query declares.
+fn declared() -> BTreeMap<String, BTreeSet<String>> {
+    let queries: BTreeMap<String, Declared> = serde_yaml::from_str(SHIPPED).unwrap();
+    let series = |namespace: &str, query: Declared| -> BTreeSet<String> {
+        let prefix = query.name.unwrap_or_else(|| namespace.to_owned());
+        let columns = query.metrics.into_iter().flatten();
+        let of_column = |(column, options): (String, Column)| {
+            let name = format!("{prefix}_{}", options.name.unwrap_or(column));
+            let ends: &[&str] = match options.usage.as_str() {
+                "LABEL" => &[],
+                "GAUGE" | "COUNTER" | "STATESET" => &[""],
+                "INFO" => &["_info"],
+                "HISTOGRAM" => &["_bucket", "_sum", "_count"],
+                "SUMMARY" => &["", "_sum", "_count"],
+                other => panic!("{namespace}: what does {other} give?"),
+            };
+            ends.iter().map(move |end| format!("{name}{end}"))
+        };
+        columns.flat_map(of_column).collect()
+    };
+    queries.into_iter().map(|(namespace, query)| (namespace.clone(), series(&namespace, query))).collect()
+}
+
+/// What a session of the superuser does and does not end.
+async fn open(database: &TestDatabase, sql: &str) -> tokio_postgres::Client {
+    let session = database.session().await;
+    session.batch_execute(sql).await.unwrap();
+    session
+}
+
+/// A primary with everything that the queries look for, and its standby: between them they leave no metric out.
+#[tokio::test]
+async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
+    let primary = Server::private();
+    for setting in [
+        "wal_level = logical",
+        "max_prepared_transactions = 5",
+        "max_slot_wal_keep_size = '1GB'",
+        "archive_mode = on",
+        "archive_command = 'true'",
+    ] {
+        primary.set(setting);
+    }
+    primary.stop();
+    primary.start();
+    let shop = primary.database("shop");
+    let other = primary.database("other");
+    shop.admin(&format!(
+        "CREATE EXTENSION pg_stat_statements;
+         CREATE TABLE orders (id serial PRIMARY KEY, total numeric); INSERT INTO orders (total) SELECT generate_series(1, 100);
+         GRANT SELECT ON SEQUENCE orders_id_seq TO {ROLE}"
+    ));
+    shop.admin("VACUUM ANALYZE orders");
+    other.admin("CREATE TABLE elsewhere AS SELECT 1");
+    let standby = primary.standby();
+    primary.admin("SELECT pg_create_physical_replication_slot('kept', true)");
+    primary.admin("SELECT pg_switch_wal()");
+
+    let _idle = open(&shop, "BEGIN; UPDATE orders SET total = 0 WHERE id = 1").await;
+    let _prepared =
+        open(&shop, "BEGIN; UPDATE orders SET total = 0 WHERE id = 2; PREPARE TRANSACTION 'forgotten'").await;
+    let blocked = shop.session().await;
+    let waiting =
+        tokio::spawn(async move { blocked.batch_execute("UPDATE orders SET total = 1 WHERE id = 1").await });
+    let _elsewhere = other.session().await;
+    primary.wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").await;
+    primary.wait_for("SELECT last_archived_time IS NOT NULL FROM pg_stat_archiver").await;
+    primary.wait_for("SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'").await;
+    standby.wait_for("SELECT last_msg_receipt_time IS NOT NULL FROM pg_stat_wal_receiver").await;
+
+    let queries = Queries::new(SHIPPED);
+    let on_primary = scrape(&function(&queries, &shop).await).await;
+    let on_standby = scrape(&function(&queries, &standby.copied(&shop)).await).await;
+    for samples in [&on_primary, &on_standby] {
+        assert_eq!(samples.of("pg_exporter_query_error"), [], "{samples:#?}");
+    }
+    let not_of_this_version = |query: &str| {
+        let skipped = on_primary.of("pg_exporter_query_skipped");
+        skipped.iter().any(|(labels, _)| *labels == format!("{{query=\"{query}\",reason=\"version\"}}"))
+    };
+    let lacking: Vec<_> = declared()
+        .into_iter()
+        .filter(|(query, _)| !not_of_this_version(query))
+        .flat_map(|(_, series)| series)
+        .filter(|name| on_primary.of(name).is_empty() && on_standby.of(name).is_empty())
+        .collect();
+    assert_eq!(lacking, [""; 0], "{on_primary:#?}");
+
+    for (series, value) in [
+        ("pg_blocked_sessions", 1.0),
+        ("pg_prepared_transactions_current", 1.0),
+        ("pg_replication_connected_standbys", 1.0),
+        ("pg_replication_is_replica", 0.0),
+        ("pg_connections_current{state=\"idle in transaction\"}", 1.0),
+        ("pg_connections_active{wait_event_type=\"Lock\"}", 1.0),
+        ("pg_replication_slots_active{slot_name=\"kept\",slot_type=\"physical\"}", 0.0),
+        ("pg_stat_database_backends{datname=\"other\"}", 1.0),
+    ] {
+        assert_eq!(on_primary.value(series), value, "{series}");
+    }
+    for series in ["pg_transactions_oldest_idle_seconds", "pg_blocked_longest_seconds"] {
+        assert!(on_primary.value(series) > 0.0, "{series}");
+    }
+    assert!(on_primary.value("pg_database_size_bytes{datname=\"other\"}") > 0.0);
+    let tables = on_primary.of("pg_stat_user_tables_live_rows");
+    assert!(
+        tables.iter().all(|(labels, _)| !labels.contains("elsewhere")),
+        "of another database: {tables:?}"
+    );
+    for series in ["pg_replication_is_replica", "pg_stat_wal_receiver_streaming"] {
+        assert_eq!(on_standby.value(series), 1.0, "{series}");
+    }
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn a_standby_that_has_replayed_nothing_claims_no_lag() {
+    let server = Server::private();
+    let database = server.database("replayed_nothing");
+    server.admin("CHECKPOINT");
+    server.restart_as_standby();
+    let samples = scrape(&function(&Queries::new(SHIPPED), &database).await).await;
+    assert_eq!(samples.value("pg_replication_is_replica"), 1.0);
+    assert_eq!(samples.of("pg_replication_lag_seconds"), []);
+    assert_eq!(samples.of("pg_exporter_query_error"), []);
+}
+
+#[tokio::test]
+async fn of_many_tables_and_indexes_the_fifty_busiest_are_there() {
+    let database = Server::shared().database("many_tables");
+    database.admin(
+        "DO $$ BEGIN
+           FOR number IN 1..300 LOOP
+             EXECUTE format('CREATE TABLE t%s (a int PRIMARY KEY, b int UNIQUE)', number);
+           END LOOP;
+         END $$;
+         INSERT INTO t217 SELECT g, g FROM generate_series(1, 1000) AS g;
+         SET enable_seqscan = off; SELECT * FROM t217 WHERE b = 7",
+    );
+    let lambda = function(&Queries::new(SHIPPED), &database).await;
+    let busiest = "{relname=\"t217\",schemaname=\"public\"}";
+    // The server's statistics are a little late.
+    let counted = async {
+        loop {
+            let samples = scrape(&lambda).await;
+            let rows = samples.of("pg_stat_user_tables_tup_ins_total");
+            if rows.iter().any(|(labels, value)| (*labels, *value) == (busiest, 1000.0)) {
+                return samples;
+            }
+        }
+    };
+    let samples = tokio::time::timeout(AMPLE, counted).await.unwrap();
+    assert_eq!(samples.of("pg_stat_user_tables_live_rows").len(), 50);
+    let indexes = samples.of("pg_stat_user_indexes_idx_scan_total");
+    assert_eq!(indexes.len(), 50);
+    assert!(indexes.iter().any(|(labels, _)| labels.contains("indexrelname=\"t217_b_key\"")), "{indexes:?}");
 }
