@@ -840,7 +840,7 @@ OVERVIEW = Dashboard(
                     kind="stat",
                     height=8,
                     mappings={1: ("streaming", GREEN), 0: ("not streaming", RED)},
-                    runbook="PostgresReplicationLag",
+                    runbook="PostgresStandbyNotStreaming",
                 ),
                 Panel(
                     "Last message of the primary",
