@@ -242,6 +242,8 @@ async fn a_standby_that_has_replayed_nothing_claims_no_lag() {
     let samples = scrape(&function(&Queries::new(SHIPPED), &database).await).await;
     assert_eq!(samples.value("pg_replication_is_replica"), 1.0);
     assert_eq!(samples.of("pg_replication_lag_seconds"), []);
+    // What PostgresStandbyNotStreaming is told of it.
+    assert_eq!(samples.value("pg_stat_wal_receiver_streaming"), 0.0);
     assert_eq!(samples.of("pg_exporter_query_error"), []);
 }
 
