@@ -141,11 +141,12 @@ OVERVIEW = Dashboard(
             [
                 Panel(
                     "Connections",
-                    "Share of the connections that clients other than superusers may open.",
+                    "Share of the connections that ordinary clients may open.",
                     [
                         Query(
                             "sum by (instance, job) (pg_connections_current{SERVER}) / on (instance, job) "
-                            "(pg_settings_max_connections{SERVER} - pg_settings_superuser_reserved_connections{SERVER})"
+                            "(pg_settings_max_connections{SERVER} - pg_settings_superuser_reserved_connections{SERVER}"
+                            " - pg_settings_reserved_connections{SERVER})"
                         )
                     ],
                     unit="percentunit",
@@ -158,12 +159,12 @@ OVERVIEW = Dashboard(
                 ),
                 Panel(
                     "Transaction ids",
-                    "Share of the ids that may be used before the server accepts no writes, of the oldest database.",
+                    "Share of the ids that there are until the server accepts no writes, by its oldest database.",
                     [
                         Query(
-                            "max by (instance) (pg_database_frozen_transaction_ids{DATABASE} / ("
-                            "pg_database_frozen_transaction_ids{DATABASE} + "
-                            "pg_database_transaction_ids_left{DATABASE}))"
+                            "max by (instance) (pg_database_frozen_transaction_ids{SERVER} / ("
+                            "pg_database_frozen_transaction_ids{SERVER} + "
+                            "pg_database_transaction_ids_left{SERVER}))"
                         )
                     ],
                     unit="percentunit",
@@ -179,8 +180,8 @@ OVERVIEW = Dashboard(
                     "The same of the ids of rows that several transactions lock.",
                     [
                         Query(
-                            "max by (instance) (pg_database_frozen_multixact_ids{DATABASE} / ("
-                            "pg_database_frozen_multixact_ids{DATABASE} + pg_database_multixact_ids_left{DATABASE}))"
+                            "max by (instance) (pg_database_frozen_multixact_ids{SERVER} / ("
+                            "pg_database_frozen_multixact_ids{SERVER} + pg_database_multixact_ids_left{SERVER}))"
                         )
                     ],
                     unit="percentunit",
@@ -562,6 +563,7 @@ OVERVIEW = Dashboard(
                         ("pg_stat_archiver_failed_total", "failed"),
                     ),
                     unit="ops",
+                    runbook="PostgresArchivingFails",
                 ),
                 Panel(
                     "Time since the last archived file",

@@ -168,7 +168,9 @@ async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
     shop.admin(&format!(
         "CREATE EXTENSION pg_stat_statements;
          CREATE TABLE orders (id serial PRIMARY KEY, total numeric); INSERT INTO orders (total) SELECT generate_series(1, 100);
-         GRANT SELECT ON SEQUENCE orders_id_seq TO {ROLE}"
+         GRANT SELECT ON SEQUENCE orders_id_seq TO {ROLE};
+         CREATE TABLE visits (day date) PARTITION BY RANGE (day);
+         CREATE TABLE visits_of_may PARTITION OF visits FOR VALUES FROM ('2026-05-01') TO ('2026-06-01')"
     ));
     shop.admin("VACUUM ANALYZE orders");
     other.admin("CREATE TABLE elsewhere AS SELECT 1");
@@ -227,6 +229,15 @@ async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
         tables.iter().all(|(labels, _)| !labels.contains("elsewhere")),
         "of another database: {tables:?}"
     );
+    // A partitioned table has no rows and no oldest transaction id, which reads as the oldest that there can be.
+    let ages = on_primary.of("pg_stat_user_tables_frozen_transaction_ids");
+    assert!(ages.iter().any(|(labels, _)| labels.contains("visits_of_may")), "{ages:?}");
+    assert!(ages.iter().all(|(_, age)| *age < 1e6), "{ages:?}");
+    // Any database may be the one that the server's last transaction id is reckoned from.
+    for template in ["template0", "template1"] {
+        let left = format!("pg_database_transaction_ids_left{{datname=\"{template}\"}}");
+        assert!(on_primary.value(&left) > 2e9, "{template}");
+    }
     for series in ["pg_replication_is_replica", "pg_stat_wal_receiver_streaming"] {
         assert_eq!(on_standby.value(series), 1.0, "{series}");
     }
