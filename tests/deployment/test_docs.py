@@ -4,6 +4,7 @@ import ast
 import operator
 import re
 import shlex
+from pathlib import Path
 
 import botocore.session
 import pytest
@@ -61,6 +62,30 @@ def test_the_sums_are_right() -> None:
     scrapes = 730 * 60
     assert f"{scrapes:,}" in DEPLOYMENT and all(str(scrapes) in row[1] for row in rows[:3])
     assert "`730 * 0.01` is 7.30" in DEPLOYMENT and f"{730 * 0.01:.2f}" == "7.30"
+
+
+def test_the_seconds_of_each_interval_are_right() -> None:
+    """With the memory that the template gives and the time that the costs of a deployment are reckoned with."""
+    memory = load()["Parameters"]["MemorySize"]["Default"]
+    (milliseconds,) = re.findall(rf"^\| Billed time of a scrape, warm, at {memory} MiB \| (\d+) ms \|$", DEPLOYMENT, re.M)
+    page = (DOCS / "prometheus.md").read_text()
+    assert f"| GB-seconds, at {memory} MiB and {milliseconds} ms each |" in page
+    rows = re.findall(r"^\| (\d+)([smh]) \| ([\d,]+) \| ([\d,]+) \|$", page, re.M)
+    assert len(rows) == 4
+    for number, unit, invocations, seconds in rows:
+        scrapes = 30 * 86400 // (int(number) * {"s": 1, "m": 60, "h": 3600}[unit])
+        assert invocations == f"{scrapes:,}"
+        assert seconds == f"{scrapes * int(milliseconds) / 1000 * memory / 1024:,.0f}"
+
+
+@pytest.mark.parametrize("page", [CHECKOUT / "README.md", *sorted(DOCS.glob("*.md"))], ids=lambda page: page.name)
+def test_outputs_that_are_named_exist(page: Path) -> None:
+    outputs = {*load()["Outputs"], *load(CHECKOUT / "examples" / "private-rest-api.yaml")["Outputs"]}
+    sentences = re.split(r"[.;:|](?=\s)", page.read_text())
+    for sentence in sentences:
+        if re.search(r"\boutputs? |\boutput of", sentence):
+            named = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)`", sentence))
+            assert named <= outputs, sentence
 
 
 COMMANDS = [
