@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 
 import botocore.session
+import jmespath
 import pytest
 from botocore import xform_name
 from template import load, variable
@@ -112,6 +113,8 @@ def test_commands_of_the_aws_cli_exist_with_their_options(page: str, line: str) 
         required = {xform_name(name, "-") for name in shape.required_members}
         assert (required - {"content"}) <= options
     assert options <= known
+    if "--query" in words:
+        jmespath.compile(words[words.index("--query") + 1])
 
 
 def test_commands_were_found() -> None:
