@@ -49,8 +49,9 @@ async fn statements_and_sequences_are_there_and_no_literal_is() {
     database.admin(&format!(
         "CREATE SCHEMA \"odd Schema\"; CREATE EXTENSION pg_stat_statements SCHEMA \"odd Schema\";
          GRANT USAGE ON SCHEMA \"odd Schema\" TO {ROLE};
+         DO $$ BEGIN FOR n IN 1..600 LOOP EXECUTE format('CREATE SEQUENCE s%s', n); END LOOP; END $$;
          CREATE TABLE orders (id serial PRIMARY KEY); SELECT setval('orders_id_seq', 2000000000);
-         CREATE SEQUENCE hidden; GRANT SELECT ON SEQUENCE orders_id_seq TO {ROLE};
+         GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE}; CREATE SEQUENCE hidden;
          SET application_name = 'confidential'; CREATE ROLE shipped_busy PASSWORD 'confidential';
          DROP ROLE shipped_busy; CREATE TABLE defaults (v text DEFAULT $$confidential$$, w text DEFAULT E'\\'confidential');
          DO $confidential$ BEGIN PERFORM 1 /* one */, 2 /* two */; END $confidential$;
@@ -220,7 +221,12 @@ async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
     ] {
         assert_eq!(on_primary.value(series), value, "{series}");
     }
-    for series in ["pg_transactions_oldest_idle_seconds", "pg_blocked_longest_seconds"] {
+    for series in [
+        "pg_transactions_oldest_idle_seconds",
+        "pg_blocked_longest_seconds",
+        // The session that is idle has written, and has no snapshot.
+        "pg_transactions_oldest_snapshot_transaction_ids",
+    ] {
         assert!(on_primary.value(series) > 0.0, "{series}");
     }
     assert!(on_primary.value("pg_database_size_bytes{datname=\"other\"}") > 0.0);
@@ -270,6 +276,19 @@ async fn of_many_tables_and_indexes_the_fifty_busiest_are_there() {
          INSERT INTO t217 SELECT g, g FROM generate_series(1, 1000) AS g;
          SET enable_seqscan = off; SELECT * FROM t217 WHERE b = 7",
     );
+    // Busier ones that are temporary take nobody's place.
+    let temporary = database.session().await;
+    temporary
+        .batch_execute(
+            "DO $$ BEGIN
+               FOR number IN 1..60 LOOP
+                 EXECUTE format('CREATE TEMPORARY TABLE s%s (a int PRIMARY KEY)', number);
+                 EXECUTE format('INSERT INTO s%s SELECT generate_series(1, 2000)', number);
+               END LOOP;
+             END $$",
+        )
+        .await
+        .unwrap();
     let lambda = function(&Queries::new(SHIPPED), &database).await;
     let busiest = "{relname=\"t217\",schemaname=\"public\"}";
     // The server's statistics are a little late.
