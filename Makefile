@@ -44,11 +44,12 @@ test: build $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/in
 	python3 -m pytest -p no:cacheprovider tests/monitoring
 	python3 -m pytest -p no:cacheprovider tests/migration
 
-test-majors: $(MAJORS:%=test-on-%) ## Run cargo's tests, the shipped queries among them, on PostgreSQL 14 to 18
+test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries and of dashboards on PostgreSQL 14 to 18
 
-test-on-%: $(SERVERS)/%/bin/postgres
-	@demo/packages.sh pgbouncer libnss-wrapper
+test-on-%: $(SERVERS)/%/bin/postgres build $(VENV)/test
+	@demo/packages.sh pgbouncer libnss-wrapper prometheus
 	PG_BIN=$(CURDIR)/$(<D) cargo test --locked --test suite
+	PG_BIN=$(CURDIR)/$(<D) python3 -m pytest -p no:cacheprovider tests/monitoring/test_grafana.py
 
 soak: ## Invoke the function 10,000 times among random faults (SOAK_INVOCATIONS, SOAK_SEED); nothing may grow
 	@demo/packages.sh postgresql procps

@@ -115,7 +115,8 @@ class Postgres:
 
     def _initialize(self) -> None:
         initdb = [self._binaries / "initdb", "--pgdata", self._data, "--username", "postgres", "--no-sync"]
-        initdb += ["--encoding", "UTF8", "--no-locale", "--auth-local", "trust", "--auth-host", "scram-sha-256"]
+        initdb += ["--encoding", "UTF8", "--no-locale", "--data-checksums"]
+        initdb += ["--auth-local", "trust", "--auth-host", "scram-sha-256"]
         self._answer(initdb)
 
     def _has_statements(self) -> bool:
@@ -146,7 +147,12 @@ class Postgres:
 
 
 def binaries() -> Path:
-    """The folder of the newest PostgreSQL server on this machine. Debian keeps them out of PATH."""
+    """The folder of the PostgreSQL server to run: `PG_BIN`, or the newest on this machine. Debian keeps them out of
+    PATH."""
+    if chosen := os.environ.get("PG_BIN"):
+        if not Path(chosen, "initdb").exists():
+            raise Failure(f"PG_BIN={chosen} has no initdb")
+        return Path(chosen).resolve()
     debian = Path("/usr/lib/postgresql").glob("*/bin/initdb")
     found = sorted(debian, key=lambda path: int(path.parts[-3]))
     if found:

@@ -572,6 +572,12 @@ OVERVIEW = Dashboard(
                     unit="s",
                 ),
                 Panel(
+                    "Files waiting for the archive",
+                    "Complete files of the write-ahead log that are not archived yet. Empty without an archive.",
+                    [Query("pg_stat_archiver_waiting_files{SERVER}")],
+                    runbook="PostgresArchivingStalls",
+                ),
+                Panel(
                     "Checkpoints",
                     "By time is well; requested means that max_wal_size is reached first, or that somebody asked.",
                     rates(

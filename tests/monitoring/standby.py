@@ -24,9 +24,12 @@ class Standby:
         environment = {"PATH": os.environ["PATH"], "HOME": str(folder), "LC_ALL": "C"}
         socket = running.folder / "postgres"
         copy = [binaries() / "pg_basebackup", "--host", socket, "--port", str(primary.port), "--username", "postgres"]
-        copy += ["--pgdata", folder / "data", "--checkpoint", "fast", "--no-sync", "--write-recovery-conf"]
+        copy += ["--pgdata", folder / "data", "--checkpoint", "fast", "--no-sync"]
         subprocess.run(copy, env=environment, cwd=folder, check=True, **as_user(user))
-        settings = [f"--{name}={value}" for name, value in SETTINGS.items()]
+        (folder / "data" / "standby.signal").touch()
+        # What pg_basebackup writes names all settings of its libpq, and the server's may be older and refuse them.
+        connection = {"primary_conninfo": f"host={socket} port={primary.port} user=postgres"}
+        settings = [f"--{name}={value}" for name, value in (SETTINGS | connection).items()]
         command = [binaries() / "postgres", "-D", folder / "data", "-k", folder, "-p", self.port, *settings]
         running.start("standby", command, environment, folder, user, signal.SIGINT)
         streams = "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'"

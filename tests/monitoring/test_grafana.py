@@ -4,9 +4,7 @@ tells is forgotten, and a real Prometheus that scrapes the real function has an 
 import functools
 import importlib
 import json
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +17,8 @@ import yaml
 
 from demo import emulator
 from demo.aws import CHECKOUT, FUNCTION, SECRET, Aws
-from demo.postgres import Postgres, binaries
-from demo.processes import Processes, as_user, processes, stop_on_signals
+from demo.postgres import Postgres
+from demo.processes import Processes, processes, stop_on_signals
 from demo.prometheus import RULES, Prometheus, seconds
 from standby import Standby
 
@@ -244,9 +242,6 @@ def scraped() -> Iterator[tuple[Processes, Prometheus]]:
         for name, value in archive.items():
             postgres.sql(f"ALTER SYSTEM SET {name} = '{value}'")
         postgres.stop()
-        checksums = [binaries() / "pg_checksums", "--enable", "--no-sync", "--pgdata", running.folder / "postgres/data"]
-        user = "postgres" if os.geteuid() == 0 else None
-        subprocess.run(checksums, check=True, cwd=running.folder, stdout=subprocess.DEVNULL, **as_user(user))
         postgres.start()
         postgres.keep_busy()
         postgres.go_wrong()

@@ -1,6 +1,7 @@
 //! The `queries.yml` of the package, on whichever PostgreSQL the tests run.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -177,7 +178,8 @@ async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
     other.admin("CREATE TABLE elsewhere AS SELECT 1");
     let standby = primary.standby();
     primary.admin("SELECT pg_create_physical_replication_slot('kept', true)");
-    primary.admin("SELECT pg_switch_wal()");
+    // The last that was archived is the backup's label, from which nobody knows what waits.
+    other.admin("CREATE TABLE after_the_backup AS SELECT 1; SELECT pg_switch_wal()");
 
     let _idle = open(&shop, "BEGIN; UPDATE orders SET total = 0 WHERE id = 1").await;
     let _prepared =
@@ -187,7 +189,7 @@ async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
         tokio::spawn(async move { blocked.batch_execute("UPDATE orders SET total = 1 WHERE id = 1").await });
     let _elsewhere = other.session().await;
     primary.wait_for("SELECT count(*) = 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'").await;
-    primary.wait_for("SELECT last_archived_time IS NOT NULL FROM pg_stat_archiver").await;
+    primary.wait_for("SELECT last_archived_wal NOT LIKE '%.backup' FROM pg_stat_archiver").await;
     primary.wait_for("SELECT count(*) = 1 FROM pg_stat_replication WHERE state = 'streaming'").await;
     standby.wait_for("SELECT last_msg_receipt_time IS NOT NULL FROM pg_stat_wal_receiver").await;
 
@@ -248,6 +250,46 @@ async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
         assert_eq!(on_standby.value(series), 1.0, "{series}");
     }
     waiting.abort();
+}
+
+#[tokio::test]
+async fn an_archive_that_hangs_has_files_waiting_and_one_that_is_off_has_nothing() {
+    let server = Server::private();
+    let hang = server.socket_folder().join("hang");
+    server.set("archive_mode = on");
+    server.set(&format!("archive_command = 'while test -e {}; do sleep 0.05; done'", hang.display()));
+    server.stop();
+    server.start();
+    let database = server.database("archived");
+    let fill = || {
+        database.admin("CREATE TABLE IF NOT EXISTS filled (a int); INSERT INTO filled VALUES (1)");
+        database.admin("SELECT pg_switch_wal()");
+    };
+    let queries = Queries::new(SHIPPED);
+    fill();
+    let nothing_waits =
+        "SELECT last_archived_wal = pg_walfile_name(pg_current_wal_lsn() - 1) FROM pg_stat_archiver";
+    database.wait_for(nothing_waits).await;
+    let samples = scrape(&function(&queries, &database).await).await;
+    assert_eq!(samples.value("pg_stat_archiver_waiting_files"), 0.0);
+
+    fs::write(&hang, "").unwrap();
+    (0..3).for_each(|_| fill());
+    let samples = scrape(&function(&queries, &database).await).await;
+    assert_eq!(samples.value("pg_stat_archiver_waiting_files"), 3.0);
+    assert_eq!(samples.value("pg_stat_archiver_failed_total"), 0.0);
+    fs::remove_file(&hang).unwrap();
+    database.wait_for(nothing_waits).await;
+
+    server.set("archive_mode = off");
+    server.stop();
+    server.start();
+    let samples = scrape(&function(&queries, &database).await).await;
+    assert!(samples.value("pg_stat_archiver_archived_total") >= 4.0);
+    for series in ["pg_stat_archiver_waiting_files", "pg_stat_archiver_last_archived_age_seconds"] {
+        assert_eq!(samples.of(series), [], "{series}");
+    }
+    assert_eq!(samples.of("pg_exporter_query_error"), []);
 }
 
 #[tokio::test]
