@@ -250,6 +250,12 @@ async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
         assert_eq!(on_standby.value(series), 1.0, "{series}");
     }
     waiting.abort();
+    // Without the privilege nobody knows whether it streams, which is not that it does not.
+    primary.admin(&format!("REVOKE pg_monitor FROM {ROLE}"));
+    standby.wait_for(&format!("SELECT NOT pg_has_role('{ROLE}', 'pg_monitor', 'MEMBER')")).await;
+    let on_standby = scrape(&function(&queries, &standby.copied(&shop)).await).await;
+    assert_eq!(on_standby.of("pg_stat_wal_receiver_streaming"), []);
+    assert_eq!(on_standby.value("pg_exporter_query_success{query=\"pg_stat_wal_receiver\"}"), 1.0);
 }
 
 #[tokio::test]
