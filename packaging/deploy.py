@@ -39,10 +39,13 @@ STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,47}"
 """What a stack, a service of the Serverless Framework and a role may all be called."""
 
 MADE_BY = {"Key": "made-by", "Value": BINARY}
-"""The tag of a role that was made here."""
+"""The tag of a role and of a function that were made here."""
 
 ROLE_SECONDS = 60
 """How long it may take until Lambda knows a role that has just been made."""
+
+UNKNOWN_ROLE = ("cannot be assumed by Lambda", "does not have permissions to call CreateNetworkInterface")
+"""What Lambda says until then: of the role's trust, or of its network permissions in a VPC."""
 
 
 class Deployment:
@@ -126,6 +129,8 @@ def cargo_lambda(deployment: Deployment) -> dict[str, str]:
     name, region, client = deployment.stack, deployment.region, deployment.session.client
     caller = client("sts").get_caller_identity()
     partition, account = (caller["Arn"].split(":")[index] for index in (1, 4))
+    functions = client("lambda")
+    there = function_of_ours(functions, name)
     group = f"/aws/lambda/{name}"
     known = {
         "AWS::Partition": partition,
@@ -141,9 +146,15 @@ def cargo_lambda(deployment: Deployment) -> dict[str, str]:
     role = deployment.environment.get("ROLE_ARN") or make_role(client("iam"), f"{name}-{region}", resolver)
     known["ExporterRole.Arn"] = role
     function = resolver.properties("ExporterLambdaFunction")
-    deploy_function(deployment, function, role)
-    functions = client("lambda")
-    configure(functions, name, function)
+    has_url = resolver.condition("HasFunctionUrl")
+    if there:
+        change_architecture(functions, there, parameters["Architecture"])
+    elif has_url:
+        # Nobody reaches a new one before all of it is as it should be.
+        deploy_function(deployment, function, role, has_url=False)
+        configure(functions, name, function, role)
+    deploy_function(deployment, function, role, has_url)
+    configure(functions, name, function, role)
     if parameters["Front"] == "function-url":
         known["FunctionUrl.FunctionUrl"] = functions.get_function_url_config(FunctionName=name)["FunctionUrl"]
     else:
@@ -176,6 +187,10 @@ def make_role(iam, name: str, resolver: Resolver) -> str:
     boundary = properties.get("PermissionsBoundary")
     try:
         role = iam.get_role(RoleName=name)["Role"]
+    except iam.exceptions.NoSuchEntityException:
+        bounded = {"PermissionsBoundary": boundary} if boundary else {}
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=[MADE_BY], **bounded)["Role"]
+    else:
         if MADE_BY not in role.get("Tags", []):
             raise Refused(f"the role {name} is there, and not of this deployment; another STACK, or ROLE_ARN, avoids it")
         iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
@@ -183,9 +198,6 @@ def make_role(iam, name: str, resolver: Resolver) -> str:
             iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
         elif "PermissionsBoundary" in role:
             iam.delete_role_permissions_boundary(RoleName=name)
-    except iam.exceptions.NoSuchEntityException:
-        bounded = {"PermissionsBoundary": boundary} if boundary else {}
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=[MADE_BY], **bounded)["Role"]
     policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties["Policies"]}
     for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
         if policy not in policies:
@@ -195,20 +207,38 @@ def make_role(iam, name: str, resolver: Resolver) -> str:
     return role["Arn"]
 
 
-def deploy_function(deployment: Deployment, function: Mapping, role: str) -> None:
-    """Has cargo-lambda make or change the function and its URL."""
-    network = function.get("VpcConfig", {})
+def function_of_ours(functions, name: str) -> Mapping | None:
+    """The configuration of the function that is there; None where there is none.
+
+    One that was not made here is somebody's, or another stack's, and stays as it is."""
+    try:
+        there = functions.get_function(FunctionName=name)
+    except functions.exceptions.ResourceNotFoundException:
+        return None
+    if there.get("Tags", {}).get(MADE_BY["Key"]) != MADE_BY["Value"]:
+        raise Refused(f"the function {name} is there, and not of this deployment; another STACK avoids it")
+    return there["Configuration"]
+
+
+def change_architecture(functions, there: Mapping, architecture: str) -> None:
+    """Has a function run on the package's processor, which cargo-lambda says of a new one only."""
+    if there["Architectures"] == [architecture]:
+        return
+    name = there["FunctionName"]
+    functions.update_function_code(FunctionName=name, ZipFile=PACKAGE.read_bytes(), Architectures=[architecture])
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+
+
+def deploy_function(deployment: Deployment, function: Mapping, role: str, has_url: bool) -> None:
+    """Has cargo-lambda make or change the function and its URL.
+
+    It is not told of a VPC, for which it waits half a minute and then fails; `configure` waits longer."""
     command = ["cargo", "lambda", "deploy", "--region", deployment.region]
-    has_url = deployment.resolver.condition("HasFunctionUrl")
+    command += ["--tag", f"{MADE_BY['Key']}={MADE_BY['Value']}"]
     command += ["--enable-function-url" if has_url else "--disable-function-url"]
     command += ["--lambda-dir", str(PACKAGE.parent.parent), "--binary-name", BINARY, "--iam-role", role]
     command += ["--memory", function["MemorySize"], "--timeout", function["Timeout"]]
-    for option, values in (
-        ("--layer-arn", function.get("Layers", [])),
-        ("--subnet-ids", network.get("SubnetIds", [])),
-        ("--security-group-ids", network.get("SecurityGroupIds", [])),
-    ):
-        command += [word for value in values for word in (option, value)]
+    command += [word for layer in function.get("Layers", []) for word in ("--layer-arn", layer)]
     # Not as options, which end at a comma.
     with tempfile.NamedTemporaryFile("w", suffix=".env") as file:
         for name, value in function["Environment"]["Variables"].items():
@@ -226,9 +256,7 @@ def deploy_function(deployment: Deployment, function: Mapping, role: str) -> Non
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            # Of its trust, or of its network permissions in a VPC.
-            unknown = ("cannot be assumed by Lambda", "does not have permissions to call CreateNetworkInterface")
-            too_new = any(words in answer.stdout for words in unknown)
+            too_new = any(words in answer.stdout for words in UNKNOWN_ROLE)
             if not (answer.returncode and too_new and time.monotonic() < deadline):
                 break
             time.sleep(3)
@@ -245,17 +273,28 @@ def quoted(name: str, value: str) -> str:
     raise Refused(f"{name} has all kinds of quotes in it, which cargo-lambda cannot be told")
 
 
-def configure(functions, name: str, function: Mapping) -> None:
-    """What cargo-lambda has no option for, and what an earlier deployment had and this one has not."""
-    # One in a VPC is pending for a while after it was made, and is not changed in that time.
+def configure(functions, name: str, function: Mapping, role: str) -> None:
+    """What cargo-lambda has no option for or passes over in an update, and what an earlier deployment had and this one
+    has not."""
+    # One in a VPC is pending for a while after it was changed, and is not changed again in that time.
     for state in ("function_active_v2", "function_updated_v2"):
         functions.get_waiter(state).wait(FunctionName=name)
-    functions.update_function_configuration(
-        FunctionName=name,
-        Layers=function.get("Layers", []),
-        VpcConfig=function.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}),
-        LoggingConfig=function["LoggingConfig"],
-    )
+    deadline = time.monotonic() + ROLE_SECONDS
+    while True:
+        try:
+            functions.update_function_configuration(
+                FunctionName=name,
+                Role=role,
+                Layers=function.get("Layers", []),
+                VpcConfig=function.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}),
+                LoggingConfig=function["LoggingConfig"],
+            )
+            break
+        except functions.exceptions.InvalidParameterValueException as error:
+            too_new = any(words in str(error) for words in UNKNOWN_ROLE)
+            if not (too_new and time.monotonic() < deadline):
+                raise
+            time.sleep(3)
     functions.get_waiter("function_updated_v2").wait(FunctionName=name)
     if "ReservedConcurrentExecutions" in function:
         reserved = int(function["ReservedConcurrentExecutions"])
@@ -295,7 +334,7 @@ def check_names(template: Mapping, make_flags: str) -> None:
             raise Refused(f"{name} is no parameter" + (f"; {near[0]} is one" if near else ""))
 
 
-def report(deployed: Mapping[str, str], region: str, is_own_secret: bool) -> str:
+def report(deployed: Mapping[str, str], stack: str, region: str, is_own_secret: bool) -> str:
     """What a person needs to have Prometheus scrape it, of the outputs."""
     config = deployed.get("ScrapeConfig", "").rstrip("\n")
     lines = ["", f"Function:   {deployed['FunctionArn']}"]
@@ -303,17 +342,23 @@ def report(deployed: Mapping[str, str], region: str, is_own_secret: bool) -> str
     lines += [f"Its log:    aws logs tail {deployed['LogGroup']} --since 15m --region {region}", ""]
     if secret := deployed.get("AuthorizationSecretArn"):
         file = re.search(r"credentials_file: (\S+)", config)
-        destination = f" > {file[1]}" if file else ""
+        # A file that is good stays where there is no token to put in its place.
+        token = file[1] if file else f"/etc/prometheus/{stack}.token"
+        destination = f" > {token}.new && test -s {token}.new && mv {token}.new {token}"
         lines += [
             "The token that Prometheus presents, to be fetched as the user that Prometheus runs as:",
             "",
             f"    (umask 077; aws secretsmanager get-secret-value --region {region} --secret-id {secret} \\",
             "        --query SecretString --output text | "
-            f"jq --exit-status --raw-output '.bearer_token // empty'{destination})",
+            f"jq --exit-status --raw-output '[.. | objects | .bearer_token // empty] | flatten | last // empty'{destination})",
             "",
         ]
         if is_own_secret:
-            lines += ["If it has a username and a password, Prometheus needs basic_auth: docs/authorization.md", ""]
+            lines += [
+                "Of several tokens it takes the last. If the secret has a username and a password, or is a token as a whole,",
+                "Prometheus is told otherwise: docs/authorization.md",
+                "",
+            ]
     if config:
         lines += ["In scrape_configs of prometheus.yml:", "", *(f"  {line}" for line in config.splitlines()), ""]
     return "\n".join(lines)
@@ -344,7 +389,7 @@ def main() -> None:
         sys.exit(f"{parser.prog}: {refused}")
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         sys.exit(f"{parser.prog}: {as_variables(template, str(error))}")
-    print(report(outputs, deployment.region, bool(os.environ.get("AUTHORIZATION_SECRET_ARN"))))
+    print(report(outputs, deployment.stack, deployment.region, bool(os.environ.get("AUTHORIZATION_SECRET_ARN"))))
 
 
 if __name__ == "__main__":

@@ -162,7 +162,8 @@ def not_ok(url: SplitResult, answer: Answer, is_authorized: bool) -> Finding:
             "403",
             "Something in front of the function refuses. A function URL needs permissions for both "
             "lambda:InvokeFunctionUrl and lambda:InvokeFunction (with InvokedViaFunctionUrl), or has AuthType AWS_IAM; "
-            "an API has an authorizer, an API key or a resource policy, or its path is none that it knows.",
+            "an API has an authorizer, an API key or a resource policy, or its path is none that it "
+            "knows: that of a REST API begins with the stage, https://HOST/STAGE/metrics.",
         )
     if answer.status == 404:
         if "Not Found" in said or said.startswith("{"):
@@ -182,7 +183,9 @@ def not_ok(url: SplitResult, answer: Answer, is_authorized: bool) -> Finding:
         return Finding(
             str(answer.status),
             "The function failed before it could answer: it was built for the other architecture, is no `bootstrap`, "
-            "ran out of memory, or was stopped at its timeout.\n" + LOG,
+            "ran out of memory, or was stopped at its timeout. Where its log has nothing of it, the API in front may not "
+            "invoke it, or it is another one now, or a REST API asked for more at once than reserved concurrency "
+            "allows.\n" + LOG,
         )
     if answer.status in (429, 503):
         if "authorization" in said:
@@ -340,7 +343,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--token-file", type=Path, help="the bearer token, as credentials_file of Prometheus")
     parser.add_argument("--user", help="the user, as in basic_auth of Prometheus")
     parser.add_argument("--password-file", type=Path, help="the user's password")
-    parser.add_argument("--timeout", type=float, default=28, help="in seconds; what scrape_timeout is")
+    parser.add_argument("--timeout", type=float, default=20, help="in seconds; what scrape_timeout is")
     arguments = parser.parse_args(words)
     try:
         parts = urlsplit(arguments.url)

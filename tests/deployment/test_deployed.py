@@ -7,6 +7,7 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 import yaml
@@ -14,7 +15,7 @@ from conftest import BUILT_FOR, OWN_TOKEN, Deploy, Deployed
 from policies import BY_OTHERS, grants, matches, of_role
 from relays import Call, Relay
 
-from demo.aws import REGION, Aws
+from demo.aws import CHECKOUT, REGION, Aws
 from demo.endpoint import get
 from demo.processes import Processes, port
 
@@ -73,6 +74,42 @@ def test_a_private_rest_api_answers_in_text(
     assert status == 200, body
     assert "pg_up 1" in body.splitlines()
     assert ask(internet, private_api["ScrapeUrl"])[0] == 401
+    # The page that shows how each query ended.
+    status, body = ask(internet, private_api["ScrapeUrl"].removesuffix("metrics"), tokens["sam-private"])
+    assert (status, "<html" in body) == (200, True), body
+
+
+@pytest.mark.parametrize(
+    ("secret", "presented"),
+    [
+        ({"bearer_token": ["before-1", "after-2"]}, "after-2\n"),
+        ([{"bearer_token": "alone-1"}, {"username": "prometheus", "password": "s3cr3t"}], "alone-1\n"),
+        # Of these there is none, and what was there stays.
+        ({"username": "prometheus", "password": "s3cr3t"}, "good\n"),
+        ("no-json-1", "good\n"),
+        (None, "good\n"),
+    ],
+)
+def test_a_token_that_is_fetched_anew_takes_the_place_of_a_good_one_only(
+    aws: Aws,
+    deployed: dict[str, Deployed],
+    environment: dict[str, str],
+    tmp_path: Path,
+    secret: object,
+    presented: str,
+) -> None:
+    way = deployed["cargo-lambda"]
+    file, here = way.scrape_config["authorization"]["credentials_file"], tmp_path / "token"
+    here.write_text("good\n")
+    secrets = aws.client("secretsmanager")
+    told = f"rotated-{tmp_path.name}"
+    if secret is not None:
+        secrets.create_secret(Name=told, SecretString=secret if isinstance(secret, str) else json.dumps(secret))
+    asked = re.search(r"--secret-id (\S+)", way.token_command)[1]
+    command = way.token_command.replace(file, str(here)).replace(asked, told)
+    answer = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
+    assert here.read_text() == presented, answer
+    assert (answer.returncode == 0) == (presented != "good\n")
 
 
 def test_prometheus_scrapes_each_as_is_printed(
@@ -277,6 +314,34 @@ def test_without_its_url_nobody_may_call_the_function_any_more(
         except functions.exceptions.ResourceNotFoundException:
             policy = []
         assert len(policy) == statements, [(s["Sid"], s["Action"], s.get("Condition")) for s in policy]
+
+
+def test_an_update_changes_the_role_and_the_processor_too(aws: Aws, deploy_by: Deploy, own_secret: str) -> None:
+    iam, functions = aws.client("iam"), aws.client("lambda")
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = iam.create_role(RoleName="chosen", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+    variables = {"AUTHORIZATION_SECRET_ARN": own_secret, "FRONT": "none"}
+    assert deploy_by("cargo-lambda", "changing", variables).returncode == 0
+    package = (CHECKOUT / "target" / "lambda" / "pg-lambda-exporter" / "bootstrap.zip").read_bytes()
+    other = "arm64" if BUILT_FOR == "x86_64" else "x86_64"
+    changed = functions.update_function_code(FunctionName="changing", ZipFile=package, Architectures=[other])
+    assert changed["Architectures"] == [other], "the stand-in changes no processor"
+    done = deploy_by("cargo-lambda", "changing", variables | {"ROLE_ARN": role})
+    assert done.returncode == 0, done
+    configuration = functions.get_function_configuration(FunctionName="changing")
+    assert (configuration["Role"], configuration["Architectures"]) == (role, [BUILT_FOR])
+
+
+def test_a_function_of_somebody_else_is_not_taken_over(
+    aws: Aws, deploy_by: Deploy, deployed: dict[str, Deployed], own_secret: str
+) -> None:
+    functions = aws.client("lambda")
+    name = deployed["serverless"].configuration["FunctionName"]
+    before = functions.get_function(FunctionName=name)["Configuration"]
+    done = deploy_by("cargo-lambda", name, {"AUTHORIZATION_SECRET_ARN": own_secret})
+    assert done.returncode == 1 and f"the function {name} is there" in done.stderr, done
+    assert functions.get_function(FunctionName=name)["Configuration"] == before
 
 
 def test_a_role_of_somebody_else_is_not_taken_over(aws: Aws, deploy_by: Deploy, own_secret: str) -> None:

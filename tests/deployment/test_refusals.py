@@ -1,14 +1,19 @@
 """A parameter that is left out or wrong is refused by its name: by CloudFormation, by what `make deploy…` runs before
 it asks AWS for anything, and by the function where nothing before it could know."""
 
+import contextlib
 import json
+import re
 import subprocess
 import sys
+import urllib.parse
+from http.server import BaseHTTPRequestHandler
 
 import botocore.exceptions
 import pytest
 import template as description
-from conftest import BUILT_FOR, DEPLOY
+from conftest import BUILT_FOR, DEPLOY, Deploy
+from relays import Relay
 from test_templates import AUTHORIZATIONS, DATABASES, HOST, IAM, KEY, OSLS, SECRET, SURROUNDINGS, transformed
 
 from demo.aws import CHECKOUT, Aws
@@ -32,6 +37,7 @@ REFUSED = [
     ("DatabaseResourceId", IAM | HOST | {"DatabaseResourceId": ""}),
     ("DatabaseResourceId", IAM | HOST | {"DatabaseResourceId": "shop"}),
     ("DatabaseResourceId", IAM | HOST | {"DatabaseResourceId": "*"}),
+    ("DatabaseResourceId", GOOD | {"DatabaseResourceId": IAM["DatabaseResourceId"]}),
     ("DatabaseUser", IAM | HOST | {"DatabaseUser": ""}),
     ("DatabaseUser", IAM | HOST | {"DatabaseUser": "*"}),
     ("DatabaseHost", IAM),
@@ -47,6 +53,7 @@ REFUSED = [
     ("SecurityGroupIds", GOOD | SURROUNDINGS[1] | {"SecurityGroupIds": "default"}),
     ("QueriesLayerArn", GOOD | {"QueriesLayerArn": "arn:aws:lambda:eu-central-1:123456789012:layer:queries"}),
     ("QueriesFile", GOOD | {"QueriesFile": "queries.yml"}),
+    ("QueriesFile", GOOD | {"QueriesFile": "/opt/queries"}),
     ("Architecture", GOOD | {"Architecture": "aarch64"}),
     ("MemorySize", GOOD | {"MemorySize": "64"}),
     ("MemorySize", GOOD | {"MemorySize": "much"}),
@@ -129,12 +136,35 @@ def test_make_refuses_before_it_builds(environment: dict[str, str]) -> None:
         assert "cargo" not in answer.stdout
 
 
-def test_the_serverless_framework_alone_is_refused_by_cloudformation(environment: dict[str, str]) -> None:
+def test_the_serverless_framework_alone_is_refused_by_cloudformation(aws: Aws, environment: dict[str, str]) -> None:
     answer = subprocess.run(
         [OSLS, "deploy"], cwd=CHECKOUT, env=environment | {"STACK": "alone"}, capture_output=True, text=True, timeout=120
     )
     assert answer.returncode != 0
     assert "DatabaseSecretArn is missing" in answer.stdout + answer.stderr, answer
+    assert [bucket for bucket in aws.client("s3").list_buckets()["Buckets"] if "alone" in bucket["Name"]] == []
+
+
+def test_the_serverless_framework_tells_each_template_what_it_declares(
+    aws: Aws, deploy_by: Deploy, environment: dict[str, str]
+) -> None:
+    """CloudFormation refuses a value of a parameter that is not declared. The stand-in does not."""
+    told: list[dict[str, str]] = []
+
+    def path(request: BaseHTTPRequestHandler, body: bytes) -> str:
+        with contextlib.suppress(UnicodeDecodeError):
+            told.append(dict(urllib.parse.parse_qsl(body.decode())))
+        return request.path
+
+    with Relay(lambda: aws.port, path).running() as relay:
+        done = deploy_by("serverless", "declares", {"AWS_ENDPOINT_URL_CLOUDFORMATION": relay.url})
+    assert done.returncode == 0, done
+    # The second is that of the update, which has everything: test_templates.py.
+    bodies = [form for form in told if form.get("Action") == "CreateChangeSet" and "TemplateBody" in form]
+    assert bodies, [form.get("Action") for form in told]
+    for form in bodies:
+        names = {value for key, value in form.items() if re.fullmatch(r"Parameters\.member\.\d+\.ParameterKey", key)}
+        assert names and names <= set(json.loads(form["TemplateBody"]).get("Parameters", {}))
 
 
 @pytest.mark.parametrize(

@@ -176,7 +176,7 @@ def osls(*words: str, **variables: str) -> str:
     answer = subprocess.run(
         [OSLS, *words],
         cwd=CHECKOUT,
-        env=kept | CREDENTIALS | variables,
+        env=kept | CREDENTIALS | {"AWS_REGION": REGION} | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

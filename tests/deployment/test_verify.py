@@ -119,6 +119,7 @@ JSON = {"Content-Type": "application/json"}
     ("status", "body", "headers", "expected"),
     [
         (403, b'{"message":"Forbidden"}', JSON, "403: Something in front of the function refuses"),
+        (403, b'{"message":"Missing Authentication Token"}', JSON, "403: "),
         (403, b'{"Message":"Forbidden. For troubleshooting Function URL ..."}', JSON, "403: "),
         (404, b'{"message":"Not Found"}', JSON, "404: The API has no route for /metrics. With a stage"),
         (500, b'{"message":"Internal Server Error"}', JSON, "500: The function failed before it could answer"),

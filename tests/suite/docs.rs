@@ -76,7 +76,7 @@ fn every_snippet_has_a_language_that_is_checked() {
             "rows" | "openmetrics" => &["docs/queries.md"],
             "usage" | "report" | "yaml mistakes" => &["docs/cli.md"],
             // With the tests of deployments.
-            "aws" => &["docs/deployment.md", "docs/troubleshooting.md"],
+            "aws" => &["docs/deployment.md", "docs/real-account.md", "docs/troubleshooting.md"],
             // By tests/migration, which runs them.
             "js" | "promql" | "bash" => &["docs/migration.md"],
             // With the tests of secrets.
