@@ -216,7 +216,11 @@ def function_of_ours(functions, name: str) -> Mapping | None:
     except functions.exceptions.ResourceNotFoundException:
         return None
     if there.get("Tags", {}).get(MADE_BY["Key"]) != MADE_BY["Value"]:
-        raise Refused(f"the function {name} is there, and not of this deployment; another STACK avoids it")
+        tag = f"{MADE_BY['Key']}={MADE_BY['Value']}"
+        raise Refused(
+            f"the function {name} is there, and not of this deployment; another STACK avoids it, "
+            f"and the tag {tag} on it says that it may be changed"
+        )
     return there["Configuration"]
 
 
@@ -342,9 +346,9 @@ def report(deployed: Mapping[str, str], stack: str, region: str, is_own_secret: 
     lines += [f"Its log:    aws logs tail {deployed['LogGroup']} --since 15m --region {region}", ""]
     if secret := deployed.get("AuthorizationSecretArn"):
         file = re.search(r"credentials_file: (\S+)", config)
-        # A file that is good stays where there is no token to put in its place.
+        # A file that is good stays where there is no token to put in its place, and stays whose it is.
         token = file[1] if file else f"/etc/prometheus/{stack}.token"
-        destination = f" > {token}.new && test -s {token}.new && mv {token}.new {token}"
+        destination = f" > {token}.new && test -s {token}.new && cp {token}.new {token} && rm {token}.new"
         lines += [
             "The token that Prometheus presents, to be fetched as the user that Prometheus runs as:",
             "",

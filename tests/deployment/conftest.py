@@ -66,7 +66,7 @@ class Deployed:
 
     @property
     def token_command(self) -> str:
-        return re.search(r"^    (\(umask 077; aws secretsmanager .* \\\n.* && mv \S+ \S+\))$", self.printed, re.M)[1]
+        return re.search(r"^    (\(umask 077; aws secretsmanager .* \\\n.* && rm \S+\))$", self.printed, re.M)[1]
 
 
 @pytest.fixture(scope="session")

@@ -101,6 +101,7 @@ def test_a_token_that_is_fetched_anew_takes_the_place_of_a_good_one_only(
     way = deployed["cargo-lambda"]
     file, here = way.scrape_config["authorization"]["credentials_file"], tmp_path / "token"
     here.write_text("good\n")
+    here.chmod(0o640)
     secrets = aws.client("secretsmanager")
     told = f"rotated-{tmp_path.name}"
     if secret is not None:
@@ -110,6 +111,7 @@ def test_a_token_that_is_fetched_anew_takes_the_place_of_a_good_one_only(
     answer = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True)
     assert here.read_text() == presented, answer
     assert (answer.returncode == 0) == (presented != "good\n")
+    assert here.stat().st_mode & 0o777 == 0o640
 
 
 def test_prometheus_scrapes_each_as_is_printed(
