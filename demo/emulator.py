@@ -3,7 +3,6 @@
 import os
 import socket
 import zipfile
-from pathlib import Path
 
 from demo.aws import CHECKOUT, CREDENTIALS, FUNCTION, PACKAGES
 from demo.endpoint import Endpoint

@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import urllib.parse
-from pathlib import Path
 
 import yaml
 
