@@ -150,6 +150,16 @@ async fn open(database: &TestDatabase, sql: &str) -> tokio_postgres::Client {
     session
 }
 
+/// What `make package` asks before it builds.
+#[test]
+fn the_check_has_nothing_to_say() {
+    let program = env!("CARGO_BIN_EXE_pg-lambda-exporter");
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/queries.yml");
+    let told = Command::new(program).args(["check", file]).output().unwrap();
+    let said = String::from_utf8_lossy(&told.stderr) + String::from_utf8_lossy(&told.stdout);
+    assert!(told.status.success() && said.contains("0 errors, 0 warnings"), "{said}");
+}
+
 /// A primary with everything that the queries look for, and its standby: between them they leave no metric out.
 #[tokio::test]
 async fn every_metric_has_a_sample_on_a_busy_server_with_a_standby() {
