@@ -41,6 +41,9 @@ STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,47}"
 MADE_BY = {"Key": "made-by", "Value": BINARY}
 """The tag of a role and of a function that were made here."""
 
+MADE_BY_TAG = "{Key}={Value}".format(**MADE_BY)
+"""The same in words."""
+
 ROLE_SECONDS = 60
 """How long it may take until Lambda knows a role that has just been made."""
 
@@ -155,7 +158,7 @@ def cargo_lambda(deployment: Deployment) -> dict[str, str]:
         configure(functions, name, function, role)
     deploy_function(deployment, function, role, has_url)
     configure(functions, name, function, role)
-    if parameters["Front"] == "function-url":
+    if has_url:
         known["FunctionUrl.FunctionUrl"] = functions.get_function_url_config(FunctionName=name)["FunctionUrl"]
     else:
         permit_nobody(functions, name)
@@ -216,10 +219,9 @@ def function_of_ours(functions, name: str) -> Mapping | None:
     except functions.exceptions.ResourceNotFoundException:
         return None
     if there.get("Tags", {}).get(MADE_BY["Key"]) != MADE_BY["Value"]:
-        tag = f"{MADE_BY['Key']}={MADE_BY['Value']}"
         raise Refused(
             f"the function {name} is there, and not of this deployment; another STACK avoids it, "
-            f"and the tag {tag} on it says that it may be changed"
+            f"and the tag {MADE_BY_TAG} on it says that it may be changed"
         )
     return there["Configuration"]
 
@@ -238,7 +240,7 @@ def deploy_function(deployment: Deployment, function: Mapping, role: str, has_ur
 
     It is not told of a VPC, for which it waits half a minute and then fails; `configure` waits longer."""
     command = ["cargo", "lambda", "deploy", "--region", deployment.region]
-    command += ["--tag", f"{MADE_BY['Key']}={MADE_BY['Value']}"]
+    command += ["--tag", MADE_BY_TAG]
     command += ["--enable-function-url" if has_url else "--disable-function-url"]
     command += ["--lambda-dir", str(PACKAGE.parent.parent), "--binary-name", BINARY, "--iam-role", role]
     command += ["--memory", function["MemorySize"], "--timeout", function["Timeout"]]

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 
+use crate::cli::Terminal;
 use crate::lambda::{AMPLE, Queries, function, scrape, scrape_of};
 use crate::postgres::{ROLE, Server, TestDatabase};
 
@@ -153,11 +154,8 @@ async fn open(database: &TestDatabase, sql: &str) -> tokio_postgres::Client {
 /// What `make package` asks before it builds.
 #[test]
 fn the_check_has_nothing_to_say() {
-    let program = env!("CARGO_BIN_EXE_pg-lambda-exporter");
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/queries.yml");
-    let told = Command::new(program).args(["check", file]).output().unwrap();
-    let said = String::from_utf8_lossy(&told.stderr) + String::from_utf8_lossy(&told.stdout);
-    assert!(told.status.success() && said.contains("0 errors, 0 warnings"), "{said}");
+    let said = Terminal::new().file("queries.yml", SHIPPED).run(&["check", "queries.yml"]).succeeded();
+    assert!(said.contains("0 errors, 0 warnings"), "{said}");
 }
 
 /// A primary with everything that the queries look for, and its standby: between them they leave no metric out.
