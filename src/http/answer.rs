@@ -32,24 +32,36 @@ pub(super) fn limit_bytes(request: &Request, answer_bytes_max: Option<usize>) ->
     answer_bytes_max.unwrap_or(allowed).min(allowed).saturating_sub(ENVELOPE_BYTES)
 }
 
-/// The scrape in this format, as text or gzip. Where it would take more than `limit_bytes`, the last queries are
-/// left out, as many as it takes; the exporter's own metrics are there in any case, and say so.
+/// The scrape in this format, as text or gzip. If the answer exceeds `limit_bytes`, the queries with the largest
+/// results are left out until the rest fits. The exporter's own metrics are always included and report it.
 pub(super) fn body(scrape: &mut Scrape, format: Format, gzip: bool, limit_bytes: usize) -> Body {
-    let body = encoded(scrape, format, gzip);
+    let mut body = encoded(scrape, format, gzip);
     if json_bytes(&body) <= limit_bytes {
         return body;
     }
     drop(body);
-    // Many at once, by what each takes alone: to try again without each in turn would take a multiple of the
-    // scrape's time. What they take together decides.
-    let mut kept = fitting(scrape, format, gzip, limit_bytes);
+    // Encoding the answer again without each in turn would take a multiple of the scrape's time. The sizes of the single
+    // results tell how many must go at least; only what queries share makes the whole smaller than their sum.
+    let own = json_bytes(&pack(scrape.own.encode(), gzip));
+    let alone = |families: &[Family]| json_bytes(&pack(exposition::encode(families, format), gzip));
+    let mut sizes: Vec<_> = scrape.by_query().map(alone).enumerate().collect();
+    // The largest is the last; of equal ones, the last of the files.
+    sizes.sort_by_key(|&(position, bytes)| (bytes, position));
+    let mut sum = own + sizes.iter().map(|(_, bytes)| bytes).sum::<usize>();
     loop {
-        scrape.keep_first(kept);
-        let body = encoded(scrape, format, gzip);
-        if kept == 0 || json_bytes(&body) <= limit_bytes {
+        let mut left_out = vec![];
+        while let Some((position, bytes)) = sizes.pop() {
+            left_out.push(position);
+            sum -= bytes;
+            if sum <= limit_bytes {
+                break;
+            }
+        }
+        scrape.leave_out(&left_out);
+        body = encoded(scrape, format, gzip);
+        if sizes.is_empty() || json_bytes(&body) <= limit_bytes {
             return body;
         }
-        kept -= 1;
     }
 }
 
@@ -63,17 +75,6 @@ fn encoded(scrape: &Scrape, format: Format, gzip: bool) -> Body {
 fn pack(text: String, gzip: bool) -> Body {
     let compressed = (gzip && text.len() >= GZIP_FLOOR_BYTES).then(|| compressed(&text)).flatten();
     compressed.map_or(Body::Text(text), Body::Binary)
-}
-
-/// How many queries, from the first, would fit if nothing of one could be shared with another.
-fn fitting(scrape: &Scrape, format: Format, gzip: bool, limit_bytes: usize) -> usize {
-    let alone = |families: &[Family]| json_bytes(&pack(exposition::encode(families, format), gzip));
-    let mut bytes = json_bytes(&pack(scrape.own.encode(), gzip));
-    let fits = |families: &&[Family]| {
-        bytes += alone(families);
-        bytes <= limit_bytes
-    };
-    scrape.by_query().take_while(fits).count()
 }
 
 /// What a body takes as a value in JSON: text is escaped (RFC 8259, section 7), bytes are base64.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::cache::Good;
-use super::room::{NoRoom, Room};
+use super::room::Room;
 use super::selection::Selection;
 use crate::age::Moment;
 use crate::config::{Config, Query};
@@ -63,15 +63,20 @@ impl Scrape {
         self.results.iter().map(|result| result.families.as_slice())
     }
 
-    /// Leaves out all that the queries behind the first `kept` gave, and reports them as failed with
-    /// [`Failure::Limit`].
-    pub fn keep_first(&mut self, kept: usize) {
-        for (result, report) in self.results.iter_mut().zip(&mut self.own.queries).skip(kept) {
+    /// Leaves out the results of the queries at `positions` of [`Self::by_query`], and reports those that had any
+    /// samples as failed with [`Failure::Limit`]. Samples that were duplicates of them come back.
+    pub fn leave_out(&mut self, positions: &[usize]) {
+        for &position in positions {
+            let (Some(result), Some(report)) =
+                (self.results.get_mut(position), self.own.queries.get_mut(position))
+            else {
+                continue;
+            };
             if !result.is_empty() {
                 tracing::warn!(
                     query = report.query,
                     reason = Failure::Limit.as_str(),
-                    "left out, or the answer would be larger than may be sent"
+                    "result left out: the answer would exceed its size limit"
                 );
                 *result = QueryResult::default();
                 report.verdict = Verdict::Failed(Failure::Limit);
@@ -156,10 +161,11 @@ impl<'a> Outcome<'a> {
         Self { query, label_bytes_max, families: Arc::default(), report }
     }
 
-    /// It fails without having been sent.
+    /// The query fails without having been sent, and without the result that an earlier scrape kept.
     pub(super) fn is_not_run(&mut self, failure: Failure) {
         tracing::warn!(query = self.query.namespace, reason = failure.as_str(), "query not run");
-        self.fail(failure);
+        self.families = Arc::default();
+        self.report = report(&self.query.namespace, failure);
     }
 
     pub(super) fn fail(&mut self, failure: Failure) {
@@ -188,12 +194,11 @@ impl<'a> Outcome<'a> {
         &self.families
     }
 
-    /// Gives up what the query gave, since it is more than a scrape may give.
-    pub(super) fn give_up(&mut self, why: NoRoom) {
-        tracing::warn!(query = self.query.namespace, reason = Failure::Limit.as_str(), "{why}");
+    /// Gives up the result of the query, which fails for this reason instead.
+    pub(super) fn withdraw(&mut self, failure: Failure) {
         self.families = Arc::default();
         self.report.cache_age = None;
-        self.fail(Failure::Limit);
+        self.fail(failure);
     }
 
     /// Turns what the server answered into families. What is good and may be kept comes back.

@@ -43,6 +43,11 @@ impl Cache {
         self.0.insert(query.namespace.clone(), good);
     }
 
+    /// Forgets the result of `query`.
+    pub(super) fn forget(&mut self, query: &Query) {
+        self.0.remove(&query.namespace);
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         self.0.clear();

@@ -7,10 +7,17 @@ use crate::metric::Family;
 /// even compressed, and would take the memory and the time of what can.
 const EXPOSED_BYTES_MAX: usize = 16 << 20;
 
-/// What is left for the queries that come.
+/// What the queries of one scrape gave so far, and how much of it fits.
 #[derive(Debug)]
 pub(super) struct Room {
     series_max: usize,
+    taken: Vec<Taken>,
+}
+
+#[derive(Debug)]
+struct Taken {
+    /// The place of the query in the files.
+    position: usize,
     series: usize,
     bytes: usize,
 }
@@ -19,25 +26,39 @@ pub(super) struct Room {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoRoom {
     /// `MAX_SERIES`.
-    #[error("dropped, or the scrape would give more than {0} series, which is MAX_SERIES")]
+    #[error("result left out: the scrape would exceed MAX_SERIES, {0} series")]
     Series(usize),
-    #[error("dropped, or the scrape would give more than {} MiB", EXPOSED_BYTES_MAX >> 20)]
+    #[error("result left out: the scrape would exceed {} MiB", EXPOSED_BYTES_MAX >> 20)]
     Bytes,
 }
 
 impl Room {
     /// For `series_max` samples.
     pub(super) fn new(series_max: usize) -> Self {
-        Self { series_max, series: series_max, bytes: EXPOSED_BYTES_MAX }
+        Self { series_max, taken: vec![] }
     }
 
-    /// Takes what a query gave, if it fits; else the room stays as it is for those that come.
-    pub(super) fn take(&mut self, families: &[Family]) -> Result<(), NoRoom> {
+    /// Takes what the query at `position` gave. The queries to leave out come back, the largest ones, which may be this
+    /// one, until the rest fits; of equal ones, the last of the files. So a query that just fits does not take the room
+    /// of all others.
+    pub(super) fn take(&mut self, position: usize, families: &[Family]) -> Vec<(usize, NoRoom)> {
         let samples = families.iter().flat_map(|family| &family.metrics);
-        let samples: usize = samples.map(|metric| metric.value.sample_count()).sum();
-        let series = self.series.checked_sub(samples).ok_or(NoRoom::Series(self.series_max))?;
-        let bytes = self.bytes.checked_sub(exposition::estimated_bytes(families)).ok_or(NoRoom::Bytes)?;
-        (self.series, self.bytes) = (series, bytes);
-        Ok(())
+        let series = samples.map(|metric| metric.value.sample_count()).sum();
+        self.taken.push(Taken { position, series, bytes: exposition::estimated_bytes(families) });
+        let mut left_out = vec![];
+        loop {
+            let sum = |size: fn(&Taken) -> usize| self.taken.iter().map(size).sum::<usize>();
+            let (size, why): (fn(&Taken) -> usize, _) = if sum(|taken| taken.series) > self.series_max {
+                (|taken| taken.series, NoRoom::Series(self.series_max))
+            } else if sum(|taken| taken.bytes) > EXPOSED_BYTES_MAX {
+                (|taken| taken.bytes, NoRoom::Bytes)
+            } else {
+                return left_out;
+            };
+            let indexed = self.taken.iter().enumerate();
+            let largest = indexed.max_by_key(|(_, taken)| (size(taken), taken.position));
+            let Some((index, _)) = largest else { return left_out };
+            left_out.push((self.taken.swap_remove(index).position, why));
+        }
     }
 }

@@ -66,41 +66,44 @@ impl State {
         };
         run.up = true;
         let now = Moment::now();
-        let mut kept = vec![];
-        let mut order: Vec<_> = run.outcomes.iter_mut().collect();
-        order.sort_by_key(|outcome| self.timed_out.contains(&outcome.query.namespace));
-        for outcome in order {
+        let mut served = vec![];
+        let late = |outcome: &Outcome<'_>| self.timed_out.contains(&outcome.query.namespace);
+        let mut order: Vec<_> =
+            run.outcomes.iter().enumerate().map(|(position, outcome)| (late(outcome), position)).collect();
+        order.sort_unstable();
+        for (_, position) in order {
+            let Some(outcome) = run.outcomes.get_mut(position) else { continue };
             if !run.up {
                 outcome.is_not_run(Failure::Connection);
             } else if let Err(skip) = conditions::sql_for(outcome.query, &facts) {
                 outcome.skip(skip);
             } else if let Some((good, age)) = self.cache.young(outcome.query, now) {
-                // Counted at once, or what is run behind it would take its place.
-                match run.room.take(&good.families) {
-                    Ok(()) => kept.push((outcome, good, age)),
-                    Err(why) => outcome.give_up(why),
-                }
+                outcome.take_kept(good, age);
+                served.push(position);
             } else if self.too_late(deadline) {
                 outcome.is_not_run(Failure::Deadline);
             } else if let Ok(connection) = self.same_connection(credentials, deadline).await {
                 facts = connection.facts().clone();
                 let ended = run_query(connection, outcome, deadline).await;
-                let good = self.note(outcome, ended);
-                if let Err(why) = run.room.take(outcome.families()) {
-                    outcome.give_up(why);
-                } else if let Some(good) = good {
+                if let Some(good) = self.note(outcome, ended) {
                     self.cache.keep(outcome.query, good);
                 }
             } else {
                 run.up = false;
                 outcome.is_not_run(Failure::Connection);
             }
+            for (position, why) in run.room.take(position, outcome.families()) {
+                let Some(outcome) = run.outcomes.get_mut(position) else { continue };
+                tracing::warn!(query = outcome.query.namespace, reason = Failure::Limit.as_str(), "{why}");
+                outcome.withdraw(Failure::Limit);
+                // What cannot be delivered is not worth its memory.
+                self.cache.forget(outcome.query);
+            }
         }
-        // Last, since nothing is served from the cache where the database is lost.
-        for (outcome, good, age) in kept {
-            match run.up {
-                true => outcome.take_kept(good, age),
-                false => outcome.is_not_run(Failure::Connection),
+        // Nothing is served from the cache where the database is lost.
+        for position in served.into_iter().filter(|_| !run.up) {
+            if let Some(outcome) = run.outcomes.get_mut(position) {
+                outcome.is_not_run(Failure::Connection);
             }
         }
         run

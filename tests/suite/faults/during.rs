@@ -6,7 +6,7 @@ use super::observed::{
     assert_complete, assert_failed, backend, idle, logged, running, scrape_within, terminate_backends,
 };
 use crate::events::{Event, Kind};
-use crate::lambda::{Queries, environment, function, samples};
+use crate::lambda::{AMPLE, Queries, environment, function, samples};
 use crate::path::{Black, Path};
 use crate::postgres::{Server, TestDatabase};
 use crate::runtime_api::Lambda;
@@ -259,6 +259,36 @@ async fn a_query_is_slower_than_lambda() {
 
     database.admin(AWAKE);
     assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+#[tokio::test]
+async fn a_result_that_is_too_large_for_the_answer_is_first_in_the_file() {
+    let database = Server::shared().database("too_large_first");
+    database.admin("CREATE TABLE size AS SELECT 90000 AS rows; GRANT SELECT ON size TO PUBLIC");
+    let queries = Queries::new(
+        "
+touched:
+  query: SELECT g AS id, repeat('x', 60) AS text, g AS v FROM size, generate_series(1, rows) AS g
+  metrics: [{id: {usage: LABEL}}, {text: {usage: LABEL}}, {v: {usage: GAUGE}}]
+first: {query: SELECT 1 AS v}
+many:
+  query: SELECT g AS id, g AS v FROM generate_series(1, 1500) AS g
+  metrics: [{id: {usage: LABEL}}, {v: {usage: GAUGE}}]
+last: {query: SELECT 3 AS v}
+",
+    );
+    let lambda = function(&queries, &database).await;
+    let plain = |kind| Event::recorded(kind).header("accept-encoding", None).json();
+    for kind in Kind::ALL {
+        let samples = samples(&lambda.invoke(plain(kind), AMPLE).await);
+        assert_others_are_there(&samples, "limit");
+        assert_eq!(samples.of("many_v").len(), 1500, "{kind:?}");
+    }
+    logged(&lambda, &["touched", "limit", "the answer would exceed its size limit"]).await;
+    database.admin("UPDATE size SET rows = 1000");
+    let again = samples(&lambda.invoke(plain(Kind::RestApi), AMPLE).await);
+    assert_complete(&again, &[&ALL[..], &["many_v"]].concat());
+    assert_eq!(again.of("touched_v").len(), 1000);
 }
 
 /// Results that are more than is taken: the query fails, and the others run on another connection.
