@@ -56,44 +56,75 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects, authenticates and asks the server about itself, all within `limit`: name resolution, the socket,
-    /// TLS, the login and one message. A name that has several addresses is tried at each, in the order of the
-    /// resolver, with a fair share of what is left of `limit`.
+    /// Connects, authenticates and asks the server about itself, all within `limit`, or within the target's
+    /// `connect_timeout` if that is shorter: name resolution, the socket, TLS, the login and one message. If a name has
+    /// several addresses, each is tried in the order of the resolver with a fair share of the time that is left, so that
+    /// one that accepts and hangs does not hide the next.
     ///
     /// # Errors
-    /// [`ConnectError`] tells apart what an operator would do something different about.
+    /// [`ConnectError`] distinguishes the causes that an operator would treat differently. With several addresses it is
+    /// the error of the last.
     pub async fn open(target: &Target, limit: Duration) -> Result<Self, ConnectError> {
         let opened = Instant::now();
+        let limit = target.connect_timeout.map_or(limit, |timeout| timeout.min(limit));
+        let left = || limit.saturating_sub(opened.elapsed());
         let encryption = Encryption::new(target)?;
+        let config = driver_config(target, &encryption);
+        let mut addresses = socket::resolve(&target.host, target.port, limit).await?.into_iter();
+        loop {
+            let further = u32::try_from(addresses.len()).unwrap_or(u32::MAX).saturating_sub(1);
+            let Some(address) = addresses.next() else {
+                return Err(ConnectError::TimedOut(Phase::Socket));
+            };
+            let share = left() / further.saturating_add(1);
+            match Self::open_at(address, &config, &encryption, share).await {
+                Err(error) if further > 0 && error.may_differ_at_another_address() => {
+                    tracing::warn!(%error, "no connection at one of the host's addresses, trying the next");
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Does the same at one address.
+    async fn open_at(
+        address: Address,
+        config: &Config,
+        encryption: &Encryption,
+        limit: Duration,
+    ) -> Result<Self, ConnectError> {
+        let opened = Instant::now();
+        let left = || limit.saturating_sub(opened.elapsed());
         let allowance = Allowance::default();
-        let (address, socket) = socket::connect(&target.host, target.port, &allowance, limit).await?;
+        let socket = tokio::time::timeout(limit, address.connect(&allowance))
+            .await
+            .map_err(|_| ConnectError::TimedOut(Phase::Socket))?
+            .map_err(ConnectError::Unreachable)?;
 
         let end = Arc::new(OnceLock::new());
-        let config = driver_config(target, &encryption);
         let login = async {
             match encryption.connector() {
-                Some(tls) => log_in(&config, socket, tls, &end).await,
-                None => log_in(&config, socket, NoTls, &end).await,
+                Some(tls) => log_in(config, socket, tls, &end).await,
+                None => log_in(config, socket, NoTls, &end).await,
             }
         };
-        let Session { client, driver, has_encoding } =
-            tokio::time::timeout(limit.saturating_sub(opened.elapsed()), login)
-                .await
-                .map_err(|_| ConnectError::TimedOut(Phase::Login))?
-                .map_err(|error| encryption.explain(&error))?;
+        let Session { client, driver, has_encoding } = tokio::time::timeout(left(), login)
+            .await
+            .map_err(|_| ConnectError::TimedOut(Phase::Login))?
+            .map_err(|error| encryption.explain(&error))?;
         let mut connection = Self {
             client,
             driver,
             end,
             address,
-            encryption,
+            encryption: encryption.clone(),
             allowance,
             has_encoding,
             facts: ServerFacts::default(),
             opened,
             ready: true,
         };
-        connection.ask_facts(limit.saturating_sub(opened.elapsed())).await?;
+        connection.ask_facts(left()).await?;
         Ok(connection)
     }
 

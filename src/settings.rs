@@ -96,7 +96,7 @@ pub struct Problem {
 const RDS_AUTHORITIES: &str = "rds-authorities.pem";
 
 /// libpq's variables that are read (PostgreSQL documentation, "Environment Variables").
-const LIBPQ: [(&str, Part); 7] = [
+const LIBPQ: [(&str, Part); 8] = [
     ("PGHOST", Part::Host),
     ("PGPORT", Part::Port),
     ("PGDATABASE", Part::Database),
@@ -104,6 +104,7 @@ const LIBPQ: [(&str, Part); 7] = [
     ("PGPASSWORD", Part::Password),
     ("PGSSLMODE", Part::SslMode),
     ("PGSSLROOTCERT", Part::RootCertificates),
+    ("PGCONNECT_TIMEOUT", Part::ConnectTimeout),
 ];
 
 impl Settings {

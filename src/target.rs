@@ -7,6 +7,7 @@ mod problem;
 mod url;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
@@ -28,6 +29,8 @@ pub struct Target {
     pub login: Login,
     /// How the connection is protected.
     pub tls: Tls,
+    /// libpq's `connect_timeout`: how long connecting may take, if that is shorter than the scrape allows.
+    pub connect_timeout: Option<Duration>,
 }
 
 /// How a role proves to be it.

@@ -22,7 +22,7 @@ use crate::target::Target;
 
 const SECRET_LIMIT: Duration = Duration::from_secs(10);
 const TOKEN_LIMIT: Duration = Duration::from_secs(10);
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+const CONNECT_LIMIT: Duration = Duration::from_secs(25);
 /// What a query without a `timeout` may take; the function gives it no more.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
 /// What telling the columns of one query may take.

@@ -73,6 +73,18 @@ impl fmt::Display for Phase {
 }
 
 impl ConnectError {
+    /// Whether another address of the same host may answer otherwise: nothing answered at this one in time, or what
+    /// did is no server that takes logins now (SQLSTATE 57P03, which libpq goes on after too).
+    pub(super) fn may_differ_at_another_address(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::TimedOut(_) | Self::Lost(_) | Self::Protocol(_) => true,
+            Self::Server { sqlstate, .. } => sqlstate == "57P03",
+            Self::Unresolvable(_) | Self::RootCertificates(_) | Self::Tls(_) | Self::Authentication(_) => {
+                false
+            }
+        }
+    }
+
     pub(super) fn of_login(error: &tokio_postgres::Error) -> Self {
         if let Some(error) = error.as_db_error() {
             return Self::Server { sqlstate: error.code().code().to_owned(), message: mask(error.message()) };

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 
 use super::error::{ConnectError, Phase};
 use super::run::RECEIVED_BYTES_MAX;
@@ -39,37 +39,21 @@ impl Address {
     }
 }
 
-/// Resolves `host` and opens a socket to the first of its addresses that takes one, within `limit`.
-pub(super) async fn connect(
-    host: &Host,
-    port: u16,
-    allowance: &Allowance,
-    limit: Duration,
-) -> Result<(Address, Socket), ConnectError> {
-    let deadline = Instant::now() + limit;
-    let addresses = match host {
+/// Where `host` can be reached, in the order of the resolver, found within `limit`. There is at least one address.
+pub(super) async fn resolve(host: &Host, port: u16, limit: Duration) -> Result<Vec<Address>, ConnectError> {
+    let addresses: Vec<_> = match host {
         Host::Socket(folder) => vec![Address::Unix(socket_path(folder, port))],
-        Host::Tcp(name) => timeout_at(deadline, lookup_host((name.as_str(), port)))
+        Host::Tcp(name) => timeout(limit, lookup_host((name.as_str(), port)))
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Resolution))?
             .map_err(ConnectError::Unresolvable)?
             .map(Address::Tcp)
             .collect(),
     };
-
-    let mut failure = ConnectError::Unresolvable(io::Error::other("the name has no address"));
-    let mut left = u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-    for address in addresses {
-        // One address that swallows packets must not take the time of the others.
-        let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
-        left = left.saturating_sub(1);
-        match timeout(share, address.connect(allowance)).await {
-            Ok(Ok(socket)) => return Ok((address, socket)),
-            Ok(Err(error)) => failure = ConnectError::Unreachable(error),
-            Err(_) => failure = ConnectError::TimedOut(Phase::Socket),
-        }
+    if addresses.is_empty() {
+        return Err(ConnectError::Unresolvable(io::Error::other("the name has no address")));
     }
-    Err(failure)
+    Ok(addresses)
 }
 
 /// PostgreSQL's name for the socket of a port (`unix_socket_directories`).

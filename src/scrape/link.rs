@@ -4,9 +4,11 @@
 //! last scrape, so nothing that is kept is trusted before it was checked; and what is right stays where something new
 //! cannot be had. It knows nothing of queries.
 
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use futures_util::future::{Either, select};
+use tokio::time::{Instant, timeout};
 
 use super::time_left;
 use crate::age::{Moment, Renewal};
@@ -17,7 +19,11 @@ use crate::target::Target;
 
 /// How long a kept connection has to show that it is alive; then a new one is made.
 const ALIVE_LIMIT: Duration = Duration::from_secs(1);
-const CONNECT_LIMIT: Duration = Duration::from_secs(4);
+/// What connecting leaves of a scrape's time for the queries; half of a short one.
+const QUERIES_RESERVE: Duration = Duration::from_secs(1);
+/// When a connection is not there after this time, or half of a short one, the secret is read again while the attempt
+/// goes on: the server may have moved, or be slow to let anybody in.
+const SLOW_AFTER: Duration = Duration::from_secs(4);
 /// In Lambda the credentials of the function are at hand; elsewhere the SDK may have to ask for them.
 const TOKEN_LIMIT: Duration = Duration::from_secs(2);
 /// For a fetch that a scrape cannot do without.
@@ -128,41 +134,36 @@ impl Link {
         if self.target.is_none() {
             self.fetch(credentials, FETCH_LIMIT, deadline).await?;
         }
-        let Some(kept) = &self.target else { return Err(Unreachable) };
-        let error = match self.open(credentials, kept, deadline).await {
-            Ok(connection) => return Ok(connection),
-            Err(error) => error,
+        let Some(kept) = self.target.clone() else { return Err(Unreachable) };
+        let keeping = self.keeping;
+        let mut opening = pin!(open(keeping, credentials, &kept, deadline));
+        let attempt = match credentials.is_fetched() && !self.is_refetched {
+            true => timeout(SLOW_AFTER.min(time_left(deadline) / 2), opening.as_mut()).await.ok(),
+            false => return opening.await,
         };
-        tracing::error!(%error, "no connection to the database");
         // The password may have been rotated, or the host moved, since the secret was read.
-        if !credentials.is_fetched() || self.is_refetched {
-            return Err(Unreachable);
-        }
-        let refused = kept.clone();
-        self.fetch(credentials, FETCH_LIMIT, deadline).await?;
-        let Some(fresh) = self.target.as_ref().filter(|fresh| !fresh.is_same(&refused)) else {
-            return Err(Unreachable);
+        let pending = match attempt {
+            Some(Ok(connection)) => return Ok(connection),
+            Some(Err(Unreachable)) => {
+                self.fetch(credentials, FETCH_LIMIT, deadline).await?;
+                None
+            }
+            None => {
+                let refetch = pin!(self.fetch(credentials, FETCH_LIMIT, deadline));
+                match select(refetch, opening).await {
+                    Either::Left((_, opening)) => Some(opening),
+                    Either::Right((outcome, _)) => return outcome,
+                }
+            }
         };
-        tracing::info!("the secret has changed, connecting with the new one");
-        self.open(credentials, fresh, deadline).await.map_err(|error| {
-            tracing::error!(%error, "no connection to the database");
-            Unreachable
-        })
-    }
-
-    async fn open(
-        &self,
-        credentials: &Credentials,
-        target: &Target,
-        deadline: Instant,
-    ) -> Result<Connection, ConnectError> {
-        let target = credentials.for_login(target, TOKEN_LIMIT.min(time_left(deadline))).await;
-        let target = target.map_err(|error| ConnectError::Authentication(error.to_string()))?;
-        let mut connection = Connection::open(&target, CONNECT_LIMIT.min(time_left(deadline))).await?;
-        if let Some(idle) = self.keeping.idle_close {
-            connection.close_when_idle(idle, ALIVE_LIMIT.min(time_left(deadline))).await?;
+        match (self.target.as_ref().filter(|fresh| !fresh.is_same(&kept)), pending) {
+            (Some(fresh), _) => {
+                tracing::info!("the secret has changed, connecting with the new one");
+                open(keeping, credentials, fresh, deadline).await
+            }
+            (None, Some(opening)) => opening.await,
+            (None, None) => Err(Unreachable),
         }
-        Ok(connection)
     }
 
     /// Fetches the target. What is kept stays where that fails.
@@ -191,4 +192,34 @@ impl Link {
         self.target = Some(target);
         Ok(())
     }
+}
+
+/// Opens a connection to `target`. Why there is none is in the log.
+async fn open(
+    keeping: Keeping,
+    credentials: &Credentials,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Connection, Unreachable> {
+    let left = time_left(deadline);
+    let deadline = deadline.checked_sub(QUERIES_RESERVE.min(left / 2)).unwrap_or(deadline);
+    try_open(keeping, credentials, target, deadline).await.map_err(|error| {
+        tracing::error!(%error, "no connection to the database");
+        Unreachable
+    })
+}
+
+async fn try_open(
+    keeping: Keeping,
+    credentials: &Credentials,
+    target: &Target,
+    deadline: Instant,
+) -> Result<Connection, ConnectError> {
+    let target = credentials.for_login(target, TOKEN_LIMIT.min(time_left(deadline))).await;
+    let target = target.map_err(|error| ConnectError::Authentication(error.to_string()))?;
+    let mut connection = Connection::open(&target, time_left(deadline)).await?;
+    if let Some(idle) = keeping.idle_close {
+        connection.close_when_idle(idle, ALIVE_LIMIT.min(time_left(deadline))).await?;
+    }
+    Ok(connection)
 }

@@ -8,7 +8,7 @@ use super::{Mistake, Part, Problem};
 
 /// The keys that are read. Of two that mean the same the later one wins: `user` and `database` are what
 /// drivers call `username` and `dbname`. Other keys (`dbClusterIdentifier`, `masterarn`, …) are for others.
-const KEYS: [(&str, Part); 9] = [
+const KEYS: [(&str, Part); 10] = [
     ("host", Part::Host),
     ("port", Part::Port),
     ("database", Part::Database),
@@ -18,6 +18,7 @@ const KEYS: [(&str, Part); 9] = [
     ("password", Part::Password),
     ("sslmode", Part::SslMode),
     ("sslrootcert", Part::RootCertificates),
+    ("connect_timeout", Part::ConnectTimeout),
 ];
 
 const ENGINES: [&str; 3] = ["postgres", "postgresql", "aurora-postgresql"];
@@ -35,9 +36,15 @@ pub(super) fn read(text: &str) -> Result<Reading, Problem> {
         match object.get(key) {
             None | Some(Value::Null) => {}
             Some(Value::String(text)) => reading.set(part, key, text),
-            Some(Value::Number(number)) if part == Part::Port => reading.set(part, key, &number.to_string()),
+            Some(Value::Number(number)) if matches!(part, Part::Port | Part::ConnectTimeout) => {
+                reading.set(part, key, &number.to_string());
+            }
             Some(_) => {
-                let mistake = if part == Part::Port { Mistake::Port } else { Mistake::NotString };
+                let mistake = match part {
+                    Part::Port => Mistake::Port,
+                    Part::ConnectTimeout => Mistake::ConnectTimeout,
+                    _ => Mistake::NotString,
+                };
                 reading.problems.push(Problem::of_part(part, key, mistake));
             }
         }

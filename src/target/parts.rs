@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 
@@ -23,6 +24,8 @@ pub struct Parts {
     roots: Option<Roots>,
     rds_authorities: Option<RdsAuthorities>,
     channel_binding: Option<ChannelBinding>,
+    /// `Duration::MAX` where the source says that there is no limit.
+    connect_timeout: Option<Duration>,
     by_token: bool,
 }
 
@@ -45,6 +48,8 @@ pub enum Part {
     RootCertificates,
     /// libpq's `channel_binding`.
     ChannelBinding,
+    /// libpq's `connect_timeout`: whole seconds; zero or less for no limit.
+    ConnectTimeout,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,6 +85,7 @@ impl Parts {
             Part::SslMode => self.ssl_mode = Some(parse_ssl_mode(text)?),
             Part::RootCertificates => self.roots = Some(parse_roots(text)),
             Part::ChannelBinding => self.channel_binding = Some(parse_channel_binding(text)?),
+            Part::ConnectTimeout => self.connect_timeout = Some(parse_connect_timeout(text)?),
         }
         Ok(())
     }
@@ -131,6 +137,7 @@ impl Parts {
                 user,
                 login: if self.by_token { Login::IamToken } else { Login::Password(self.password) },
                 tls,
+                connect_timeout: self.connect_timeout,
             }),
             (host, user, tls) => {
                 let host = host.is_none().then(|| Problem::of_part(Part::Host, "host", Mistake::HostMissing));
@@ -199,6 +206,7 @@ impl Parts {
             roots: self.roots.or_else(|| other.roots.clone()),
             rds_authorities: self.rds_authorities.or_else(|| other.rds_authorities.clone()),
             channel_binding: self.channel_binding.or(other.channel_binding),
+            connect_timeout: self.connect_timeout.or(other.connect_timeout),
             by_token: self.by_token || other.by_token,
         }
     }
@@ -280,6 +288,15 @@ fn parse_channel_binding(text: &str) -> Result<ChannelBinding, Mistake> {
         "prefer" => Ok(ChannelBinding::Prefer),
         "require" => Ok(ChannelBinding::Require),
         _ => Err(Mistake::ChannelBinding),
+    }
+}
+
+fn parse_connect_timeout(text: &str) -> Result<Duration, Mistake> {
+    match text.trim().parse::<i64>() {
+        Ok(seconds) => {
+            Ok(u64::try_from(seconds).ok().filter(|&s| s > 0).map_or(Duration::MAX, Duration::from_secs))
+        }
+        Err(_) => Err(Mistake::ConnectTimeout),
     }
 }
 

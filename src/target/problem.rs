@@ -86,6 +86,9 @@ pub enum Mistake {
     /// No `channel_binding` that libpq has.
     #[error("must be disable, prefer or require")]
     ChannelBinding,
+    /// No `connect_timeout` that libpq has.
+    #[error("must be a whole number of seconds; 0 means no limit of its own")]
+    ConnectTimeout,
     /// An option without `=`.
     #[error("needs a value, as in option=value")]
     NoValue,

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 use super::parts::Reading;
 use super::{Mistake, Part, Problem};
 
-const OPTIONS: [(&str, Part); 8] = [
+const OPTIONS: [(&str, Part); 9] = [
     ("host", Part::Host),
     ("port", Part::Port),
     ("dbname", Part::Database),
@@ -23,13 +23,13 @@ const OPTIONS: [(&str, Part); 8] = [
     ("sslmode", Part::SslMode),
     ("sslrootcert", Part::RootCertificates),
     ("channel_binding", Part::ChannelBinding),
+    ("connect_timeout", Part::ConnectTimeout),
 ];
 
 /// libpq's options that may be ignored, since they only tune what the exporter decides for itself.
-const IGNORED: [&str; 16] = [
+const IGNORED: [&str; 15] = [
     "application_name",
     "client_encoding",
-    "connect_timeout",
     "fallback_application_name",
     "gssdelegation",
     "gsslib",

@@ -12,18 +12,19 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// One name with one address.
-    pub(crate) fn new(name: &str, address: IpAddr) -> Self {
+    /// One name with these addresses.
+    pub(crate) fn new(name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Self {
         let mut names =
             Self { file: tempfile::NamedTempFile::new().unwrap(), modified: SystemTime::UNIX_EPOCH };
-        names.lead(name, address);
+        names.lead(name, addresses);
         names
     }
 
-    /// From now on the name has this address and no other.
-    pub(crate) fn lead(&mut self, name: &str, address: IpAddr) {
+    /// From now on the name has these addresses and no other.
+    pub(crate) fn lead(&mut self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) {
         self.modified += Duration::from_secs(60);
-        fs::write(self.file.path(), format!("{address} {name}\n")).unwrap();
+        let lines: String = addresses.into_iter().map(|address| format!("{address} {name}\n")).collect();
+        fs::write(self.file.path(), lines).unwrap();
         self.file.as_file().set_modified(self.modified).unwrap();
     }
 

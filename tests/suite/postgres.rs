@@ -384,6 +384,7 @@ impl TestDatabase {
                 root_certificates: RootCertificates::File(self.server.authority()),
                 channel_binding: ChannelBinding::Prefer,
             },
+            connect_timeout: None,
         }
     }
 

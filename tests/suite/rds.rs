@@ -110,7 +110,7 @@ impl Rds {
         let key = rcgen::KeyPair::generate().unwrap();
         Self {
             database: server.database("shop"),
-            names: Names::new(INSTANCE, IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            names: Names::new(INSTANCE, [IpAddr::V4(Ipv4Addr::LOCALHOST)]),
             queries: Queries::new(GOOD),
             stranger: stranger.self_signed(&key).unwrap().pem(),
             package: tempfile::tempdir().unwrap(),
@@ -139,7 +139,7 @@ impl Rds {
     /// What one scrape of `host` comes to in an environment with these variables too: `pg_up`, and the log up to
     /// the end of the scrape.
     async fn scrape(&mut self, host: &str, variables: &[(&'static str, String)]) -> (f64, String) {
-        self.names.lead(host, IpAddr::V4(Ipv4Addr::LOCALHOST));
+        self.names.lead(host, [IpAddr::V4(Ipv4Addr::LOCALHOST)]);
         let url = self.database.url().replace("@localhost:", &format!("@{host}:"));
         let (url, _) = url.split_once('?').unwrap();
         let platform = self.package.path().join("platform.pem");

@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::secrets_manager::{Answer, Call, SecretsManagerServer};
 
-const LIBPQ: [(&str, Part); 7] = [
+const LIBPQ: [(&str, Part); 8] = [
     ("PGHOST", Part::Host),
     ("PGPORT", Part::Port),
     ("PGDATABASE", Part::Database),
@@ -31,6 +31,7 @@ const LIBPQ: [(&str, Part); 7] = [
     ("PGPASSWORD", Part::Password),
     ("PGSSLMODE", Part::SslMode),
     ("PGSSLROOTCERT", Part::RootCertificates),
+    ("PGCONNECT_TIMEOUT", Part::ConnectTimeout),
 ];
 
 fn repository(path: &str) -> PathBuf {
@@ -50,8 +51,13 @@ fn describe(target: &Target) -> String {
     };
     format!(
         "{host}\nport {}\ndatabase {}\nuser {}\npassword {password}\nsslmode {:?}\nroots {roots}\n\
-         channel binding {:?}\n",
-        target.port, target.database, target.user, target.tls.mode, target.tls.channel_binding
+         channel binding {:?}\n{}",
+        target.port,
+        target.database,
+        target.user,
+        target.tls.mode,
+        target.tls.channel_binding,
+        target.connect_timeout.map_or(String::new(), |timeout| format!("connect timeout {timeout:?}\n")),
     )
 }
 

@@ -173,14 +173,14 @@ async fn the_name_has_another_address() {
     let queries = Queries::new(GOOD);
     let old = Path::to(server.port());
     let _new = Path::from((THERE, old.port()).into(), server.port());
-    let mut names = Names::new(NAME, HERE);
+    let mut names = Names::new(NAME, [HERE]);
     let environment = environment(&queries, database.url_at(NAME, old.port()));
     let lambda = Lambda::start(environment.into_iter().chain(names.environment())).await;
     assert_complete(&scrape_within(&lambda, 10).await, &["good_v"]);
 
     while_frozen(&lambda, || {
         old.goes_black(Black::All);
-        names.lead(NAME, THERE);
+        names.lead(NAME, [THERE]);
     });
     assert_complete(&scrape_within(&lambda, 10).await, &["good_v"]);
     logged(&lambda, &["the kept connection is dead, connecting anew"]).await;
@@ -202,7 +202,7 @@ async fn the_name_leads_to_another_server() {
     let queries = Queries::new(&format!("{GOOD}{SERVERS}"));
     let old = Path::to(old_server.port());
     let _new = Path::from((THERE, old.port()).into(), new_server.port());
-    let mut names = Names::new(NAME, HERE);
+    let mut names = Names::new(NAME, [HERE]);
     let url = old_database.url_at(NAME, old.port());
     let (url, _) = url.split_once("&sslrootcert").unwrap();
     let environment = environment(&queries, url.to_owned())
@@ -216,7 +216,7 @@ async fn the_name_leads_to_another_server() {
 
     while_frozen(&lambda, || {
         old_server.kill();
-        names.lead(NAME, THERE);
+        names.lead(NAME, [THERE]);
     });
     let standby = scrape_within(&lambda, 10).await;
     assert_complete(&standby, &["good_v"]);

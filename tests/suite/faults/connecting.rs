@@ -9,6 +9,7 @@ use rcgen::{CertificateParams, date_time_ymd};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::observed::terminate_backends;
 use super::secrets::{self, QUERIES, SCRAPE_TIMEOUT, has_logged, is_complete, is_without_connection};
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, Queries, samples};
@@ -88,6 +89,8 @@ enum Peer {
     Saying(&'static [u8]),
     /// The server on this port.
     Server(u16),
+    /// The same, which lets nobody in for so long, as one that resumes.
+    Resuming(u16, Duration),
 }
 
 /// An address at which nothing listens yet.
@@ -150,6 +153,10 @@ impl Peer {
                 let _ = client.write_all(words).await;
                 while client.read(&mut [0; 1024]).await.is_ok_and(|bytes| bytes > 0) {}
             }
+            Self::Resuming(port, time) => {
+                tokio::time::sleep(time).await;
+                Box::pin(Self::Server(port).meet(client)).await;
+            }
             Self::Server(port) => {
                 let mut server = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
@@ -173,7 +180,7 @@ async fn a_port_at_which_nothing_listens() {
 async fn a_name_without_an_address() {
     let database = Server::shared().database("connecting_unresolvable");
     let name = "db.connecting.invalid";
-    let mut names = Names::new("another.connecting.invalid", Ipv4Addr::LOCALHOST.into());
+    let mut names = Names::new("another.connecting.invalid", [Ipv4Addr::LOCALHOST.into()]);
     let variables = [
         ("PGHOST", name.to_owned()),
         // The server has no certificate for this name.
@@ -182,7 +189,7 @@ async fn a_name_without_an_address() {
     let function = Function::start(&database, variables.into_iter().chain(names.environment())).await;
     function
         .recovers(&["the host's name cannot be resolved"], async || {
-            names.lead(name, Ipv4Addr::LOCALHOST.into())
+            names.lead(name, [Ipv4Addr::LOCALHOST.into()])
         })
         .await;
 }
@@ -216,6 +223,64 @@ async fn a_server_that_says_nothing() {
     let server = Peer::Server(database.server().port());
     let in_log = ["timed out in the TLS handshake or authentication"];
     function.recovers_from_scrape(SHORT, &in_log, async || front.becomes(server)).await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_slow_to_let_anybody_in() {
+    let database = Server::shared().database("connecting_slow");
+    let front = Address::new().listen(Peer::Closing);
+    let function = Function::start(&database, front.variables()).await;
+    front.becomes(Peer::Resuming(database.server().port(), Duration::from_secs(6)));
+    is_complete(&function.scrape(Duration::from_secs(20)).await);
+    // It is there when nothing more than the time for the queries is left.
+    terminate_backends(&database);
+    front.becomes(Peer::Resuming(database.server().port(), Duration::from_secs(3)));
+    is_complete(&function.scrape(Duration::from_secs(6)).await);
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_for_longer_than_connect_timeout() {
+    let database = Server::shared().database("connecting_timeout");
+    let front = Address::new().listen(Peer::Closing);
+    let limit = ("PGCONNECT_TIMEOUT", "1".to_owned());
+    let function = Function::start(&database, front.variables().into_iter().chain([limit])).await;
+    front.becomes(Peer::Silent);
+    // Without it, the login would have all but two seconds of the time.
+    let timeout = "25";
+    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some(timeout));
+    let answer = function.lambda.invoke(event.json(), AMPLE).await;
+    assert!(answer.took < Duration::from_secs(12), "{:?}", answer.took);
+    is_without_connection(&samples(&answer));
+    has_logged(&function.lambda, &["no connection to the database", "timed out"]).await;
+    front.becomes(Peer::Server(database.server().port()));
+    is_complete(&function.scrape(AMPLE).await);
+}
+
+#[tokio::test]
+async fn one_address_of_a_name_that_says_nothing() {
+    let database = Server::shared().database("connecting_addresses");
+    let (port, first, second) = loop {
+        let first = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = first.local_addr().unwrap().port();
+        if let Ok(second) = TcpListener::bind(("127.0.0.2", port)).await {
+            break (port, first, second);
+        }
+    };
+    let name = "db.connecting.invalid";
+    let names = Names::new(name, [[127, 0, 0, 1].into(), [127, 0, 0, 2].into()]);
+    let variables =
+        [("PGHOST", name.to_owned()), ("PGPORT", port.to_string()), ("PGSSLMODE", "verify-ca".to_owned())];
+    let (first, second) = (Front::serve(first, Peer::Closing), Front::serve(second, Peer::Closing));
+    let function = Function::start(&database, variables.into_iter().chain(names.environment())).await;
+    let server = Peer::Server(database.server().port());
+    // Whichever of the two the resolver names first.
+    for (silent, serving) in [(&first, &second), (&second, &first)] {
+        silent.becomes(Peer::Silent);
+        serving.becomes(server);
+        is_complete(&function.scrape(SCRAPE_TIMEOUT).await);
+        terminate_backends(&database);
+    }
+    has_logged(&function.lambda, &["trying the next", "timed out in the TLS handshake"]).await;
 }
 
 #[tokio::test]

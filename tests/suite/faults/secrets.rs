@@ -272,6 +272,21 @@ async fn a_secret_with_another_address() {
 }
 
 #[tokio::test]
+async fn a_secret_with_an_address_that_says_nothing() {
+    let function = Function::start("secret_hanging", Answer::not_found()).await;
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut secret = function.json(ROLE, PASSWORD);
+    secret["port"] = silent.local_addr().unwrap().port().into();
+    function.service.answer(Answer::text(&secret.to_string()));
+    is_without_connection(&function.scrape_within(SCRAPE_TIMEOUT).await);
+    has_logged(&function.lambda, &["no connection to the database", "timed out"]).await;
+    // Corrected, and found while the former address still keeps the connection waiting.
+    function.service.answer(function.secret());
+    is_complete(&function.scrape_within(SCRAPE_TIMEOUT).await);
+    has_logged(&function.lambda, &["the secret has changed, connecting with the new one"]).await;
+}
+
+#[tokio::test]
 async fn a_secret_with_a_wrong_password() {
     let function = Function::start("secret_password", Answer::not_found()).await;
     function.service.answer(function.secret_of(ROLE, OLD));
