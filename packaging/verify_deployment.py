@@ -174,10 +174,12 @@ def not_ok(url: SplitResult, answer: Answer, is_authorized: bool) -> Finding:
             )
         return Finding("404", f"The function knows no {url.path or '/'}; the path ends in /metrics.")
     if answer.status in (500, 502):
-        if "no usable query" in said:
+        if "environment variables have a mistake" in said:
+            return Finding("environment", "The function's environment variables have a mistake. Its log names each.\n" + LOG)
+        if "no query can run" in said:
             return Finding(
                 "no-queries",
-                "The function has no usable query: queries.yml is missing or every namespace has a mistake. "
+                "No query can run: queries.yml is missing or each of its queries has a mistake. "
                 "`make package` checks it; `pg-lambda-exporter check queries.yml` names each.\n" + LOG,
             )
         return Finding(

@@ -39,28 +39,40 @@ const LAMBDA_LIMIT: Duration = Duration::from_secs(900);
 /// Without any other limit.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
 
+/// Why nothing can be scraped at all. The log has each mistake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// A variable of the environment holds a mistake.
+    #[error("the function's environment variables have a mistake; the function's log names each variable")]
+    Environment,
+    /// There are no query files, or none of their queries is without a mistake.
+    #[error(
+        "no query can run: the query files are missing, or each query has a mistake; the function's log names each"
+    )]
+    Queries,
+}
+
 /// What answers requests.
 #[derive(Debug)]
 pub struct Endpoint {
     guard: Guard,
-    exporter: Option<Exporter>,
+    exporter: Result<Exporter, Unusable>,
     answer_bytes_max: Option<usize>,
     /// What it took, in milliseconds, to make an answer of what the last scrape had found.
     encoding_ms: AtomicU64,
 }
 
 impl Endpoint {
-    /// An endpoint that scrapes with `exporter` for whom `guard` lets in; without an exporter, whose reason is in the
-    /// log, it answers 500. `answer_bytes_max` lowers what the service behind a request allows, in bytes of the
-    /// answer's JSON.
-    pub fn new(guard: Guard, exporter: Option<Exporter>, answer_bytes_max: Option<usize>) -> Self {
+    /// An endpoint that scrapes with `exporter` for requests that `guard` grants. Without an exporter it answers 500 with
+    /// the reason. `answer_bytes_max` lowers the limit of the service behind a request, in bytes of the answer's JSON.
+    pub fn new(guard: Guard, exporter: Result<Exporter, Unusable>, answer_bytes_max: Option<usize>) -> Self {
         Self { guard, exporter, answer_bytes_max, encoding_ms: AtomicU64::new(0) }
     }
 
     /// Lets the guard and the exporter do, within `limit`, what the first scrape would have to wait for.
     pub async fn warm_up(&self, limit: Duration) {
         let exporter = async {
-            if let Some(exporter) = &self.exporter {
+            if let Ok(exporter) = &self.exporter {
                 exporter.warm_up(limit).await;
             }
         };
@@ -69,7 +81,7 @@ impl Endpoint {
 
     /// Closes what is open, within `limit`.
     pub async fn close(&self, limit: Duration) {
-        if let Some(exporter) = &self.exporter {
+        if let Ok(exporter) = &self.exporter {
             exporter.close(limit).await;
         }
     }
@@ -94,12 +106,11 @@ impl Endpoint {
         }
         let response = match (route, &self.exporter) {
             (Route::Health, _) => text(StatusCode::OK, "ok\n"),
-            (Route::Landing, _) => landing::answer(request, self.exporter.as_ref()),
-            (Route::Metrics, None) => text(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "the exporter's configuration has no usable query; the function's log says why\n",
-            ),
-            (Route::Metrics, Some(exporter)) => match selection(exporter, request) {
+            (Route::Landing, exporter) => landing::answer(request, exporter.as_ref()),
+            (Route::Metrics, Err(unusable)) => {
+                text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{unusable}\n"))
+            }
+            (Route::Metrics, Ok(exporter)) => match selection(exporter, request) {
                 Err(unknown) => text(StatusCode::BAD_REQUEST, &format!("{unknown}\n")),
                 // A body that nobody reads is not worth a scrape.
                 Ok(_) if head => text(StatusCode::OK, ""),

@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 use crate::authorization::Guard;
 use crate::config::{Config, Severity};
 use crate::credentials::Credentials;
-use crate::http::Endpoint;
+use crate::http::{Endpoint, Unusable};
 use crate::query_files::{self, QueryFiles};
 use crate::scrape::Exporter;
 use crate::settings::{Authorization, Keeping, Queries, Settings};
@@ -27,7 +27,11 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
             let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
             let max_age = Keeping::default().secret_max_age;
-            return Endpoint::new(Guard::new(authorization, max_age, &aws).await, None, None);
+            return Endpoint::new(
+                Guard::new(authorization, max_age, &aws).await,
+                Err(Unusable::Environment),
+                None,
+            );
         }
     };
     let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
@@ -36,10 +40,10 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
     });
     log_problems(&config);
     let exporter = match config.queries.is_empty() {
-        true => None,
+        true => Err(Unusable::Queries),
         false => {
             let credentials = Credentials::new(settings.source, &aws).await;
-            Some(Exporter::new(config, credentials, settings.keeping, settings.limits))
+            Ok(Exporter::new(config, credentials, settings.keeping, settings.limits))
         }
     };
     let max_age = settings.keeping.secret_max_age;

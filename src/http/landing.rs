@@ -11,6 +11,7 @@ use lambda_http::http::{HeaderValue, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 
+use super::Unusable;
 use crate::age::Moment;
 use crate::scrape::{Exporter, Overview, QueryState};
 use crate::self_metrics::{QueryReport, Verdict};
@@ -39,11 +40,13 @@ th[scope=row] { font-weight: 400; overflow-wrap: anywhere; }
 }
 ";
 
-/// The page. Without an exporter, whose reason is in the log, it says so.
-pub(super) fn answer(request: &Request, exporter: Option<&Exporter>) -> Response<Body> {
+/// The page. Without an exporter it gives the reason.
+pub(super) fn answer(request: &Request, exporter: Result<&Exporter, &Unusable>) -> Response<Body> {
     let overview = exporter.map(Exporter::overview);
-    let mut response =
-        super::text(StatusCode::OK, &page(base_path(request), overview.as_ref(), Moment::now()));
+    let mut response = super::text(
+        StatusCode::OK,
+        &page(base_path(request), overview.as_ref().map_err(|unusable| **unusable), Moment::now()),
+    );
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -56,15 +59,12 @@ pub(super) fn answer(request: &Request, exporter: Option<&Exporter>) -> Response
     response
 }
 
-fn page(base: &str, overview: Option<&Overview>, now: Moment) -> String {
+fn page(base: &str, overview: Result<&Overview, Unusable>, now: Moment) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let queries = overview.map_or_else(
-        || {
-            "<p class=\"bad\">The configuration has no usable query. The function's log says why.</p>\n"
-                .to_owned()
-        },
-        |overview| queries(base, overview, now),
-    );
+    let queries = match overview {
+        Ok(overview) => queries(base, overview, now),
+        Err(unusable) => format!("<p class=\"bad\">Nothing can be scraped: {unusable}.</p>\n"),
+    };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\

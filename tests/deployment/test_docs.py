@@ -124,5 +124,5 @@ def test_commands_were_found() -> None:
 def test_every_finding_of_the_verification_has_a_row() -> None:
     """By what an operator sees of it."""
     page = (DOCS / "troubleshooting.md").read_text()
-    for symptom in ["401", "403", "404", "500", "502", "503", "deadline exceeded", "pg_up 0", "no usable query", "base64"]:
+    for symptom in ["401", "403", "404", "500", "502", "503", "deadline exceeded", "pg_up 0", "no query can run", "environment variables", "base64"]:
         assert re.search(rf"^\| .*{symptom}", page, re.M), symptom

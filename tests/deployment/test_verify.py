@@ -69,7 +69,11 @@ def test_pg_up_0(function: Scrape) -> None:
 
 
 def test_no_queries(function: Scrape) -> None:
-    assert "no-queries: The function has no usable query" in function(QUERIES_FILE="/nowhere/queries.yml")
+    assert "no-queries: No query can run" in function(QUERIES_FILE="/nowhere/queries.yml")
+
+
+def test_a_mistake_in_the_environment(function: Scrape) -> None:
+    assert "environment: The function's environment variables have a mistake" in function(MAX_SERIES="many")
 
 
 def test_the_parameters_of_the_url_reach_the_function(function: Scrape) -> None:

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lambda_http::{Body, Response};
 use pg_lambda_exporter::authorization::Guard;
-use pg_lambda_exporter::http::Endpoint;
+use pg_lambda_exporter::http::{Endpoint, Unusable};
 use pg_lambda_exporter::settings::Authorization;
 use tokio::sync::OnceCell;
 
@@ -12,9 +12,13 @@ use crate::events::{Event, Kind};
 
 /// An endpoint without an exporter: no test here needs a database.
 async fn answer(authorization: Authorization, event: Event) -> Response<Body> {
-    Endpoint::new(Guard::new(authorization, Duration::MAX, &OnceCell::new()).await, None, None)
-        .respond(&event.request())
-        .await
+    Endpoint::new(
+        Guard::new(authorization, Duration::MAX, &OnceCell::new()).await,
+        Err(Unusable::Queries),
+        None,
+    )
+    .respond(&event.request())
+    .await
 }
 
 fn body(response: &Response<Body>) -> &str {
@@ -101,7 +105,7 @@ async fn a_missing_configuration_says_where_to_look_and_nothing_else() {
     let response = answer(Authorization::Open, Event::recorded(Kind::HttpApi)).await;
     assert_eq!(
         body(&response),
-        "the exporter's configuration has no usable query; the function's log says why\n"
+        "no query can run: the query files are missing, or each query has a mistake; the function's log names each\n"
     );
 }
 

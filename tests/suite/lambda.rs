@@ -367,6 +367,32 @@ six: {query: 'SELECT 6 AS v', metrics: [{v: {usage: GAUGE}}]}
 }
 
 #[tokio::test]
+async fn what_keeps_the_function_from_scraping_is_said_by_kind_and_never_by_value() {
+    let good = Queries::new(GOOD);
+    let bad = Queries::new("one: {query: COMMIT}\n");
+    let url = || "postgres://exporter@localhost/shop".to_owned();
+    let variables = "the function's environment variables have a mistake";
+    let queries = "no query can run: the query files are missing, or each query has a mistake";
+    let cases = [
+        (environment(&good, url()), ("MAX_SERIES", "many-4711"), variables),
+        (environment(&good, "mysql://root@4711/x".into()), ("AUTH", "none"), variables),
+        (environment(&good, url()), ("DB_SECRET_ID", "secret-4711"), variables),
+        (environment(&good, url()), ("QUERIES_FILE", "/nowhere/4711.yml"), queries),
+        (environment(&bad, url()), ("AUTH", "none"), queries),
+    ];
+    for (mut environment, (variable, value), expected) in cases {
+        environment.push((variable, value.to_owned()));
+        let lambda = Lambda::start(environment).await;
+        for (path, status) in [("/metrics", 500), ("/", 200)] {
+            let answer = lambda.invoke(Event::get(Kind::HttpApi, path).json(), AMPLE).await;
+            let text = answer.text();
+            assert_eq!(answer.status, status, "{text}");
+            assert!(text.contains(expected) && !text.contains("4711"), "{variable} {path}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_hundred_scrapes_leave_one_entry_for_each_query_in_pg_stat_statements() {
     let database = Server::shared().database("statements");
     database.admin("CREATE EXTENSION pg_stat_statements");
