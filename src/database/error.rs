@@ -133,6 +133,12 @@ pub enum QueryError {
         /// The primary message, masked.
         message: String,
     },
+    /// The server's `standard_conforming_strings` is off, and the query has a string that would end elsewhere.
+    #[error(
+        "the server would end a string elsewhere: standard_conforming_strings is off; \
+         write E'…' with \\\\ for each backslash"
+    )]
+    StringsDiffer,
     /// The result is larger than [`RESULT_BYTES_MAX`].
     #[error("the result is larger than {} MiB", RESULT_BYTES_MAX >> 20)]
     TooLarge,

@@ -7,7 +7,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::Connection;
 use super::error::{ConnectError, Phase};
-use super::run::{NOT_TEXT, message};
+use super::run::{NOT_TEXT, Strings, message};
 
 /// One statement without variable parts, so that `pg_stat_statements` has one entry for it. `aurora_version` is a
 /// function of Amazon Aurora (Aurora user guide, "Aurora PostgreSQL functions reference").
@@ -33,7 +33,7 @@ impl Connection {
     pub(super) async fn ask_facts(&mut self, limit: Duration) -> Result<(), ConnectError> {
         self.ready = false;
         self.allowance.renew();
-        let message = message(FACTS, limit, self.has_encoding);
+        let message = message(FACTS, limit, self.has_encoding, Strings::Any);
         let messages = timeout(limit, self.client.simple_query(&message))
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Facts))?

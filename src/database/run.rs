@@ -37,15 +37,19 @@ impl Connection {
     /// such a message as one transaction (documentation, "Multiple Statements in a Simple Query"), so that
     ///
     /// - it is read-only. The first statement has run a query, after which the server refuses to make a
-    ///   transaction read-write again, by `SET` or by `set_config`, and it refuses to end one within it
-    ///   (`DO`, `CALL`). [`Sql`] refuses statements that end it from outside;
+    ///   transaction read-write again, by `SET` or by `set_config`, and it refuses to end one within a function.
+    ///   [`Sql`] refuses statements that end it, and those that write all the same;
+    /// - it is the statements that [`Sql`] has checked: where strings end elsewhere with
+    ///   `standard_conforming_strings = off`, the prologue fails on a server with that setting. The server splits the
+    ///   whole message with the setting of this moment, so the value of the login is no help, and a `SET` too late;
     /// - each statement has `timeout`, to the millisecond, kept by the server: since PostgreSQL 13 the time
     ///   starts anew with each of them. What all of them take together, this client bounds;
     /// - numbers, dates and bytes are written in one way, whatever the server's or the role's settings;
     /// - nothing of this outlives the message, even if it fails: the next user of a pooled connection does not
     ///   see it. (What a query sets by `set_config(…, false)` does, as it asks for.)
     /// - no prepared statement is made, so any pooler will do;
-    /// - `pg_stat_statements`, which replaces constants, has one entry for the prologue whatever the timeout.
+    /// - `pg_stat_statements`, which replaces constants, has one entry for the prologue whatever the timeout, and
+    ///   one for the prologue that looks at `standard_conforming_strings`.
     ///
     /// After `timeout` and [`GRACE`] the client asks the server to cancel, and waits for the end of the query for
     /// at most `cancel_limit`. Then the connection is unusable: a cancel request names a connection, not a query,
@@ -65,7 +69,8 @@ impl Connection {
         self.ready = false;
         self.allowance.renew();
         let begun = Instant::now();
-        let message = message(sql.as_str(), timeout, self.has_encoding);
+        let strings = if sql.needs_standard_strings() { Strings::Standard } else { Strings::Any };
+        let message = message(sql.as_str(), timeout, self.has_encoding, strings);
         let stream = match self.client.simple_query_raw(&message).await {
             Ok(stream) => stream,
             Err(error) => return Err(self.lost(&error)),
@@ -81,7 +86,11 @@ impl Connection {
                 self.ready = true;
                 // The server's clock began later than this one, so a shorter time is somebody else's cancel.
                 let timed_out = error.code() == Some(&SqlState::QUERY_CANCELED) && begun.elapsed() >= timeout;
-                Err(if timed_out { QueryError::Timeout } else { QueryError::of_server(&error) })
+                Err(match error.as_db_error() {
+                    _ if timed_out => QueryError::Timeout,
+                    Some(error) if error.message().contains(STRINGS_DIFFER) => QueryError::StringsDiffer,
+                    _ => QueryError::of_server(&error),
+                })
             }
             Ok(Err(Failure::Lost(_))) if self.allowance.is_spent() => Err(QueryError::TooLarge),
             Ok(Err(Failure::Lost(error))) => Err(self.lost(&error)),
@@ -128,15 +137,34 @@ impl Connection {
     }
 }
 
+/// With which `standard_conforming_strings` a query may run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strings {
+    /// Its statements are the same with either value.
+    Any,
+    /// `on` only.
+    Standard,
+}
+
+/// What the prologue sets `statement_timeout` to so that it fails. The server repeats it, whatever its language.
+const STRINGS_DIFFER: &str = "standard_conforming_strings is off";
+
 /// The prologue and the query.
-pub(super) fn message(sql: &str, timeout: Duration, database_has_encoding: bool) -> String {
+pub(super) fn message(sql: &str, timeout: Duration, database_has_encoding: bool, strings: Strings) -> String {
     // 0 would be no limit at all; what is above the setting's range is next to none.
     let milliseconds = timeout.as_micros().div_ceil(1000).clamp(1, i32::MAX as u128);
+    let timeout = match strings {
+        Strings::Any => format!("'{milliseconds}'"),
+        Strings::Standard => format!(
+            "CASE current_setting('standard_conforming_strings') WHEN 'on' THEN '{milliseconds}' \
+             ELSE '{STRINGS_DIFFER}' END"
+        ),
+    };
     // Without an encoding the server knows of no characters, and refuses to call its bytes UTF-8.
     let encoding = if database_has_encoding { "UTF8" } else { "SQL_ASCII" };
     format!(
         "SELECT set_config('transaction_read_only','on',true), \
-         set_config('statement_timeout','{milliseconds}',true), \
+         set_config('statement_timeout',{timeout},true), \
          set_config('client_encoding','{encoding}',true), \
          set_config('client_min_messages','error',true), \
          set_config('DateStyle','ISO',true), \
@@ -201,7 +229,7 @@ mod tests {
 
     #[test]
     fn the_timeout_is_in_whole_milliseconds_and_never_unlimited() {
-        let of = |timeout| message("SELECT 1", timeout, true);
+        let of = |timeout| message("SELECT 1", timeout, true, Strings::Any);
         assert!(of(Duration::ZERO).contains("'statement_timeout','1'"));
         assert!(of(Duration::from_micros(1001)).contains("'statement_timeout','2'"));
         assert!(of(Duration::from_secs(5)).contains("'statement_timeout','5000'"));

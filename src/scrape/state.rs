@@ -210,7 +210,9 @@ async fn ask_predicate(
 ) -> Result<bool, Failure> {
     let table = time.run(connection, predicate).await.map_err(|(failure, error)| {
         let failure = match error {
-            QueryError::Server { .. } | QueryError::TooLarge => Failure::Predicate,
+            QueryError::Server { .. } | QueryError::StringsDiffer | QueryError::TooLarge => {
+                Failure::Predicate
+            }
             QueryError::Timeout | QueryError::Connection { .. } => failure,
         };
         tracing::warn!(query = query.namespace, reason = failure.as_str(), %error, "its predicate failed");
@@ -237,6 +239,7 @@ impl Time {
                 QueryError::Timeout if self.is_own => Failure::Timeout,
                 QueryError::Timeout => Failure::Deadline,
                 QueryError::Connection { .. } => Failure::Connection,
+                QueryError::StringsDiffer => Failure::Syntax,
                 QueryError::TooLarge => Failure::Limit,
                 QueryError::Server { sqlstate, .. } => of_sqlstate(sqlstate),
             };

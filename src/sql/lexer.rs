@@ -33,17 +33,25 @@ pub(super) struct Lexer<'a> {
     text: &'a str,
     at: usize,
     ends_in_comment: bool,
+    needs_standard_strings: bool,
 }
 
 impl<'a> Lexer<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0, ends_in_comment: false }
+        Self { text, at: 0, ends_in_comment: false, needs_standard_strings: false }
     }
 
     /// Whether the text ends within a `--` comment, so that anything appended would belong to it. Known at the
     /// end of the text only.
     pub(super) fn ends_in_comment(&self) -> bool {
         self.ends_in_comment
+    }
+
+    /// Whether a string so far ends elsewhere with `standard_conforming_strings = off`. Then a backslash escapes the
+    /// next character. So the ends are the same unless an odd number of backslashes stands before a quote. (`B'…'` and
+    /// `X'…'` do not depend on the setting, and `U&'…'` is an error where it is off; they are counted all the same.)
+    pub(super) fn needs_standard_strings(&self) -> bool {
+        self.needs_standard_strings
     }
 
     /// The next token; `None` at the end.
@@ -120,13 +128,18 @@ impl<'a> Lexer<'a> {
     fn quoted(&mut self, quote: u8, construct: &'static str) -> Result<Kind, Unterminated> {
         let start = self.at;
         self.at += 1;
+        let mut is_escaped = false;
         loop {
-            match self.peek(0) {
-                None => return Err(Unterminated { construct, start }),
-                Some(c) if c != quote => self.at += 1,
-                Some(_) if self.peek(1) == Some(quote) => self.at += 2,
-                Some(_) => return Ok(self.single(Kind::Other)),
+            let c = self.peek(0).ok_or(Unterminated { construct, start })?;
+            if c == quote {
+                self.needs_standard_strings |= is_escaped && quote == b'\'';
+                if self.peek(1) != Some(quote) {
+                    return Ok(self.single(Kind::Other));
+                }
+                self.at += 1;
             }
+            is_escaped = c == b'\\' && !is_escaped;
+            self.at += 1;
         }
     }
 

@@ -51,7 +51,7 @@ async fn rows_come_as_the_server_wrote_them() {
     let table = run(&mut connection, "SELECT 1 AS a WHERE false").await.unwrap();
     assert_eq!((table.columns(), table.row_count()), (&["a".to_owned()][..], 0));
 
-    let table = run(&mut connection, "DO $$ BEGIN RAISE WARNING 'x'; END $$").await.unwrap();
+    let table = run(&mut connection, "SET LOCAL work_mem = '8MB'").await.unwrap();
     assert_eq!(table, Table::default());
     let table = run(&mut connection, "-- nothing but a comment").await.unwrap();
     assert_eq!(table, Table::default());
@@ -62,7 +62,7 @@ async fn rows_come_as_the_server_wrote_them() {
 async fn the_last_result_of_several_statements_counts() {
     let database = Server::shared().database("db_statements");
     let mut connection = open(&database.target()).await;
-    let sql = "SELECT 1 AS a; SELECT 2 AS b; DO $$ BEGIN END $$; -- the end";
+    let sql = "SELECT 1 AS a; SELECT 2 AS b; SET LOCAL work_mem = '8MB'; -- the end";
     let table = run(&mut connection, sql).await.unwrap();
     assert_eq!((table.columns(), rows(&table)), (&["b".to_owned()][..], vec![vec![Some("2")]]));
 }
@@ -165,21 +165,24 @@ async fn a_query_that_writes_fails_and_changes_nothing() {
     database.admin(&format!(
         "CREATE TABLE t (i int); INSERT INTO t VALUES (1); GRANT ALL ON t TO {ROLE}; GRANT ALL ON SCHEMA public TO {ROLE};
          CREATE FUNCTION insert_row() RETURNS int LANGUAGE sql AS 'INSERT INTO t VALUES (2) RETURNING i';
-         CREATE PROCEDURE commits() LANGUAGE plpgsql AS 'BEGIN COMMIT; INSERT INTO t VALUES (3); END';"
+         CREATE FUNCTION create_table() RETURNS void LANGUAGE plpgsql AS 'BEGIN CREATE TABLE u (i int); END';
+         CREATE FUNCTION commit_and_insert() RETURNS void LANGUAGE plpgsql AS
+         'BEGIN COMMIT; INSERT INTO t VALUES (3); END';
+         CREATE FUNCTION run_text(sql text) RETURNS void LANGUAGE plpgsql AS
+         'BEGIN EXECUTE sql; INSERT INTO t VALUES (4); END'"
     ));
     let mut connection = open(&database.target()).await;
     for (sql, code) in [
-        ("DO 'BEGIN CREATE TABLE u (i int); END'", "25006"),
-        ("WITH w AS (DELETE FROM t RETURNING i) TABLE w", "25006"),
+        ("SELECT create_table()", "25006"),
         ("SELECT insert_row()", "25006"),
-        ("WITH w AS (INSERT INTO t VALUES (2) RETURNING i) SELECT * FROM w", "25006"),
+        ("SELECT i FROM t FOR UPDATE", "25006"),
         ("SELECT set_config('transaction_read_only','off',true); SELECT insert_row()", "25001"),
         ("SELECT set_config('transaction_read_only','off',false); SELECT insert_row()", "25001"),
         ("SET transaction_read_only = off; SELECT insert_row()", "25001"),
-        ("DO $$ BEGIN EXECUTE 'SET TRANSACTION READ WRITE'; INSERT INTO t VALUES (2); END $$", "25001"),
-        ("DO $$ BEGIN COMMIT; INSERT INTO t VALUES (2); END $$", "2D000"),
-        ("CALL commits()", "2D000"),
-        ("DO $$ BEGIN EXECUTE 'COMMIT'; END $$; SELECT insert_row()", "0A000"),
+        ("SELECT run_text('SET TRANSACTION READ WRITE')", "25001"),
+        ("SELECT commit_and_insert()", "2D000"),
+        ("SELECT run_text('CALL commit_and_insert()')", "42809"),
+        ("SELECT run_text('COMMIT'); SELECT insert_row()", "0A000"),
     ] {
         assert_eq!(sqlstate(&run(&mut connection, sql).await), code, "{sql}");
         assert!(connection.is_usable(), "{sql}");

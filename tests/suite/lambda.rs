@@ -236,8 +236,10 @@ undeclared: {name: a, query: 'SELECT 5 AS x_total, 6 AS y'}
 #[tokio::test]
 async fn what_a_function_raises_is_not_repeated() {
     let database = Server::shared().database("raised");
-    let raise = "DO $$ BEGIN RAISE EXCEPTION 'row of %', 'hunter2'; END $$";
-    let queries = Queries::new(&format!("{GOOD}raises: {{query: \"{raise}\"}}\n"));
+    database.admin(
+        "CREATE FUNCTION raise() RETURNS int LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION 'row of %', 'hunter2'; END$$",
+    );
+    let queries = Queries::new(&format!("{GOOD}raises: {{query: SELECT raise() AS v}}\n"));
     let lambda = function(&queries, &database).await;
     let samples = scrape(&lambda).await;
     assert_eq!(samples.value(r#"pg_exporter_query_error{query="raises",reason="other"}"#), 1.0);

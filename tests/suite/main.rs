@@ -2,6 +2,7 @@
 
 #![cfg(test)] // so that Clippy takes the functions beside the tests for tests too
 
+mod allowlist;
 mod authorization;
 mod cache;
 mod cli;

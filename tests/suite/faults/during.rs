@@ -8,7 +8,7 @@ use super::observed::{
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, Queries, environment, function, samples};
 use crate::path::{Black, Path};
-use crate::postgres::{Server, TestDatabase};
+use crate::postgres::{ROLE, Rows, Server, TestDatabase};
 use crate::runtime_api::Lambda;
 use crate::samples::Samples;
 
@@ -407,4 +407,98 @@ async fn a_flood_of_notices_for_longer_than_the_timeout() {
 
     database.admin("UPDATE flood SET notices = 1");
     assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+}
+
+/// Tables that a query made in this database, also for its session alone.
+fn tables_left_behind(database: &TestDatabase) -> Rows {
+    database.admin("SELECT oid::regclass FROM pg_class WHERE oid >= 16384 AND relkind IN ('r', 'm')")
+}
+
+#[tokio::test]
+async fn queries_that_write_although_the_transaction_is_read_only() {
+    let database = Server::shared().database("writing");
+    database.admin("GRANT CREATE ON SCHEMA public TO PUBLIC");
+    let queries = Queries::new(
+        "
+first: {query: SELECT 1 AS v}
+permanent: {query: EXPLAIN ANALYZE SELECT 1 AS v INTO left_behind}
+temporary: {query: EXPLAIN ANALYZE SELECT 666::bigint AS archived_count INTO TEMP pg_stat_archiver}
+late: {query: 'EXPLAIN (ANALYZE, VERBOSE) WITH x AS (SELECT 1 AS v) (SELECT v INTO UNLOGGED late FROM x)'}
+block: {query: 'DO $$BEGIN EXECUTE ''EXPLAIN ANALYZE SELECT 1 AS v INTO TEMP hidden''; END$$'}
+temporary_rows: {query: WITH x AS (DELETE FROM pg_temp.pg_stat_archiver RETURNING 1 AS v) SELECT v FROM x}
+touched: {query: SELECT archived_count AS v FROM pg_temp.pg_stat_archiver}
+last: {query: SELECT 3 AS v}
+",
+    );
+    let lambda = function(&queries, &database).await;
+    for _ in 0..2 {
+        let samples = scrape_within(&lambda, 10).await;
+        assert_eq!((samples.value("first_v"), samples.value("last_v")), (1.0, 3.0));
+        for query in ["permanent", "temporary", "late", "block", "temporary_rows"] {
+            assert_failed(&samples, query, "config");
+        }
+        assert_failed(&samples, "touched", "syntax");
+    }
+    assert_eq!(tables_left_behind(&database), Rows::new());
+    for (query, words) in [
+        ("permanent.query", "INTO (line 1 of the SQL) makes a table; remove it"),
+        ("temporary.query", "INTO (line 1 of the SQL) makes a table"),
+        ("late.query", "INTO (line 1 of the SQL) makes a table"),
+        ("block.query", "DO (line 1 of the SQL) runs code that may write; write SELECT"),
+        ("temporary_rows.query", "DELETE (line 1 of the SQL) may do more than read"),
+    ] {
+        logged(&lambda, &[query, words]).await;
+    }
+}
+
+/// The first has a statement in a string, which ends before it where `standard_conforming_strings` is off.
+const HIDDEN: &str = r#"
+first: {query: SELECT 1 AS v}
+touched: {query: "SELECT '\\''; COMMIT; CREATE TABLE left_behind (i int); SELECT 2 AS v --' AS l, 2 AS v"}
+last: {query: "SELECT 3 AS v WHERE 'a1' ~ '^[a-z][0-9]$'"}
+"#;
+
+#[tokio::test]
+async fn standard_conforming_strings_is_off_for_the_role() {
+    let database = Server::shared().database("strings_of_role");
+    database.admin("GRANT CREATE ON SCHEMA public TO PUBLIC");
+    let of_role = |action: &str| {
+        let name = database.name();
+        database.admin(&format!("ALTER ROLE {ROLE} IN DATABASE {name} {action}"));
+    };
+    of_role("SET standard_conforming_strings = off");
+    let queries = Queries::new(HIDDEN);
+    let lambda = function(&queries, &database).await;
+    let before = backend(&database);
+    assert_others_are_there(&scrape_within(&lambda, 10).await, "syntax");
+    logged(&lambda, &["query failed", "touched", "standard_conforming_strings is off; write E'…'"]).await;
+    assert_eq!(backend(&database), before);
+
+    of_role("RESET standard_conforming_strings");
+    terminate_backends(&database);
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+    assert_eq!(tables_left_behind(&database), Rows::new());
+}
+
+#[tokio::test]
+async fn standard_conforming_strings_is_turned_off_between_scrapes() {
+    let server = Server::private();
+    let database = server.database("strings_reloaded");
+    database.admin("GRANT CREATE ON SCHEMA public TO PUBLIC");
+    let queries = Queries::new(HIDDEN);
+    let lambda = function(&queries, &database).await;
+    let before = backend(&database);
+    assert_complete(&scrape_within(&lambda, 10).await, &ALL);
+
+    server.set("standard_conforming_strings = off");
+    server.reload();
+    // The signal that the server sends to its sessions may take a moment more.
+    let begun = std::time::Instant::now();
+    let mut samples = scrape_within(&lambda, 10).await;
+    while samples.of("touched_v") != [] && begun.elapsed() < AMPLE {
+        samples = scrape_within(&lambda, 10).await;
+    }
+    assert_others_are_there(&samples, "syntax");
+    assert_eq!(backend(&database), before, "the session that logged in before");
+    assert_eq!(tables_left_behind(&database), Rows::new());
 }
