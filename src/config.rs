@@ -1,6 +1,7 @@
 //! `queries.yml` as the exporter understands it: the queries in their order, and every problem of the files
 //! with its place. It knows the format and the names of metrics, and nothing of databases, scrapes or wires.
 
+mod boolean;
 mod lines;
 mod names;
 mod namespace;
@@ -18,6 +19,7 @@ use namespace::Outcome;
 use node::Node;
 use report::{At, Standing, standings};
 
+pub use boolean::meant;
 pub use servers::{DatabasePattern, InvalidRange, VersionRange};
 
 /// What a set of query files says.
@@ -184,6 +186,8 @@ pub struct MetricColumn {
     pub default: Option<f64>,
     /// What a value is multiplied with.
     pub scale: Option<f64>,
+    /// Constant labels, on every sample of this column.
+    pub labels: Vec<(LabelName, String)>,
 }
 
 /// How the text of a metric's column is read.

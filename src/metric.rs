@@ -193,25 +193,32 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Every name that a family of this type keeps from all others: the family's in either format, its samples',
-    /// and those that OpenMetrics lets it generate (1.0, "MetricFamily", "Suffixes"). Two families that share one
-    /// of them are refused by OpenMetrics parsers.
+    /// Every name that a family of this type keeps from all others: its own, those of its samples, and those that
+    /// OpenMetrics lets it generate (1.0, "MetricFamily", "Suffixes"). Two families that share one of them cannot be
+    /// written, in OpenMetrics at least.
     pub fn claimed_names(self, name: &MetricName) -> Vec<String> {
-        let (base, suffixes): (&str, &[&str]) = match (self, name.without_total(), name.without_info()) {
-            (Self::Counter, Some(base), _) => (base, &["", "_total", "_created"]),
-            (Self::Info, _, Some(base)) => (base, &["", "_info"]),
-            (Self::Histogram, ..) => (name.as_str(), &["", "_bucket", "_count", "_sum", "_created"]),
-            (Self::Summary, ..) => (name.as_str(), &["", "_count", "_sum", "_created"]),
-            (Self::Counter | Self::Gauge | Self::Info | Self::StateSet | Self::Untyped, ..) => {
-                (name.as_str(), &[""])
-            }
+        let suffixes: &[&str] = match self {
+            Self::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
+            Self::Summary => &["", "_count", "_sum", "_created"],
+            Self::Counter | Self::Gauge | Self::Info | Self::StateSet | Self::Untyped => &[""],
         };
-        suffixes.iter().map(|suffix| format!("{base}{suffix}")).collect()
+        suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 
-    /// Whether one of the [claimed names](Self::claimed_names) belongs to the exporter's own metrics.
+    /// The names that OpenMetrics needs beside the [claimed](Self::claimed_names) ones to write this type as what it
+    /// is. Where another family needs one of them too, [OpenMetrics shows another type](Family::is_retyped).
+    pub fn names_of_type(self, name: &MetricName) -> Vec<String> {
+        match (self, name.without_total(), name.without_info()) {
+            (Self::Counter, Some(base), _) => vec![base.to_owned(), format!("{base}_created")],
+            (Self::Info, _, Some(base)) => vec![base.to_owned()],
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether one of these names belongs to the exporter's own metrics.
     pub fn claims_own_name(self, name: &MetricName) -> bool {
-        self.claimed_names(name).iter().any(|claimed| is_own(claimed))
+        let mut names = self.claimed_names(name).into_iter().chain(self.names_of_type(name));
+        names.any(|name| is_own(&name))
     }
 }
 
@@ -224,6 +231,9 @@ pub struct Family {
     pub help: String,
     /// The type.
     pub kind: Kind,
+    /// Whether another family needs a [name of the type](Kind::names_of_type). OpenMetrics then shows a counter as
+    /// `unknown` and an info metric as a gauge, both under the name that their samples have in either format.
+    pub is_retyped: bool,
     /// In the order in which they are exposed.
     pub metrics: Vec<Metric>,
 }
@@ -347,12 +357,28 @@ mod tests {
         let claims = |kind: Kind, name| kind.claimed_names(&MetricName::new(name).unwrap());
         assert_eq!(claims(Kind::Gauge, "x_total"), ["x_total"]);
         assert_eq!(claims(Kind::Counter, "x"), ["x"]);
-        assert_eq!(claims(Kind::Counter, "x_total"), ["x", "x_total", "x_created"]);
-        assert_eq!(claims(Kind::Counter, "_total"), ["_total"]);
+        assert_eq!(claims(Kind::Counter, "x_total"), ["x_total"]);
         assert_eq!(claims(Kind::Summary, "x"), ["x", "x_count", "x_sum", "x_created"]);
-        assert_eq!(claims(Kind::Info, "x_info"), ["x", "x_info"]);
+        assert_eq!(claims(Kind::Info, "x_info"), ["x_info"]);
         assert_eq!(claims(Kind::StateSet, "x"), ["x"]);
         assert_eq!(claims(Kind::Histogram, "x"), ["x", "x_bucket", "x_count", "x_sum", "x_created"]);
+    }
+
+    #[test]
+    fn some_types_need_further_names_in_openmetrics() {
+        let names = |kind: Kind, name| kind.names_of_type(&MetricName::new(name).unwrap());
+        assert_eq!(names(Kind::Counter, "x_total"), ["x", "x_created"]);
+        assert_eq!(names(Kind::Info, "x_info"), ["x"]);
+        for (kind, name) in [
+            (Kind::Counter, "x"),
+            (Kind::Counter, "_total"),
+            (Kind::Counter, "x_info"),
+            (Kind::Info, "x_total"),
+            (Kind::Gauge, "x_total"),
+            (Kind::Untyped, "x_info"),
+        ] {
+            assert_eq!(names(kind, name), [""; 0], "{kind:?} {name}");
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod columns;
 mod dropped;
 mod duration;
 mod histogram;
+mod label_columns;
 mod label_sets;
 mod merge;
 mod number;
@@ -17,7 +18,8 @@ mod reading;
 mod summary;
 mod time;
 
-use columns::{Column, Columns, Fate, LabelColumns, LabelValue, TimeColumn};
+use columns::{Column, Columns, Fate, TimeColumn};
+use label_columns::{Constants, LabelColumns, LabelValue};
 use label_sets::LabelSets;
 use reading::Row;
 
@@ -54,8 +56,8 @@ pub struct MissingLabel {
 /// Reads a result as its query declares it.
 ///
 /// Within the result, the first metric of a family with some label set stays and any other is a duplicate. A row's
-/// metrics share one label set, to which an INFO adds its own, and the time of a TIMESTAMP, without which there is
-/// none of them. Observations are grouped by label set, in the order of the groups' first rows; a group has the
+/// metrics share one label set, to which a column adds its constant labels and an INFO its own, and the time of a
+/// TIMESTAMP, without which there is none of them. Observations are grouped by label set, in the order of the groups' first rows; a group has the
 /// latest time of its rows. A label whose value takes more than `label_bytes_max` bytes drops what it would label.
 ///
 /// # Errors
@@ -132,16 +134,26 @@ impl Open {
         row: &Row<'_>,
         labels: &LabelColumns<'_>,
     ) -> Result<(), Reason> {
+        let own;
+        let row = match &column.constants {
+            None => row,
+            Some(constants) => {
+                own = self.with_constants(row, constants, labels);
+                &own
+            }
+        };
         let &Row { label_set, timestamp_seconds, .. } = row;
         match &mut column.fate {
             Fate::Drop(reason) => Err(*reason),
             Fate::Observe { observations, .. } => observations.observe(row),
-            Fate::Tell { family, column, names } => {
-                let text = reading::cell(row.cells, *column).ok_or(Reason::Null)?;
+            Fate::Tell { family, column: cell, names } => {
+                let text = reading::cell(row.cells, *cell).ok_or(Reason::Null)?;
                 if labels.is_too_long(text) {
                     return Err(Reason::Label);
                 }
-                let labels = labels.labels_with(names, text, row.cells);
+                let constants =
+                    column.constants.iter().flat_map(|constants| constants.values.iter().copied());
+                let labels = labels.labels_with(names, constants.chain([text]), row.cells);
                 let label_set = self.label_sets.number(&labels);
                 self.push(*family, label_set, Metric { labels, value: Value::Info, timestamp_seconds })
             }
@@ -153,6 +165,17 @@ impl Open {
                 Ok(())
             }
         }
+    }
+
+    /// The row as a column with constant labels sees it.
+    fn with_constants<'row>(
+        &mut self,
+        row: &Row<'row>,
+        constants: &Constants<'_>,
+        labels: &LabelColumns<'_>,
+    ) -> Row<'row> {
+        let labels = labels.labels_with(&constants.names, constants.values.iter().copied(), row.cells);
+        Row { label_set: self.label_sets.number(&labels), labels, ..*row }
     }
 
     fn take_observations(&mut self, column: &mut Column<'_>) {

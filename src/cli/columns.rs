@@ -1,7 +1,7 @@
 //! What becomes of the columns of a result, in words.
 
 use crate::config::{MetricColumn, Query, Usage};
-use crate::metric::{Kind, Labels, Metric, MetricName, Value};
+use crate::metric::{Kind, LabelName, Labels, Metric, MetricName, Value};
 use crate::sampling::{self, Dropped};
 use crate::table::Table;
 
@@ -27,15 +27,16 @@ fn exposed(query: &Query, columns: &[String]) -> Option<Vec<(MetricName, Kind)>>
 }
 
 fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(MetricName, Kind)]>) -> String {
-    let in_family =
-        |name: &MetricName, kind: Kind| match exposed.is_none_or(|all| all.contains(&(name.clone(), kind))) {
-            false => format!("dropped: the name {} belongs to another metric", name.as_str()),
-            // Of each row, the first that gives a metric stays; INFO has its text among the labels, and both may stay.
-            true if is_repeated && kind != Kind::Info => {
-                "dropped where an earlier column has the name and a value".to_owned()
-            }
-            true => format!("{} {}", word(kind), name.as_str()),
-        };
+    let in_family = |name: &MetricName, kind: Kind, labels: &[_]| match exposed
+        .is_none_or(|all| all.contains(&(name.clone(), kind)))
+    {
+        false => format!("dropped: the name {} belongs to another metric", name.as_str()),
+        // Of each row, the first that gives a metric stays; INFO has its text among the labels, and both may stay.
+        true if is_repeated && kind != Kind::Info => {
+            "dropped where an earlier column has the name and a value".to_owned()
+        }
+        true => format!("{} {}{}", word(kind), name.as_str(), constants(labels)),
+    };
     let unless_repeated = |fate: String| match is_repeated {
         true => "dropped: an earlier column has the name".to_owned(),
         false => fate,
@@ -43,7 +44,7 @@ fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(Metri
     if let Some(declared) = query.columns.iter().find(|declared| declared.name == column) {
         return match &declared.usage {
             Usage::Label(name) => unless_repeated(format!("label {}", name.as_str())),
-            Usage::Metric(metric) => in_family(&metric.family, metric.reading.kind()),
+            Usage::Metric(metric) => in_family(&metric.family, metric.reading.kind(), &metric.labels),
             Usage::Timestamp => unless_repeated("time of the row's samples".to_owned()),
             Usage::Discard => "discarded".to_owned(),
         };
@@ -54,9 +55,15 @@ fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(Metri
     });
     match (whole, MetricName::new(&format!("{}_{column}", query.prefix))) {
         (Some(metric), _) => unless_repeated(format!("part of {}", metric.family.as_str())),
-        (None, Ok(name)) => in_family(&name, Kind::Untyped),
+        (None, Ok(name)) => in_family(&name, Kind::Untyped, &[]),
         (None, Err(_)) => "dropped: not a metric's name".to_owned(),
     }
+}
+
+/// `{size="small"}`, which tells columns of one metric apart.
+fn constants(labels: &[(LabelName, String)]) -> String {
+    let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
+    if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
 }
 
 /// Whether the metric of column `whole` reads `column`, too.

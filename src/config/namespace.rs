@@ -3,7 +3,7 @@
 mod column;
 mod conditions;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use super::names::Names;
@@ -30,7 +30,7 @@ const KEYS: &[Key<Draft>] = &[
     Key { name: "query", read: read_query },
     Key { name: "metrics", read: |draft, node, at| draft.columns = column::read_all(node, at) },
     Key { name: "name", read: read_name },
-    Key { name: "labels", read: read_labels },
+    Key { name: "labels", read: |draft, node, at| draft.labels = read_labels(node, at) },
     Key { name: "timeout", read: |draft, node, at| draft.timeout = read_timeout(node, at) },
     Key { name: "cache_seconds", read: |draft, node, at| draft.cache = conditions::cache(node, at) },
     Key {
@@ -147,17 +147,19 @@ fn read_name(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
     draft.name = at.text(node).map(str::to_owned);
 }
 
-fn read_labels(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
+fn read_labels(node: &Node, at: &mut At<'_>) -> Vec<(LabelName, String)> {
+    let mut labels = Vec::new();
     let entries = at.map(node).unwrap_or_default();
     for (name, value) in at.unique(entries) {
         let mut at = at.key(name);
         let value = at.text(value);
         match (LabelName::new(name), value) {
-            (Ok(name), Some(value)) => draft.labels.push((name, value.to_owned())),
+            (Ok(name), Some(value)) => labels.push((name, value.to_owned())),
             (Ok(_), None) => {}
             (Err(invalid), _) => at.error(format!("cannot be a label name: {invalid}"), ""),
         }
     }
+    labels
 }
 
 fn read_timeout(node: &Node, at: &mut At<'_>) -> Option<Duration> {
@@ -187,6 +189,7 @@ fn add_extra_labels(own: &mut Vec<(LabelName, String)>, naming: &Naming, columns
         let has_it = |column: &Column| {
             matches!(&column.usage, Usage::Label(label) if label == name)
                 || own_label(column).is_some_and(|(label, _)| label == name.as_str())
+                || constants(column).iter().any(|(label, _)| label == name)
         };
         !own.iter().any(|(own, _)| own == name) && !columns.iter().any(|(_, column)| has_it(column))
     });
@@ -223,6 +226,26 @@ fn check_labels(constant: &[(LabelName, String)], columns: &[(String, Column)], 
             at.error(format!("{what} has the label {name} for itself"), RENAME);
         }
     }
+    for (place, column) in columns {
+        for (name, _) in constants(column) {
+            let mut at = at.elsewhere(&format!("{place}.labels.{name}"));
+            if seen.contains(name) {
+                let message = format!("label {name} is also a LABEL column or one of the query's `labels`");
+                at.error(message, RENAME);
+            }
+            if let Some((_, what)) = own_label(column).filter(|(own, _)| *own == name.as_str()) {
+                at.error(format!("{what} has the label {name} for itself"), RENAME);
+            }
+        }
+    }
+}
+
+/// The constant labels that a column has beside those of its row.
+fn constants(column: &Column) -> &[(LabelName, String)] {
+    match &column.usage {
+        Usage::Metric(metric) => &metric.labels,
+        Usage::Label(_) | Usage::Timestamp | Usage::Discard => &[],
+    }
 }
 
 /// The label that a column's metric has beside those of its row, and what such a metric is called.
@@ -238,18 +261,23 @@ fn own_label(column: &Column) -> Option<(&str, &'static str)> {
     Some((metric.reading.own_label()?, what))
 }
 
-/// The names that the columns' families take, none of which may be taken by others.
+/// The names that the columns' families take, none of which may be taken by others. Columns of one name are one family
+/// where their constant labels tell their samples apart.
 fn check_names(namespace: &str, columns: &[(String, Column)], names: &Names, at: &mut At<'_>) -> Names {
     let mut own = Names::default();
-    let mut families = HashSet::new();
+    let mut seen = HashSet::new();
     for (place, column) in columns {
         let Usage::Metric(metric) = &column.usage else { continue };
         let (family, reading) = (&metric.family, &metric.reading);
         let mut at = at.elsewhere(place);
-        if !families.insert(family) {
-            at.error(format!("metric {family} stands twice in this query"), RENAME);
-        } else if let Err(clash) = own.check(family, reading).and_then(|()| names.check(family, reading)) {
+        // To Prometheus an empty label is none.
+        let labels: BTreeMap<_, _> =
+            metric.labels.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
+        if let Err(clash) = own.check(family, reading).and_then(|()| names.check(family, reading)) {
             at.error(clash.to_string(), RENAME);
+        } else if !seen.insert((family, labels)) {
+            let message = format!("two columns of this query are metric {family} with the same `labels`");
+            at.error(message, "give one of them another name or other `labels`");
         } else {
             own.take(family, reading, namespace);
         }

@@ -59,8 +59,7 @@ impl Lines {
             self.push(&["\n"]);
         }
         self.push(&["# TYPE ", name, " ", kind, "\n"]);
-        self.without_times =
-            self.format == Format::OpenMetrics && family.kind == Kind::Info && is_mixed(family);
+        self.without_times = kind == "info" && is_mixed(family);
         for metric in &family.metrics {
             match &metric.value {
                 Value::Number(number) => self.sample(family, metric, "", None, *number),
@@ -78,13 +77,14 @@ impl Lines {
         match (self.format, family.kind) {
             (Format::Text, Kind::Counter) => (name, "counter"),
             (Format::OpenMetrics, Kind::Counter) => match family.name.without_total() {
-                Some(base) => (base, "counter"),
-                // OpenMetrics has no counter without `_total`. Renaming it would part it from its past.
-                None => (name, "unknown"),
+                Some(base) if !family.is_retyped => (base, "counter"),
+                // OpenMetrics has no counter without `_total`, and none whose name without it is another family's.
+                // Renaming it would part it from its past.
+                _ => (name, "unknown"),
             },
             (Format::OpenMetrics, Kind::Info) => match family.name.without_info() {
-                Some(base) => (base, "info"),
-                None => (name, "gauge"),
+                Some(base) if !family.is_retyped => (base, "info"),
+                _ => (name, "gauge"),
             },
             (Format::OpenMetrics, Kind::StateSet) => (name, "stateset"),
             // What 0.0.4 does not know is a gauge there.

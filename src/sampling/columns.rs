@@ -3,11 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use super::dropped::{Dropped, Reason};
+use super::label_columns::{Constants, LabelColumns};
 use super::observations::{Observations, Shape};
 use super::reading::{Cells, NumberCell, Reading, cell};
 use super::{MissingLabel, histogram, number, summary, time};
 use crate::config::{self, MetricColumn, Query, Usage};
-use crate::metric::{Family, Kind, LabelName, LabelNames, Labels, MetricName, StateSet};
+use crate::metric::{Family, Kind, LabelNames, MetricName, StateSet};
 use crate::table::Table;
 
 /// A query's declaration, resolved against the columns of its result.
@@ -18,30 +19,6 @@ pub(super) struct Columns<'a> {
     /// Still without metrics.
     pub families: Vec<Family>,
     pub missing: Vec<String>,
-}
-
-/// Where the labels of a row come from: constants, then columns.
-pub(super) struct LabelColumns<'a> {
-    in_order: Vec<LabelName>,
-    /// `None` if a name stands twice.
-    names: Option<LabelNames>,
-    pub values: Vec<LabelValue<'a>>,
-    value_bytes_max: usize,
-}
-
-/// Where the value of a label comes from.
-pub(super) struct LabelValue<'a> {
-    /// Of the column or, for a constant, of the label.
-    name: &'a str,
-    source: LabelSource<'a>,
-    /// Metrics that would have a value that is too long, and so did not come about.
-    pub dropped: Dropped,
-}
-
-#[derive(Clone, Copy)]
-enum LabelSource<'a> {
-    Constant(&'a str),
-    Column(usize),
 }
 
 /// Where the time of a row's metrics comes from.
@@ -56,6 +33,8 @@ pub(super) struct TimeColumn<'a> {
 pub(super) struct Column<'a> {
     name: &'a str,
     pub fate: Fate<'a>,
+    /// What its metrics have beside the labels of their row.
+    pub constants: Option<Constants<'a>>,
     pub dropped: Dropped,
 }
 
@@ -72,7 +51,7 @@ pub(super) enum Fate<'a> {
 }
 
 /// Where in the result a name stands: SQL lets it stand more than once.
-struct Positions<'a>(HashMap<&'a str, Vec<usize>>);
+pub(super) struct Positions<'a>(HashMap<&'a str, Vec<usize>>);
 
 impl<'a> Positions<'a> {
     fn of(table: &'a Table) -> Self {
@@ -87,7 +66,7 @@ impl<'a> Positions<'a> {
         self.0.get(name).map_or(&[], Vec::as_slice)
     }
 
-    fn first(&self, name: &str) -> Option<usize> {
+    pub(super) fn first(&self, name: &str) -> Option<usize> {
         self.all(name).first().copied()
     }
 }
@@ -143,10 +122,13 @@ impl<'a> Columns<'a> {
         let needed = std::iter::once(name.clone()).chain(columns_beside(&metric.reading, name));
         self.missing.extend(needed.filter(|name| positions.first(name).is_none()));
         let family = self.family(&metric.family, metric.reading.kind(), || metric.help.clone());
+        let constants = self.labels.constants(metric);
         for &index in positions.all(name) {
-            if let Some(fate) = self.fate(family, metric, name, index, positions) {
-                self.metrics.push(Column::new(name, fate));
-            }
+            let (fate, constants) = match &constants {
+                Ok(constants) => (self.fate(family, metric, name, index, positions), constants.clone()),
+                Err(reason) => (Some(Fate::Drop(*reason)), None),
+            };
+            self.metrics.extend(fate.map(|fate| Column { constants, ..Column::new(name, fate) }));
         }
     }
 
@@ -187,7 +169,8 @@ impl<'a> Columns<'a> {
             Declared::HistogramObservations { buckets } => return Some(observe(Shape::Histogram(buckets))),
             Declared::SummaryObservations { quantiles } => return Some(observe(Shape::Summary(quantiles))),
             Declared::Info { label } => {
-                let names = self.labels.names_with(label);
+                let constants = metric.labels.iter().map(|(name, _)| name);
+                let names = self.labels.names_with(constants.chain([label]));
                 return Some(names.map_or(Fate::Drop(Reason::Label), |names| Fate::Tell {
                     family,
                     column,
@@ -215,90 +198,10 @@ impl<'a> Columns<'a> {
     fn family(&mut self, name: &MetricName, kind: Kind, help: impl FnOnce() -> String) -> usize {
         let is_it = |family: &Family| family.name == *name && family.kind == kind;
         self.families.iter().position(is_it).unwrap_or_else(|| {
-            self.families.push(Family { name: name.clone(), help: help(), kind, metrics: Vec::new() });
+            let (name, help) = (name.clone(), help());
+            self.families.push(Family { name, help, kind, is_retyped: false, metrics: Vec::new() });
             self.families.len() - 1
         })
-    }
-}
-
-impl<'a> LabelColumns<'a> {
-    fn of(query: &'a Query, positions: &Positions<'_>, value_bytes_max: usize) -> Result<Self, MissingLabel> {
-        let mut names = Vec::new();
-        let mut values = Vec::new();
-        for (name, value) in &query.labels {
-            values.push(LabelValue::new(name.as_str(), LabelSource::Constant(value)));
-            names.push(name.clone());
-        }
-        for column in &query.columns {
-            if let Usage::Label(name) = &column.usage {
-                let missing = || MissingLabel { column: column.name.clone() };
-                let index = positions.first(&column.name).ok_or_else(missing)?;
-                values.push(LabelValue::new(&column.name, LabelSource::Column(index)));
-                names.push(name.clone());
-            }
-        }
-        Ok(Self { names: LabelNames::new(names.clone()).ok(), in_order: names, values, value_bytes_max })
-    }
-
-    fn values<'row>(&'row self, cells: &Cells<'row>) -> impl Iterator<Item = &'row str> {
-        self.values.iter().map(|value| value.source.text(cells))
-    }
-
-    /// The first label of a row that is too long.
-    pub(super) fn too_long(&mut self, cells: &Cells<'_>) -> Option<&mut LabelValue<'a>> {
-        let bytes_max = self.value_bytes_max;
-        self.values.iter_mut().find(|value| value.source.text(cells).len() > bytes_max)
-    }
-
-    pub(super) fn is_too_long(&self, value: &str) -> bool {
-        value.len() > self.value_bytes_max
-    }
-
-    /// The labels of a row; NULL is an empty value. `None` if a name stands twice.
-    pub(super) fn labels(&self, cells: &Cells<'_>) -> Option<Labels> {
-        Some(self.names.as_ref()?.with(&self.values(cells).collect::<Vec<_>>()))
-    }
-
-    /// The labels of a row and another one, of [`names_with`](Self::names_with) it.
-    pub(super) fn labels_with(&self, names: &LabelNames, value: &str, cells: &Cells<'_>) -> Labels {
-        names.with(&self.values(cells).chain([value]).collect::<Vec<_>>())
-    }
-
-    /// The names with another one behind them. `None` if a name stands twice.
-    fn names_with(&self, name: &LabelName) -> Option<LabelNames> {
-        LabelNames::new(self.in_order.iter().chain([name]).cloned().collect()).ok()
-    }
-
-    fn contain(&self, name: &str) -> bool {
-        self.in_order.iter().any(|label| label.as_str() == name)
-    }
-}
-
-impl<'a> LabelValue<'a> {
-    fn new(name: &'a str, source: LabelSource<'a>) -> Self {
-        Self { name, source, dropped: Dropped::default() }
-    }
-
-    /// What the log should say of it.
-    pub(super) fn note(&self) -> Option<String> {
-        let origin = match self.source {
-            LabelSource::Constant(_) => "label",
-            LabelSource::Column(_) => "column",
-        };
-        let count = self.dropped.label;
-        (count > 0).then(|| {
-            format!("{origin} {:?}: {count} dropped as label (it is longer than MAX_LABEL_LENGTH)", self.name)
-        })
-    }
-}
-
-impl LabelSource<'_> {
-    /// NULL is an empty value.
-    fn text<'row>(&'row self, cells: &Cells<'row>) -> &'row str {
-        match self {
-            Self::Constant(value) => value,
-            Self::Column(column) => cell(cells, *column).unwrap_or_default(),
-        }
     }
 }
 
@@ -330,7 +233,7 @@ fn columns_beside(declared: &config::Reading, column: &str) -> impl Iterator<Ite
 
 impl<'a> Column<'a> {
     fn new(name: &'a str, fate: Fate<'a>) -> Self {
-        Self { name, fate, dropped: Dropped::default() }
+        Self { name, fate, constants: None, dropped: Dropped::default() }
     }
 
     /// What the log should say of it.

@@ -15,7 +15,8 @@ use crate::metric::{Family, Kind, Metric, MetricName};
 ///
 /// A family that claims a name which another family has [claimed](Kind::claimed_names), or one of the exporter's
 /// own, is dropped, and its metrics are invalid ones of its query. Declared families claim their names before
-/// undeclared columns do, even while they have no metrics; otherwise the first claim counts.
+/// undeclared columns do, even while they have no metrics; otherwise the first claim counts. A family that only shares
+/// [names of its type](Kind::names_of_type) stays, and is [retyped](Family::is_retyped).
 ///
 /// Families without metrics are left out. The counts come back with what was dropped here added to them.
 pub fn merge(results: Vec<(Vec<Family>, Dropped)>) -> (Vec<Family>, Vec<Dropped>) {
@@ -30,8 +31,9 @@ pub fn merge_among(declared: &[Family], results: Vec<(Vec<Family>, Dropped)>) ->
     let dropped = results
         .into_iter()
         .map(|(families, mut dropped)| {
-            for family in families {
+            for mut family in families {
                 if claims.hold(&family) {
+                    family.is_retyped = claims.retype(&family);
                     merged.add(family, &mut dropped);
                 } else {
                     family.metrics.iter().for_each(|_| dropped.add(Reason::Invalid));
@@ -52,6 +54,7 @@ pub fn declared(queries: &[Query]) -> Vec<Family> {
             name: metric.family.clone(),
             help: String::new(),
             kind: metric.reading.kind(),
+            is_retyped: false,
             metrics: Vec::new(),
         }),
         Usage::Label(_) | Usage::Timestamp | Usage::Discard => None,
@@ -59,12 +62,17 @@ pub fn declared(queries: &[Query]) -> Vec<Family> {
     columns.filter_map(family).collect()
 }
 
-/// Which family a name belongs to.
-struct Claims(HashMap<String, (MetricName, Kind)>);
+#[derive(Default)]
+struct Claims {
+    /// Which family a name belongs to.
+    owners: HashMap<String, (MetricName, Kind)>,
+    /// Which families need a name in OpenMetrics if they are to have their type there.
+    of_types: HashMap<String, HashSet<MetricName>>,
+}
 
 impl Claims {
     fn of<'a>(families: impl Iterator<Item = &'a Family> + Clone) -> Self {
-        let mut claims = Self(HashMap::new());
+        let mut claims = Self::default();
         let (undeclared, declared): (Vec<_>, Vec<_>) =
             families.partition(|family| family.kind == Kind::Untyped);
         declared.into_iter().chain(undeclared).for_each(|family| claims.claim(family));
@@ -73,15 +81,26 @@ impl Claims {
 
     fn claim(&mut self, family: &Family) {
         let names = family.kind.claimed_names(&family.name);
-        let is_taken = names.iter().any(|name| self.0.contains_key(name));
+        let is_taken = names.iter().any(|name| self.owners.contains_key(name));
         if !is_taken && !family.kind.claims_own_name(&family.name) {
             let owner = (family.name.clone(), family.kind);
-            self.0.extend(names.into_iter().map(|name| (name, owner.clone())));
+            self.owners.extend(names.into_iter().map(|name| (name, owner.clone())));
+            for name in family.kind.names_of_type(&family.name) {
+                self.of_types.entry(name).or_default().insert(family.name.clone());
+            }
         }
     }
 
+    fn retype(&self, family: &Family) -> bool {
+        let is_shared = |name: &String| {
+            self.owners.contains_key(name)
+                || self.of_types.get(name).is_some_and(|needed_by| needed_by.len() > 1)
+        };
+        family.kind.names_of_type(&family.name).iter().any(is_shared)
+    }
+
     fn hold(&self, family: &Family) -> bool {
-        self.0
+        self.owners
             .get(family.name.as_str())
             .is_some_and(|(name, kind)| *name == family.name && *kind == family.kind)
     }

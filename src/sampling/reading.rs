@@ -48,7 +48,7 @@ impl Reading<'_> {
             Self::Summary(columns) => Value::Summary(Box::new(columns.read(cells, &mut dropped)?)),
             Self::StateSet { column, set } => {
                 let text = cell(cells, *column).ok_or(Reason::Null)?;
-                let current = set.states.iter().position(|state| state == text);
+                let current = config::meant(set.states.iter().map(String::as_str), text);
                 if current.is_none() {
                     dropped.add(Reason::Unparsable);
                 }
@@ -124,7 +124,8 @@ impl<'a> NumberCell<'a> {
             Text::Any => number::any(text),
             Text::Plain => number::plain(text),
             Text::Mapped(mapping) => {
-                let mapped = mapping.iter().find(|(key, _)| key == text).map(|(_, number)| *number);
+                let meant = config::meant(mapping.iter().map(|(key, _)| key.as_str()), text);
+                let mapped = meant.and_then(|index| mapping.get(index)).map(|(_, number)| *number);
                 // A number is no text to map: postgres_exporter reads it as it is.
                 mapped.or_else(|| number::decimal(text.trim_ascii()))
             }

@@ -75,6 +75,9 @@ fn describe(query: &Query) -> String {
                 if let Some(scale) = m.scale {
                     let _ = write!(text, " scale {scale}");
                 }
+                for (name, value) in &m.labels {
+                    let _ = write!(text, " {name}={value:?}");
+                }
                 writeln!(text)
             }
         };
@@ -230,6 +233,7 @@ fn names_are_completed_where_the_query_does_not_say_otherwise() {
 pg_a: {query: SELECT 1, labels: {env: test}, metrics: [{v: {usage: GAUGE}}]}
 pg_b: {query: SELECT 1, metrics: [{host: {usage: LABEL, name: server}}, {h: {usage: HISTOGRAM}}, {v: {usage: INFO}}]}
 1: {query: SELECT 1, metrics: [{s: {usage: STATESET, states: [on, off]}}]}
+pg_c: {query: SELECT 1, metrics: [{v: {usage: GAUGE, labels: {env: test}}}, {w: {usage: GAUGE}}]}
 ";
     let config = Config::parse(&[("queries.yml".into(), text.into())], &naming);
     assert_eq!(config.problems, []);
@@ -245,6 +249,10 @@ query pg_b prefix cnpg_pg_b env="prod"
 query 1 prefix cnpg_1 server="db1" env="prod" le="x" v="y"
   "SELECT 1"
   s: StateSet { states: ["on", "off"], label: LabelName("cnpg_1_s") } cnpg_1_s ""
+query pg_c prefix cnpg_pg_c server="db1" le="x" v="y"
+  "SELECT 1"
+  v: Gauge cnpg_pg_c_v "" env="test"
+  w: Gauge cnpg_pg_c_w ""
 "#;
     assert_eq!(described, expected);
 }

@@ -52,7 +52,8 @@ fn metric_of(map: &LabelMap, value: Value) -> Metric {
 }
 
 fn family(name: &str, kind: Kind, metrics: Vec<Metric>) -> Family {
-    Family { name: MetricName::new(name).unwrap(), help: "Help".into(), kind, metrics }
+    let name = MetricName::new(name).unwrap();
+    Family { name, help: "Help".into(), kind, is_retyped: false, metrics }
 }
 
 fn exposition(families: &[Family], format: Format) -> String {
@@ -304,7 +305,7 @@ proptest! {
     #[test]
     fn nothing_is_lost_uncounted(
         rows in vec((prop_oneof!["", "a", "b"], vec(proptest::option::of(prop_oneof!["[0-9]", "x", "-1", "NaN", "t", "2024-01-01"]), 8)), 0..12),
-        names in vec(prop_oneof!["v", "v_total", "v_count", "v_created", "w", "up", r"\?column\?"], 3),
+        names in vec(prop_oneof!["v", "v_total", "v_count", "v_created", "c", "c_created", "w", "up", r"\?column\?"], 3),
         prefix in prop_oneof!["q", "pg"],
     ) {
         let yaml = format!("q: {{query: SELECT 1, name: {prefix}, metrics: [{{l: {{usage: LABEL}}}}, {{c_total: {{usage: COUNTER}}}}, {{i: {{usage: INFO}}}}, {{d: {{usage: DURATION}}}}, {{m: {{usage: MAPPEDMETRIC, metric_mapping: {{x: 1}}}}}}, {{at: {{usage: TIMESTAMP}}}}]}}");

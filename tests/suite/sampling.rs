@@ -59,6 +59,7 @@ fn column(name: &str, reading: Reading) -> Column {
         reading,
         default: None,
         scale: None,
+        labels: vec![],
     });
     Column { name: name.into(), usage }
 }
@@ -81,6 +82,31 @@ fn metrics_that_have_the_labels_of_their_row_for_themselves_are_dropped() {
     let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
     let exposed: usize = sampled.families.iter().map(|family| family.metrics.len()).sum();
     assert_eq!((exposed, sampled.dropped.label), (1, 4));
+}
+
+#[test]
+fn a_column_whose_labels_are_those_of_its_row_is_dropped() {
+    let mut query = query_labelled(["a", "b"]);
+    query.columns.truncate(3);
+    for (name, reading, label) in [
+        ("row", Reading::Gauge, "a"),
+        ("arrays", Reading::HistogramArrays, "le"),
+        ("rows", Reading::SummaryObservations { quantiles: vec![0.5] }, "quantile"),
+        ("info", Reading::Info { label: LabelName::new("c").unwrap() }, "c"),
+        ("gauge", Reading::Gauge, "le"),
+    ] {
+        let mut column = column(name, reading);
+        let Usage::Metric(metric) = &mut column.usage else { unreachable!() };
+        metric.labels.push((LabelName::new(label).unwrap(), "x".into()));
+        query.columns.push(column);
+    }
+    let mut table =
+        Table::new(["a", "b", "v", "row", "arrays", "rows", "info", "gauge"].map(String::from).into());
+    table.push_row(["x", "y", "1", "1", "{1}", "1", "1", "1"].map(Some));
+    let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
+    let exposed = sampled.families.iter().filter(|family| !family.metrics.is_empty());
+    assert_eq!(exposed.map(|family| family.name.as_str()).collect::<Vec<_>>(), ["q_v", "q_gauge"]);
+    assert_eq!(sampled.dropped.label, 4);
 }
 
 /// What may have a label that is longer than 8 bytes, in one row.
@@ -144,6 +170,13 @@ fn a_label_that_is_too_long_drops_what_it_would_label() {
             given: 0,
             dropped: 1,
             named: Some("label \"env\""),
+        },
+        Long {
+            metrics: "[{v: {usage: GAUGE}}, {w: {usage: GAUGE, labels: {env: '123456789'}}}]",
+            row: &[("v", "1"), ("w", "1")],
+            given: 1,
+            dropped: 1,
+            named: Some("column \"w\""),
         },
         Long {
             metrics: "[{a: {usage: LABEL}}, {h: {usage: HISTOGRAM, buckets: [1]}}]",

@@ -57,6 +57,7 @@ const KEYS: &[Key<Draft>] = &[
     Key { name: "states", read: |draft, node, at| draft.values.states = Some(values::states(node, at)) },
     Key { name: "default", read: |draft, node, at| draft.values.default = values::number(node, at) },
     Key { name: "scale", read: |draft, node, at| draft.values.scale = values::scale(node, at) },
+    Key { name: "labels", read: |draft, node, at| draft.values.labels = Some(super::read_labels(node, at)) },
     // postgres_exporter reads it and does nothing with it.
     Key { name: "pg_version", read: |_, _, _| {} },
 ];
@@ -233,11 +234,12 @@ fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<Me
         );
     }
     let Values { default, scale, .. } = draft.values;
+    let labels = draft.values.labels.clone().unwrap_or_default();
     if scale.is_some_and(|scale| scale < 0.0) && matches!(reading.kind(), Kind::Histogram | Kind::Summary) {
         at.key("scale")
             .error("a factor below zero turns the order around", "only a single number can have it");
     }
-    Some(MetricColumn { family, help: draft.description.clone(), reading, default, scale })
+    Some(MetricColumn { family, help: draft.description.clone(), reading, default, scale, labels })
 }
 
 fn reading(draft: &Draft, word: Word, family: &MetricName, at: &mut At<'_>) -> Option<Reading> {

@@ -1,8 +1,10 @@
-//! The keys of a column that hold values: numbers, lists of them, and texts that stand for numbers.
+//! The keys of a column that hold values: numbers, lists of them, texts that stand for numbers, and labels.
 
 use super::Word;
+use crate::config::boolean::boolean;
 use crate::config::node::Node;
 use crate::config::report::At;
+use crate::metric::LabelName;
 
 /// The values as they are written. The inner `None` of a list is one with a mistake, which is reported.
 #[derive(Default)]
@@ -13,12 +15,20 @@ pub(super) struct Values {
     pub(super) states: Option<Option<Vec<String>>>,
     pub(super) default: Option<f64>,
     pub(super) scale: Option<f64>,
+    pub(super) labels: Option<Vec<(LabelName, String)>>,
 }
 
 impl Values {
-    /// Says which keys mean nothing to the column's usage. DISCARD may have them all: it switches a column off.
+    /// Says which keys mean nothing to the column's usage. DISCARD switches a column off, so the column may keep the keys
+    /// of its usage. `labels` are of no usage in particular.
     pub(super) fn report_misplaced(&self, word: Word, at: &mut At<'_>) {
-        use Word::{Counter, Duration, Gauge, Histogram, Mapped, StateSet, Summary};
+        use Word::{
+            Counter, Discard, Duration, Gauge, Histogram, Label, Mapped, StateSet, Summary, Timestamp,
+        };
+        if self.labels.is_some() && matches!(word, Label | Timestamp | Discard) {
+            let hint = "remove it: only the column of a metric has labels";
+            at.key("labels").ignored("the key means nothing to this usage", hint);
+        }
         let keys: [(&str, bool, &[Word]); 6] = [
             ("metric_mapping", self.mapping.is_some(), &[Mapped]),
             ("buckets", self.buckets.is_some(), &[Histogram]),
@@ -28,7 +38,7 @@ impl Values {
             ("scale", self.scale.is_some(), &[Gauge, Counter, Mapped, Duration, Histogram, Summary]),
         ];
         for (key, is_given, words) in keys {
-            if is_given && word != Word::Discard && !words.contains(&word) {
+            if is_given && word != Discard && !words.contains(&word) {
                 at.key(key).ignored("the key means nothing to this usage", "remove it");
             }
         }
@@ -92,6 +102,8 @@ pub(super) fn states(node: &Node, at: &mut At<'_>) -> Option<Vec<String>> {
             at.error("a state without a name", "");
         } else if states.iter().any(|known| known == state) {
             at.error("the state stands twice", "remove one");
+        } else if let Some(known) = states.iter().find(|known| is_same_boolean(known, state)) {
+            at.error(format!("the state is the same boolean as {known:?}"), "remove one");
         } else {
             states.push(state.to_owned());
         }
@@ -108,7 +120,22 @@ pub(super) fn mapping(node: &Node, at: &mut At<'_>) -> Option<Vec<(String, f64)>
         .into_iter()
         .map(|(text, node)| Some((text.to_owned(), number(node, &mut at.key(text))?)))
         .collect();
-    numbers.into_iter().collect()
+    let mapping: Vec<(String, f64)> = numbers.into_iter().collect::<Option<_>>()?;
+    for (index, (text, number)) in mapping.iter().enumerate() {
+        let is_other = |known: &&(String, f64)| is_same_boolean(&known.0, text) && known.1 != *number;
+        if let Some((known, _)) = mapping.iter().take(index).find(is_other) {
+            at.key(text).error(
+                format!("the key is the same boolean as {known:?}, which has another number"),
+                "give both the same number, or remove one",
+            );
+            return None;
+        }
+    }
+    Some(mapping)
+}
+
+fn is_same_boolean(a: &str, b: &str) -> bool {
+    boolean(a).is_some_and(|truth| boolean(b) == Some(truth))
 }
 
 fn rising(node: &Node, at: &mut At<'_>) -> Option<Vec<f64>> {

@@ -1,0 +1,149 @@
+//! Where the labels of a result's metrics come from: columns of the result, and constants of the query and its columns.
+
+use super::MissingLabel;
+use super::columns::Positions;
+use super::dropped::{Dropped, Reason};
+use super::reading::{Cells, cell};
+use crate::config::{MetricColumn, Query, Usage};
+use crate::metric::{LabelName, LabelNames, Labels};
+
+/// Where the labels of a row come from: constants, then columns.
+pub(super) struct LabelColumns<'a> {
+    in_order: Vec<LabelName>,
+    /// `None` if a name stands twice.
+    names: Option<LabelNames>,
+    pub values: Vec<LabelValue<'a>>,
+    value_bytes_max: usize,
+}
+
+/// Where the value of a label comes from.
+pub(super) struct LabelValue<'a> {
+    /// Of the column or, for a constant, of the label.
+    name: &'a str,
+    source: LabelSource<'a>,
+    /// Metrics that would have a value that is too long, and so did not come about.
+    pub dropped: Dropped,
+}
+
+#[derive(Clone, Copy)]
+enum LabelSource<'a> {
+    Constant(&'a str),
+    Column(usize),
+}
+
+/// The constant labels of one column, behind the labels of a row.
+#[derive(Clone)]
+pub(super) struct Constants<'a> {
+    pub names: LabelNames,
+    pub values: Vec<&'a str>,
+}
+
+impl<'a> LabelColumns<'a> {
+    pub(super) fn of(
+        query: &'a Query,
+        positions: &Positions<'_>,
+        value_bytes_max: usize,
+    ) -> Result<Self, MissingLabel> {
+        let mut names = Vec::new();
+        let mut values = Vec::new();
+        for (name, value) in &query.labels {
+            values.push(LabelValue::new(name.as_str(), LabelSource::Constant(value)));
+            names.push(name.clone());
+        }
+        for column in &query.columns {
+            if let Usage::Label(name) = &column.usage {
+                let missing = || MissingLabel { column: column.name.clone() };
+                let index = positions.first(&column.name).ok_or_else(missing)?;
+                values.push(LabelValue::new(&column.name, LabelSource::Column(index)));
+                names.push(name.clone());
+            }
+        }
+        Ok(Self { names: LabelNames::new(names.clone()).ok(), in_order: names, values, value_bytes_max })
+    }
+
+    fn values<'row>(&'row self, cells: &Cells<'row>) -> impl Iterator<Item = &'row str> {
+        self.values.iter().map(|value| value.source.text(cells))
+    }
+
+    /// The first label of a row that is too long.
+    pub(super) fn too_long(&mut self, cells: &Cells<'_>) -> Option<&mut LabelValue<'a>> {
+        let bytes_max = self.value_bytes_max;
+        self.values.iter_mut().find(|value| value.source.text(cells).len() > bytes_max)
+    }
+
+    pub(super) fn is_too_long(&self, value: &str) -> bool {
+        value.len() > self.value_bytes_max
+    }
+
+    /// The labels of a row; NULL is an empty value. `None` if a name stands twice.
+    pub(super) fn labels(&self, cells: &Cells<'_>) -> Option<Labels> {
+        Some(self.names.as_ref()?.with(&self.values(cells).collect::<Vec<_>>()))
+    }
+
+    /// The labels of a row and `more` of them, of [`names_with`](Self::names_with) these.
+    pub(super) fn labels_with<'row>(
+        &'row self,
+        names: &LabelNames,
+        more: impl Iterator<Item = &'row str>,
+        cells: &Cells<'row>,
+    ) -> Labels {
+        names.with(&self.values(cells).chain(more).collect::<Vec<_>>())
+    }
+
+    /// The names with `more` behind them. `None` if a name stands twice.
+    pub(super) fn names_with<'n>(&'n self, more: impl Iterator<Item = &'n LabelName>) -> Option<LabelNames> {
+        LabelNames::new(self.in_order.iter().chain(more).cloned().collect()).ok()
+    }
+
+    /// What a column's `labels` add to those of a row; `None` without any.
+    ///
+    /// # Errors
+    /// [`Reason::Label`] if a name stands twice then, or a value is too long.
+    pub(super) fn constants(&self, metric: &'a MetricColumn) -> Result<Option<Constants<'a>>, Reason> {
+        if metric.labels.is_empty() {
+            return Ok(None);
+        }
+        let names = metric.labels.iter().map(|(name, _)| name);
+        let is_own = |name: &LabelName| metric.reading.own_label() == Some(name.as_str());
+        let is_unsound = |(name, value): &(LabelName, String)| is_own(name) || self.is_too_long(value);
+        match self.names_with(names) {
+            Some(names) if !metric.labels.iter().any(is_unsound) => {
+                let values = metric.labels.iter().map(|(_, value)| value.as_str()).collect();
+                Ok(Some(Constants { names, values }))
+            }
+            _ => Err(Reason::Label),
+        }
+    }
+
+    pub(super) fn contain(&self, name: &str) -> bool {
+        self.in_order.iter().any(|label| label.as_str() == name)
+    }
+}
+
+impl<'a> LabelValue<'a> {
+    fn new(name: &'a str, source: LabelSource<'a>) -> Self {
+        Self { name, source, dropped: Dropped::default() }
+    }
+
+    /// What the log should say of it.
+    pub(super) fn note(&self) -> Option<String> {
+        let origin = match self.source {
+            LabelSource::Constant(_) => "label",
+            LabelSource::Column(_) => "column",
+        };
+        let count = self.dropped.label;
+        (count > 0).then(|| {
+            format!("{origin} {:?}: {count} dropped as label (it is longer than MAX_LABEL_LENGTH)", self.name)
+        })
+    }
+}
+
+impl LabelSource<'_> {
+    /// NULL is an empty value.
+    fn text<'row>(&'row self, cells: &Cells<'row>) -> &'row str {
+        match self {
+            Self::Constant(value) => value,
+            Self::Column(column) => cell(cells, *column).unwrap_or_default(),
+        }
+    }
+}
