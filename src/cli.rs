@@ -13,14 +13,9 @@ mod scrape;
 mod trial;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
-use lambda_http::tracing::subscriber;
-use subscriber::filter::{EnvFilter, LevelFilter, filter_fn};
-use subscriber::layer::SubscriberExt as _;
-use subscriber::util::SubscriberInitExt as _;
 
 use crate::log;
 use crate::settings::{Limits, Problem, Queries, Source};
@@ -33,7 +28,7 @@ pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> ExitCode {
-    log_to_standard_error(&lookup);
+    log::init_command_line(&lookup);
     let mut output = Output::default();
     let succeeded = match Command::parse(arguments) {
         Ok(Command::Help) => output.print(arguments::HELP).map(|()| true),
@@ -51,29 +46,10 @@ pub fn run(
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            output::complain(&format!("pg-lambda-exporter: {error:#}\n"));
+            output::complain(&format!("pg-lambda-exporter: {}\n", output::printable(&format!("{error:#}"))));
             ExitCode::FAILURE
         }
     }
-}
-
-/// Where nobody asks for more, only what needs attention: the results are on standard output. Either variable counts
-/// as it does in the function.
-fn log_to_standard_error(lookup: impl Fn(&str) -> Option<String>) {
-    let level = lookup("AWS_LAMBDA_LOG_LEVEL").and_then(|level| level.parse().ok());
-    let filter = EnvFilter::builder()
-        .with_default_directive(level.unwrap_or(LevelFilter::WARN).into())
-        .parse_lossy(lookup("RUST_LOG").unwrap_or_default());
-    subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .without_time()
-        .with_ansi(std::io::stderr().is_terminal())
-        .log_internal_errors(false)
-        .with_writer(std::io::stderr)
-        .finish()
-        .with(filter_fn(log::may_be_logged))
-        .init();
 }
 
 /// The database that the environment names.

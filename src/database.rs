@@ -10,6 +10,7 @@ mod error;
 mod facts;
 mod run;
 mod socket;
+mod sqlstate;
 mod tls;
 
 use std::sync::{Arc, OnceLock};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use lexopt::{Arg, Parser, ValueExt};
 
+use super::output::printable;
+
 /// What `--help` prints.
 pub(super) const HELP: &str = include_str!("help.txt");
 
@@ -51,7 +53,7 @@ pub(super) struct Scrape {
 pub(super) enum UsageError {
     #[error("{INTRODUCTION}")]
     NoCommand,
-    #[error("pg-lambda-exporter: {0}\npg-lambda-exporter --help says what there is\n")]
+    #[error("pg-lambda-exporter: {}\npg-lambda-exporter --help says what there is\n", printable(&.0.to_string()))]
     Argument(#[from] lexopt::Error),
     #[error(
         "pg-lambda-exporter: unknown command {0:?}; there are check and scrape\n\

@@ -4,7 +4,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use super::arguments::{Check, Format};
-use super::output::{Output, counted};
+use super::output::{Output, counted, printable};
 use super::trial::{self, Trial};
 use crate::config::{Config, Problem, Severity};
 use crate::startup;
@@ -57,7 +57,8 @@ fn report(config: &Config) -> String {
     let group = |word: &str, problems: Vec<&Problem>| match problems.is_empty() {
         true => String::new(),
         false => {
-            problems.iter().map(|problem| format!("{word}: {problem}\n")).chain(["\n".to_owned()]).collect()
+            let line = |problem: &&Problem| format!("{word}: {}\n", printable(&problem.to_string()));
+            problems.iter().map(line).chain(["\n".to_owned()]).collect()
         }
     };
     group("error", mistakes(config).collect()) + &group("warning", warnings(config).collect())

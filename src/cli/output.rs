@@ -4,6 +4,8 @@ use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
 
+use crate::log::escaped;
+
 /// Standard output. Once nobody reads it any more (`… | head`), what is printed goes nowhere; the command goes on,
 /// since its exit status still says something.
 #[derive(Debug, Default)]
@@ -31,16 +33,15 @@ impl Output {
     }
 }
 
-/// Prints `text` to standard error. Where that is closed, there is nobody left to tell.
+/// Prints the lines of `text` to standard error. Where that is closed, there is nobody left to tell.
 pub(super) fn complain(text: &str) {
-    let _ = io::stderr().write_all(text.as_bytes());
+    let lines: String = text.lines().map(|line| format!("{}\n", escaped(line))).collect();
+    let _ = io::stderr().write_all(lines.as_bytes());
 }
 
-/// A name as it may be shown: control characters, which would move the cursor of a terminal, as escapes.
-pub(super) fn printable(name: &str) -> String {
-    name.chars()
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect()
+/// `text` in one line, without anything that would move the cursor of a terminal.
+pub(super) fn printable(text: &str) -> String {
+    escaped(text).into_owned()
 }
 
 /// Rows of cells under each other, each column as wide as its widest cell by its number of characters.
@@ -72,6 +73,5 @@ mod tests {
         let rows = [row(&["größe", "x", "1"]), row(&["a", "long"]), row(&["", "", "2"])];
         assert_eq!(aligned(&rows), "  größe  x     1\n  a      long\n               2\n");
         assert_eq!(aligned(&[]), "");
-        assert_eq!(printable("ä\n\u{1b}[31m?"), "ä\\n\\u{1b}[31m?");
     }
 }

@@ -253,10 +253,10 @@ impl fmt::Display for Trial {
             None => writeln!(f, "  no result, {milliseconds:.1} ms")?,
         }
         for note in &self.notes {
-            writeln!(f, "  warning: {note}")?;
+            writeln!(f, "  warning: {}", printable(note))?;
         }
         for failure in &self.failures {
-            writeln!(f, "  error: {failure}")?;
+            writeln!(f, "  error: {}", printable(failure))?;
         }
         writeln!(f)
     }

@@ -1,15 +1,18 @@
 //! What can go wrong with a connection and with a query, in words that may be logged.
 //!
-//! Of what the server says, only SQLSTATE and the primary message are kept, and the message is masked. DETAIL,
-//! HINT, CONTEXT and the internal query are never read: they hold rows, values and SQL.
+//! A server's message may hold values: functions raise what they like with any SQLSTATE, also by way of `dblink` and
+//! `postgres_fdw`. So the SQLSTATE is kept, and the message only where the server's own parser made it: class 42, a
+//! position in the query, and no CONTEXT, which every function leaves and every foreign server's error gets. DETAIL,
+//! HINT and the internal query hold rows, values and SQL, and are never read.
 
 use std::error::Error;
 use std::fmt;
 use std::io;
 
-use tokio_postgres::error::{DbError, Severity};
+use tokio_postgres::error::{DbError, ErrorPosition, Severity};
 
 use super::run::RESULT_BYTES_MAX;
+use super::sqlstate::condition;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -33,12 +36,10 @@ pub enum ConnectError {
     #[error("authentication: {0}")]
     Authentication(String),
     /// The server refused the connection.
-    #[error("the server says: {message} (SQLSTATE {sqlstate})")]
+    #[error("the server answers {}{}", in_words(sqlstate), remedy(sqlstate))]
     Server {
         /// Five letters and digits (PostgreSQL documentation, "PostgreSQL Error Codes").
         sqlstate: String,
-        /// The primary message, masked.
-        message: String,
     },
     /// The socket broke or was closed before the login was over.
     #[error("the connection was lost during the login: {0}")]
@@ -87,7 +88,7 @@ impl ConnectError {
 
     pub(super) fn of_login(error: &tokio_postgres::Error) -> Self {
         if let Some(error) = error.as_db_error() {
-            return Self::Server { sqlstate: error.code().code().to_owned(), message: mask(error.message()) };
+            return Self::Server { sqlstate: sqlstate(error) };
         }
         let reason = error.source().map_or_else(|| error.to_string(), chain);
         // The driver has no question method for these kinds; the first part of its text names them.
@@ -122,16 +123,18 @@ pub enum QueryError {
     /// The connection was lost, before or during the query. It is not known whether the query ran.
     #[error("the connection was lost: {reason}")]
     Connection {
-        /// What the socket or, masked, the server said last.
+        /// What the socket or the server said last.
         reason: String,
     },
     /// The server refused it. The connection is as good as before.
-    #[error("{message} (SQLSTATE {sqlstate})")]
+    #[error("{}{}{}", in_words(sqlstate), at_character(*position), after_colon(message.as_deref()))]
     Server {
         /// Five letters and digits (PostgreSQL documentation, "PostgreSQL Error Codes").
         sqlstate: String,
-        /// The primary message, masked.
-        message: String,
+        /// Where in the query, in characters from 1, if the server says so.
+        position: Option<usize>,
+        /// The primary message, if the server's parser made it.
+        message: Option<String>,
     },
     /// The server's `standard_conforming_strings` is off, and the query has a string that would end elsewhere.
     #[error(
@@ -145,29 +148,77 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    pub(super) fn of_server(error: &tokio_postgres::Error) -> Self {
+    /// What the server said of `sent`.
+    pub(super) fn of_server(error: &tokio_postgres::Error, sent: &Sent<'_>) -> Self {
         match error.as_db_error() {
             Some(error) => {
-                let sqlstate = error.code().code().to_owned();
-                // What `RAISE` says is the author's text, with any values in it.
-                let message = match is_raised(error) {
-                    true => "raised by a function or a DO block, whose words are not repeated".to_owned(),
-                    false => mask(error.message()),
-                };
-                Self::Server { sqlstate, message }
+                let place = sent.place(error);
+                Self::Server {
+                    sqlstate: sqlstate(error),
+                    position: place.and_then(|place| sent.position_in_query(place)),
+                    message: place.and_then(|place| parser_message(error, sent, place)),
+                }
             }
             None => Self::Connection { reason: describe(error) },
         }
     }
 }
 
-/// Whether the words are those of the author of a function: `RAISE`, whatever SQLSTATE it gives, `ASSERT`, and what Perl,
-/// Python and Tcl throw. The server says in which of its own files and routines the error was reported.
-fn is_raised(error: &DbError) -> bool {
-    const LANGUAGES: [&str; 4] = ["plperl.c", "plpy_elog.c", "plpy_plpymodule.c", "pltcl.c"];
-    let by_plpgsql = matches!(error.routine(), Some("exec_stmt_raise" | "exec_stmt_assert"));
-    let file = error.file().and_then(|path| path.rsplit('/').next());
-    by_plpgsql || error.code().code() == "P0001" || file.is_some_and(|file| LANGUAGES.contains(&file))
+/// A message that was sent, for what the server says of places in it.
+pub(super) struct Sent<'a> {
+    /// The query behind its prologue.
+    pub(super) message: &'a str,
+    pub(super) query: &'a str,
+    /// Without an encoding the server counts bytes.
+    pub(super) database_has_encoding: bool,
+}
+
+impl Sent<'_> {
+    /// The place of an error, in bytes of the message.
+    fn place(&self, error: &DbError) -> Option<usize> {
+        let Some(ErrorPosition::Original(position)) = error.position() else { return None };
+        let before = usize::try_from(*position).ok()?.checked_sub(1)?;
+        if !self.database_has_encoding {
+            return Some(before);
+        }
+        let ends = self.message.char_indices().map(|(at, _)| at).chain([self.message.len()]);
+        ends.into_iter().nth(before)
+    }
+
+    fn position_in_query(&self, place: usize) -> Option<usize> {
+        let prologue = self.message.len().checked_sub(self.query.len())?;
+        let before = self.message.get(prologue..place)?;
+        Some(before.chars().count() + 1)
+    }
+}
+
+/// The message of an error at `place`, if it is certain that the server's own parser made it and that it quotes no
+/// literal of the query.
+fn parser_message(error: &DbError, sent: &Sent<'_>, place: usize) -> Option<String> {
+    let is_parsers = error.code().code().starts_with("42") && error.where_().is_none();
+    let there = sent.message.get(place..).filter(|_| is_parsers)?;
+    begins_no_literal(there).then(|| error.message().chars().take(MESSAGE_CHARS_MAX).collect())
+}
+
+/// Whether the first token is a name, an operator or the end. `syntax error at or near "…"` quotes it, and the reason
+/// why a literal is none of a type's (`'…'::regclass`, `'…'::tsquery`) quotes that: both are at its beginning.
+fn begins_no_literal(text: &str) -> bool {
+    let mut characters = text.chars();
+    let (first, second) = (characters.next(), characters.next());
+    match (first, second) {
+        (None, _) => true,
+        (Some('\'' | '$' | '0'..='9'), _) => false,
+        (Some('.'), Some('0'..='9')) => false,
+        // A comment that does not end, and neither may a quoted name.
+        (Some('/'), Some('*')) => false,
+        (Some('"'), _) => text.matches('"').count() > 1,
+        (Some(c), _) if c.is_alphanumeric() || c == '_' => {
+            let behind = text.trim_start_matches(|c: char| c.is_alphanumeric() || matches!(c, '_' | '$'));
+            // E'…', B'…', X'…', N'…', U&'…'
+            !behind.starts_with('\'') && !behind.starts_with("&'")
+        }
+        _ => true,
+    }
 }
 
 /// Whether the server refused a statement and goes on, as opposed to ending the connection: severity FATAL or
@@ -185,11 +236,48 @@ fn ends_connection(error: &DbError) -> bool {
     fatal || code.starts_with("08") || code.starts_with("57P")
 }
 
-/// An error of the driver in one line: what the server said, masked, or else every cause down to the first.
+/// An error of the driver in one line: what the server answered, or else every cause down to the first.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
-        Some(error) => format!("{} (SQLSTATE {})", mask(error.message()), error.code().code()),
+        Some(error) => in_words(&sqlstate(error)),
         None => chain(error),
+    }
+}
+
+/// The server's SQLSTATE, unless it is none: anything may stand behind a port.
+fn sqlstate(error: &DbError) -> String {
+    let code = error.code().code();
+    let is_one = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_one { code } else { "unreadable" }.to_owned()
+}
+
+/// `undefined_table (SQLSTATE 42P01)`
+fn in_words(sqlstate: &str) -> String {
+    match condition(sqlstate) {
+        Some(name) => format!("{name} (SQLSTATE {sqlstate})"),
+        None => format!("SQLSTATE {sqlstate}"),
+    }
+}
+
+fn at_character(position: Option<usize>) -> String {
+    position.map(|position| format!(" at character {position}")).unwrap_or_default()
+}
+
+fn after_colon(message: Option<&str>) -> String {
+    message.map(|message| format!(": {message}")).unwrap_or_default()
+}
+
+/// What to do about a login that is refused.
+fn remedy(sqlstate: &str) -> &'static str {
+    match sqlstate {
+        "08P01" => "; see the log of the pooler or proxy in front of the server",
+        "28000" => "; see pg_hba.conf, and whether the role exists and may log in",
+        "28P01" => "; check user and password",
+        "3D000" => "; check the name of the database",
+        "42501" => "; grant CONNECT on the database to the role",
+        "53300" => "; raise the role's CONNECTION LIMIT or the server's max_connections",
+        "57P03" => "; the server is starting up, shutting down or in recovery",
+        _ => "",
     }
 }
 
@@ -210,118 +298,34 @@ pub(super) fn chain(error: &dyn Error) -> String {
 /// The most of a message that is kept, in characters.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// What stands for something that was masked.
-const MASK: &str = "…";
-
-/// Words before a double quote behind which PostgreSQL names a thing, not a value.
-#[rustfmt::skip]
-const NAMING: &[&str] = &[
-    "aggregate", "attribute", "check", "collation", "column", "columns", "configuration", "constraint", "cursor",
-    "database", "directory", "domain", "encoding", "extension", "file", "function", "host", "index", "key",
-    "language", "library", "near", "of", "operator", "parameter", "policy", "procedure", "publication", "reference",
-    "relation", "role", "routine", "rule", "schema", "sequence", "server", "slot", "statement", "subscription",
-    "table", "tablespace", "trigger", "type", "user", "via", "view", "window",
-];
-
-/// Masks what may be data in a server's message, and what may break a log line.
-///
-/// Quoted text is masked, unless it is in double quotes, is a plain name (letters, digits, `_ . - $`), and follows
-/// a word that announces a name: `relation "t" does not exist` and `syntax error at or near "FORM"` stay, `invalid
-/// input syntax for type integer: "abc"` and `value "99999999999" is out of range` do not. Data may hold quotes,
-/// so a masked text goes on to the last quote of the message. Single quotes are always masked; an apostrophe
-/// within a word is none. The quotes of other languages (`»…«`, `„…“`) are masked without exception.
-fn mask(message: &str) -> String {
-    let mut masked = String::new();
-    let mut rest = message;
-    while let Some((before, quote, after)) = next_quote(rest) {
-        masked.push_str(before);
-        masked.push(quote);
-        let name = after.split_once('"').filter(|(name, _)| quote == '"' && is_name(before, name));
-        if let Some((name, behind)) = name {
-            masked.push_str(name);
-            masked.push('"');
-            rest = behind;
-            continue;
-        }
-        masked.push_str(MASK);
-        let end = closing(quote);
-        rest = after.rsplit_once(end).map_or("", |(_, behind)| behind);
-        masked.push(end);
-    }
-    masked.push_str(rest);
-    let clean = masked.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.take(MESSAGE_CHARS_MAX).collect()
-}
-
-/// The text before the first opening quote, the quote, and what is behind it.
-fn next_quote(text: &str) -> Option<(&str, char, &str)> {
-    let mut last = ' ';
-    for (at, c) in text.char_indices() {
-        let opens = matches!(c, '"' | '»' | '«' | '„' | '“') || (c == '\'' && !last.is_alphanumeric());
-        if opens {
-            let (before, rest) = text.split_at_checked(at)?;
-            let mut behind = rest.chars();
-            behind.next();
-            return Some((before, c, behind.as_str()));
-        }
-        last = c;
-    }
-    None
-}
-
-fn closing(quote: char) -> char {
-    match quote {
-        '»' => '«',
-        '«' => '»',
-        '„' => '“',
-        '“' => '”',
-        same => same,
-    }
-}
-
-fn is_name(before: &str, name: &str) -> bool {
-    let announced = before
-        .strip_suffix(' ')
-        .and_then(|before| before.rsplit(|c: char| !c.is_alphanumeric()).next())
-        .is_some_and(|word| NAMING.contains(&word));
-    announced && name.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '$'))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_stay_and_values_are_masked() {
-        for (message, masked) in [
-            ("relation \"public.t-1\" does not exist", "relation \"public.t-1\" does not exist"),
-            ("syntax error at or near \"FORM\"", "syntax error at or near \"FORM\""),
-            (
-                "null value in column \"a\" of relation \"b\" violates not-null constraint",
-                "null value in column \"a\" of relation \"b\" violates not-null constraint",
-            ),
-            (
-                "password authentication failed for user \"bob\"",
-                "password authentication failed for user \"bob\"",
-            ),
-            ("division by zero", "division by zero"),
-            (
-                "invalid input syntax for type integer: \"hush\"",
-                "invalid input syntax for type integer: \"…\"",
-            ),
-            ("invalid input syntax for type json: \"hu\"sh\"x", "invalid input syntax for type json: \"…\"x"),
-            ("value \"99999999999\" is out of range", "value \"…\" is out of range"),
-            ("syntax error at or near \"'hush'\"", "syntax error at or near \"…\""),
-            ("user \"a b\" unknown", "user \"…\" unknown"),
-            ("unterminated quoted string at or near \"'hush", "unterminated quoted string at or near \"…\""),
-            ("can't find 'O'Brien' there", "can't find '…' there"),
-            ("Relation »t« existiert nicht", "Relation »…« existiert nicht"),
-            ("type »integer«: »hush«", "type »…«"),
-            ("two\nlines", "two lines"),
-        ] {
-            assert_eq!(mask(message), masked);
+    fn literals_are_told_from_names_and_operators() {
+        for text in ["", "FORM x", "\"a b\" FROM", "größe", "= 'x'", ".x", "-1", "/2", ")", "_1"] {
+            assert!(begins_no_literal(text), "{text}");
         }
-        assert_eq!(mask(&"ä".repeat(1000)).chars().count(), MESSAGE_CHARS_MAX);
+        for text in [
+            "'x'",
+            "'x",
+            "E'x'",
+            "b'1'",
+            "X'1",
+            "n'x'",
+            "U&'x'",
+            "$$x$$",
+            "$a$x",
+            "$1",
+            "47",
+            ".5",
+            "1e5",
+            "\"x FROM 'y'",
+            "/* x",
+        ] {
+            assert!(!begins_no_literal(text), "{text}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
 use super::Connection;
-use super::error::{self, QueryError};
+use super::error::{self, QueryError, Sent};
 use crate::sql::Sql;
 use crate::table::Table;
 
@@ -89,7 +89,7 @@ impl Connection {
                 Err(match error.as_db_error() {
                     _ if timed_out => QueryError::Timeout,
                     Some(error) if error.message().contains(STRINGS_DIFFER) => QueryError::StringsDiffer,
-                    _ => QueryError::of_server(&error),
+                    _ => QueryError::of_server(&error, &self.sent(&message, sql)),
                 })
             }
             Ok(Err(Failure::Lost(_))) if self.allowance.is_spent() => Err(QueryError::TooLarge),
@@ -121,6 +121,10 @@ impl Connection {
             Ok(Err(error)) => tracing::warn!("cancelling the query: {}", error::chain(&error)),
             Err(_) => tracing::warn!("cancelling the query: the server did not end it in time"),
         }
+    }
+
+    fn sent<'a>(&self, message: &'a str, sql: &'a Sql) -> Sent<'a> {
+        Sent { message, query: sql.as_str(), database_has_encoding: self.has_encoding }
     }
 
     fn lost(&self, error: &tokio_postgres::Error) -> QueryError {
