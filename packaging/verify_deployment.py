@@ -236,6 +236,7 @@ WHY = {
     "timeout": "it was slower than its timeout",
     "permission": "the role may not read what it asks for",
     "syntax": "the server does not understand it",
+    "undefined": "the server lacks a table, column, function or schema that it names",
     "predicate": "its predicate_query failed",
     "config": "its columns are not those of its result, or it has a mistake",
     "limit": "it gave more than a limit allows",

@@ -9,6 +9,7 @@ mod columns;
 mod conditions;
 mod exposed;
 mod output;
+mod refused;
 mod scrape;
 mod trial;
 

@@ -6,8 +6,10 @@ mod lines;
 mod names;
 mod namespace;
 mod node;
+mod other_formats;
 mod report;
 mod servers;
+mod sql_position;
 
 use std::fmt;
 use std::time::Duration;
@@ -17,10 +19,12 @@ use crate::sql::Sql;
 use names::Names;
 use namespace::Outcome;
 use node::Node;
+use other_formats::OtherFormat;
 use report::{At, Standing, standings};
 
 pub use boolean::meant;
 pub use servers::{DatabasePattern, InvalidRange, VersionRange};
+pub use sql_position::SqlPosition;
 
 /// What a set of query files says.
 #[derive(Debug, Clone, Default)]
@@ -99,12 +103,21 @@ fn definitions(file: &str, text: &str) -> Definitions {
     match Node::documents(text) {
         Ok(documents) => {
             if documents.iter().all(|document| *document == Node::Map(vec![])) {
-                at.warning("the file defines no query", "");
+                at.warning("the file defines no query", "see docs/queries.md for the format");
             }
+            let mut others: Vec<OtherFormat> = Vec::new();
             for document in documents {
-                match document {
-                    Node::Map(entries) => found.namespaces.extend(entries),
-                    _ => at.error("the file must be a map from namespaces to queries", ""),
+                match (OtherFormat::of(&document), document) {
+                    // The documents of a file are mostly alike.
+                    (Some(other), _) if others.contains(&other) => {}
+                    (Some(other), _) => {
+                        at.error(other.message.clone(), other.hint.clone());
+                        others.push(other);
+                    }
+                    (None, Node::Map(entries)) => found.namespaces.extend(entries),
+                    (None, document) => {
+                        at.map(&document);
+                    }
                 }
             }
         }

@@ -8,6 +8,7 @@
 mod describe;
 mod error;
 mod facts;
+mod refusal;
 mod run;
 mod socket;
 mod sqlstate;
@@ -27,6 +28,7 @@ use crate::target::{ChannelBinding, Host, Target};
 pub use describe::ResultColumn;
 pub use error::{ConnectError, Phase, QueryError};
 pub use facts::ServerFacts;
+pub use refusal::Refusal;
 pub use run::{GRACE, RESULT_BYTES_MAX};
 use socket::{Address, Allowance, Socket};
 use tls::Encryption;
@@ -51,6 +53,8 @@ pub struct Connection {
     has_encoding: bool,
     facts: ServerFacts,
     opened: Instant,
+    /// What else the server said of the last query, if it refused that.
+    refusal: Option<Refusal>,
     /// False from the moment a message is sent until the server has said that it is ready for the next, and so
     /// for good after a cancel or where the caller dropped the future in between.
     ready: bool,
@@ -82,7 +86,7 @@ impl Connection {
                 Err(error) if further > 0 && error.may_differ_at_another_address() => {
                     tracing::warn!(%error, "no connection at one of the host's addresses, trying the next");
                 }
-                outcome => return outcome,
+                outcome => return outcome.map_err(|error| error.in_database(&target.database)),
             }
         }
     }
@@ -123,6 +127,7 @@ impl Connection {
             has_encoding,
             facts: ServerFacts::default(),
             opened,
+            refusal: None,
             ready: true,
         };
         connection.ask_facts(left()).await?;
@@ -138,6 +143,11 @@ impl Connection {
     /// What was true of the server when the connection was opened or last asked whether it is alive.
     pub fn facts(&self) -> &ServerFacts {
         &self.facts
+    }
+
+    /// What else the server said of the last query, if it refused that.
+    pub fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
     }
 
     /// Whether another query may be sent: false after a cancel, a lost connection, or a call that was dropped

@@ -19,13 +19,13 @@ pub struct LabelName(Arc<str>);
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// The text is empty.
-    #[error("a name may not be empty")]
+    #[error("it is empty")]
     Empty,
     /// A character that the name's grammar does not have.
-    #[error("{0:?} may not stand in a name here; letters, digits and _ may, and no digit at the front")]
+    #[error("{0:?} is not allowed in it, only letters, digits and _, and no digit first")]
     Character(char),
     /// A label name that begins with `__`.
-    #[error("label names beginning with __ are reserved by Prometheus")]
+    #[error("Prometheus reserves label names that begin with __")]
     Reserved,
 }
 

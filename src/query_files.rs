@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use crate::config::{Problem, Severity};
 
@@ -47,7 +47,7 @@ fn read_first(paths: &[PathBuf]) -> Result<QueryFiles> {
         }
     }
     let looked: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
-    bail!("no query file: none of {} exists; set QUERIES_FILE", looked.join(", "))
+    bail!("no query file: none of {} exists; name a file, or set QUERIES_FILE", looked.join(", "))
 }
 
 fn read_path(path: &Path) -> Result<QueryFiles> {
@@ -60,7 +60,7 @@ fn read_path(path: &Path) -> Result<QueryFiles> {
     }
     let files = yaml_files(path).with_context(|| format!("cannot read the folder {}", path.display()))?;
     if files.is_empty() {
-        bail!("the folder {} has no *.yml or *.yaml", path.display());
+        bail!("the folder {} has no *.yml or *.yaml; add one, or name a file", path.display());
     }
     let mut found = QueryFiles::default();
     for file in files {
@@ -96,7 +96,8 @@ fn yaml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 fn read_file(path: &Path) -> Result<(String, String)> {
     let name = path.display().to_string();
     let bytes = fs::read(path).context("cannot be read")?;
-    let text = String::from_utf8(bytes).map_err(|error| error.utf8_error()).context("is not UTF-8")?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| anyhow!("is not UTF-8: {}; save it as UTF-8", error.utf8_error()))?;
     Ok((name, text))
 }
 

@@ -12,6 +12,7 @@ mod histogram;
 mod label_columns;
 mod label_sets;
 mod merge;
+mod missing;
 mod number;
 mod observations;
 mod reading;
@@ -30,6 +31,7 @@ use crate::table::Table;
 pub use dropped::Dropped;
 use dropped::Reason;
 pub use merge::{declared, merge, merge_among};
+pub use missing::Missing;
 
 /// What one result gave.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,18 +42,15 @@ pub struct Sampled {
     /// How many metrics did not come about, and why.
     pub dropped: Dropped,
     /// Declared columns, or those that belong to one, which the result lacks.
-    pub missing: Vec<String>,
+    pub missing: Vec<Missing>,
     /// For the log: a sentence for each column that has something wrong with it. Never a value.
     pub notes: Vec<String>,
 }
 
 /// The result lacks a LABEL, so that its samples would be ambiguous.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("column {column:?}, a LABEL, is not in the result")]
-pub struct MissingLabel {
-    /// The column's name.
-    pub column: String,
-}
+#[error("without a LABEL no sample is exposed: {0}")]
+pub struct MissingLabel(pub Missing);
 
 /// Reads a result as its query declares it.
 ///
@@ -94,6 +93,7 @@ pub fn sample(query: &Query, table: &Table, label_bytes_max: usize) -> Result<Sa
         }
     }
     metrics.iter_mut().for_each(|column| open.take_observations(column));
+    let has_metric = !metrics.is_empty() || !missing.is_empty();
     let time_dropped = time.as_ref().map(|time| time.dropped);
     Ok(Sampled {
         families: open.families,
@@ -110,8 +110,21 @@ pub fn sample(query: &Query, table: &Table, label_bytes_max: usize) -> Result<Sa
             .filter_map(LabelValue::note)
             .chain(time.iter().filter_map(TimeColumn::note))
             .chain(metrics.iter().filter_map(Column::note))
+            .chain((!has_metric).then(|| without_metric(table)))
             .collect(),
     })
+}
+
+/// What the log should say of a result from which no sample can come.
+fn without_metric(table: &Table) -> String {
+    match table.columns() {
+        [] => "the query returns no columns; end it with a SELECT",
+        _ => {
+            "no column is a metric, so there are no series; list a column as GAUGE, COUNTER or INFO, or add a number \
+             to the query, such as `1 AS present`"
+        }
+    }
+    .to_owned()
 }
 
 /// Families that still take metrics.

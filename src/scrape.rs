@@ -93,7 +93,7 @@ impl Exporter {
                 self.account(run, begun, selection, &state)
             }
             Err(_) => {
-                tracing::error!("another scrape of this environment took all the time of this one");
+                tracing::error!("timed out waiting for a concurrent scrape");
                 let run = run.abandoned(Failure::Deadline);
                 self.account(run, begun, selection, &State::new(self.keeping))
             }

@@ -98,8 +98,10 @@ pub enum Failure {
     Deadline,
     /// The role may not read what it reads.
     Permission,
-    /// The server does not understand it: syntax, or a name that does not exist there.
+    /// The server does not understand it.
     Syntax,
+    /// It names a table, a column, a function or a schema that the server does not have.
+    Undefined,
     /// No connection, or it was lost.
     Connection,
     /// The server refuses its predicate, or the predicate's result is not one boolean.
@@ -120,6 +122,7 @@ impl Failure {
             Self::Deadline => "deadline",
             Self::Permission => "permission",
             Self::Syntax => "syntax",
+            Self::Undefined => "undefined",
             Self::Connection => "connection",
             Self::Predicate => "predicate",
             Self::Config => "config",

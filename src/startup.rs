@@ -57,28 +57,41 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
 /// There are no files, or the only one cannot be read. What is wrong with files of a folder, and in them, is in the
 /// [`Config`].
 pub fn config(queries: &Queries, paths: &[PathBuf]) -> Result<Config> {
+    Ok(parse(&query_files(queries, paths)?, queries))
+}
+
+/// The query files of `paths` or, without any, those that the settings name.
+///
+/// # Errors
+/// There are none, or the only one cannot be read.
+pub fn query_files(queries: &Queries, paths: &[PathBuf]) -> Result<QueryFiles> {
+    if paths.is_empty() {
+        return query_files::read(queries.file.as_deref(), queries.task_root.as_deref());
+    }
     let mut files = QueryFiles::default();
     for path in paths {
         let found = query_files::read(Some(path), None)?;
         files.texts.extend(found.texts);
         files.unreadable.extend(found.unreadable);
     }
-    if paths.is_empty() {
-        files = query_files::read(queries.file.as_deref(), queries.task_root.as_deref())?;
-    }
+    Ok(files)
+}
+
+/// What the files say. Those that cannot be read are problems.
+pub fn parse(files: &QueryFiles, queries: &Queries) -> Config {
     let mut config = Config::parse(&files.texts, &queries.naming);
-    config.problems.extend(files.unreadable);
-    Ok(config)
+    config.problems.extend(files.unreadable.iter().cloned());
+    config
 }
 
 /// Says in the log what is wrong with the query files.
 pub fn log_problems(config: &Config) {
     for problem in &config.problems {
         match problem.severity {
-            Severity::Error => tracing::error!(%problem, "a mistake in the queries"),
-            Severity::Ignored => tracing::warn!(%problem, "something that is not understood in the queries"),
+            Severity::Error => tracing::error!(%problem, "mistake in a query file"),
+            Severity::Ignored => tracing::warn!(%problem, "entry of a query file ignored"),
             // A file that has been in use elsewhere may have hundreds: the check of the command line shows them.
-            Severity::Warning => tracing::debug!(%problem, "something doubtful in the queries"),
+            Severity::Warning => tracing::debug!(%problem, "doubtful entry in a query file"),
         }
     }
 }

@@ -53,11 +53,16 @@ pub(super) struct Scrape {
 pub(super) enum UsageError {
     #[error("{INTRODUCTION}")]
     NoCommand,
-    #[error("pg-lambda-exporter: {}\npg-lambda-exporter --help says what there is\n", printable(&.0.to_string()))]
+    #[error("pg-lambda-exporter: {}; run pg-lambda-exporter --help to see all options\n", printable(&.0.to_string()))]
     Argument(#[from] lexopt::Error),
     #[error(
-        "pg-lambda-exporter: unknown command {0:?}; there are check and scrape\n\
-         pg-lambda-exporter --help says what there is\n"
+        "pg-lambda-exporter: scrape takes no file as an argument: {0:?}; set the variable QUERIES_FILE to it, or run \
+         pg-lambda-exporter --help to see all options\n"
+    )]
+    File(String),
+    #[error(
+        "pg-lambda-exporter: unknown command {0:?}: the commands are check and scrape; \
+         run pg-lambda-exporter --help to see their options\n"
     )]
     Command(String),
 }
@@ -116,6 +121,7 @@ fn scrape(parser: &mut Parser) -> Result<Command, UsageError> {
         match argument {
             Arg::Long("openmetrics") => scrape.openmetrics = true,
             Arg::Long("collect") => scrape.collect.push(parser.value()?.string()?),
+            Arg::Value(file) => return Err(UsageError::File(file.to_string_lossy().into_owned())),
             argument => return common(argument),
         }
     }

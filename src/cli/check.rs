@@ -18,7 +18,9 @@ pub(super) fn run(
     lookup: impl Fn(&str) -> Option<String>,
     output: &mut Output,
 ) -> Result<bool> {
-    let config = startup::config(&super::queries(&lookup)?, &command.paths)?;
+    let queries = super::queries(&lookup)?;
+    let files = startup::query_files(&queries, &command.paths)?;
+    let config = startup::parse(&files, &queries);
     let text = command.format == Format::Text;
     if text {
         output.print(&report(&config))?;
@@ -27,10 +29,16 @@ pub(super) fn run(
         true => {
             let source = super::source(&lookup)?;
             let limits = super::limits(&lookup)?;
-            super::block_on(trial::run(&config.queries, source, &limits, |report| match text {
-                true => output.print(report),
-                false => Ok(()),
-            }))??
+            super::block_on(trial::run(
+                &config.queries,
+                &files.texts,
+                source,
+                &limits,
+                |report| match text {
+                    true => output.print(report),
+                    false => Ok(()),
+                },
+            ))??
         }
         false => Vec::new(),
     };

@@ -30,7 +30,7 @@ pub(super) fn run(
     let limits = super::limits(&lookup)?;
     let config = startup::config(&super::queries(lookup)?, &[])?;
     startup::log_problems(&config);
-    ensure!(!config.queries.is_empty(), "no query can run; `pg-lambda-exporter check` says why");
+    ensure!(!config.queries.is_empty(), "no query can run; run `pg-lambda-exporter check` to see why");
     let collect: Vec<_> = command.collect.iter().map(String::as_str).collect();
     let scrape = super::block_on(async {
         let credentials = Credentials::new(source, &OnceCell::new()).await;

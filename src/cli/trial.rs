@@ -9,7 +9,7 @@ use tokio::sync::OnceCell;
 
 use super::conditions::{self, Reason};
 use super::output::{aligned, counted, printable};
-use super::{columns, exposed};
+use super::{columns, exposed, refused};
 use crate::conditions::sql_for;
 use crate::config::Query;
 use crate::credentials::Credentials;
@@ -66,6 +66,7 @@ struct Column {
 /// There is no connection, at first or after a query that lost it, or `tell` fails.
 pub(super) async fn run(
     queries: &[Query],
+    files: &[(String, String)],
     source: Source,
     limits: &Limits,
     mut tell: impl FnMut(&str) -> Result<()>,
@@ -84,7 +85,10 @@ pub(super) async fn run(
             drop(connection);
             connection = reconnect(&credentials, &target).await?;
         }
-        let (trial, result) = try_query(query, &mut connection, described, limits).await;
+        let (mut trial, result) = try_query(query, &mut connection, described, limits).await;
+        if let (Some(refusal), Some(failure)) = (connection.refusal(), trial.failures.last_mut()) {
+            *failure = refused::explain(failure, refusal, query, connection.facts(), files);
+        }
         tell(&trial.to_string())?;
         trials.push(trial);
         results.push(result);
@@ -200,11 +204,19 @@ impl Trial {
         self.rows = Some(table.row_count());
         match sampling::sample(query, table, limits.label_bytes) {
             Ok(sampled) => {
-                let lacks = |column| format!("the result lacks column {column:?}, which metrics names");
-                self.failures.extend(sampled.missing.iter().map(lacks));
+                self.failures.extend(sampled.missing.iter().map(ToString::to_string));
                 self.notes.extend(sampled.notes);
                 let (exposed, _) = sampling::merge(vec![(sampled.families.clone(), sampled.dropped)]);
                 self.series = exposed::series(&exposed);
+                if self.series == 0
+                    && sampled.dropped.null > 0
+                    && self.failures.is_empty()
+                    && self.notes.is_empty()
+                {
+                    self.notes.push(
+                        "all values are NULL, which gives no series; add `default`, or COALESCE".to_owned(),
+                    );
+                }
                 (sampled.families, sampled.dropped)
             }
             Err(missing) => {

@@ -129,7 +129,11 @@ fn read_query(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
 }
 
 fn read_sql(node: &Node, at: &mut At<'_>) -> Option<Sql> {
-    match Sql::parse(at.text(node)?) {
+    let text = at.text(node)?;
+    if at.is_in_curly_quotes(text) {
+        return None;
+    }
+    match Sql::parse(text) {
         Ok(sql) => {
             if sql.is_localized() {
                 at.warning("a plain SET is sent as SET LOCAL", "write SET LOCAL");

@@ -10,7 +10,7 @@ use serde::de::DeserializeSeed;
 
 use visit::ShapeSeed;
 
-/// A value in a YAML document. Aliases and merge keys (`<<`) are resolved, tags are ignored.
+/// A value in a YAML document. Aliases and merge keys (`<<`) are resolved.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {
     /// `null`, `~`, or nothing at all.
@@ -18,6 +18,8 @@ pub(super) enum Node {
     Scalar(String),
     List(Vec<Node>),
     Map(Vec<(String, Node)>),
+    /// A value with a tag such as `!include`: the tag's name. YAML's own tags (`!!str`) are left out.
+    Tagged(String),
 }
 
 /// Why a file is no tree.
@@ -33,6 +35,9 @@ pub(super) struct Unreadable {
 const WEIGHT_LIMIT: usize = 16 << 20;
 
 const TOO_LARGE: &str = "aliases make it too large";
+
+/// What the parser expects of a key, as in `invalid type: map, expected a name`.
+const NOT_TEXT: &str = "expected a name";
 
 /// How many more brackets may be opened than closed at any place. The parser's time grows with the square of
 /// them, and it looks at its own limit of 128 only afterwards.
@@ -69,15 +74,34 @@ impl Node {
 }
 
 fn unreadable(error: &serde_yaml::Error) -> Unreadable {
-    let message = error.to_string();
+    let mut message = error.to_string();
+    let location = error.location();
+    if let Some(location) = &location {
+        // The line is part of the problem.
+        let at = format!(" at line {} column {}", location.line(), location.column());
+        message = message.replacen(&at, &format!(" at column {}", location.column()), 1);
+    }
     let hint = match message.as_str() {
         m if m.contains("found character that cannot start any token") => {
             "indent with spaces, not tabs, and quote text that begins with @, ` or %"
         }
         m if m.contains("mapping values are not allowed") => {
-            "check the indentation, and quote text that holds ': '"
+            "check this line's indentation, look for a missing ':' in the line above, and quote text that contains ': '"
         }
-        m if m.contains("did not find expected key") => "check the indentation of this block",
+        m if m.contains("did not find expected ',' or") => {
+            "close the bracket, and quote text within it that contains ',', ': ', a quote or a bracket"
+        }
+        m if m.contains("did not find expected key") || m.contains("did not find expected '-'") => {
+            "check the indentation of this block, and for quotes within quoted text write the text below `query: |`"
+        }
+        m if m.contains("could not find expected ':'") => {
+            "look for a missing ':', and quote text that begins with a bracket; render templates first"
+        }
+        m if m.contains("while scanning a quoted scalar") => "close the quote",
+        m if m.contains(NOT_TEXT) => {
+            "quote text that begins with {; render templates, such as {{ … }}, first"
+        }
+        m if m.contains("unknown anchor") => "define the anchor above, and quote text that begins with *",
         m if m.contains("recursion limit") => "nest it less deeply",
         m if m.contains("repetition limit") || m.contains(TOO_LARGE) => "use fewer aliases",
         _ => "",
@@ -85,7 +109,7 @@ fn unreadable(error: &serde_yaml::Error) -> Unreadable {
     Unreadable {
         message: format!("not readable as YAML: {message}"),
         hint,
-        line: error.location().map(|location| location.line()),
+        line: location.map(|location| location.line()),
     }
 }
 
@@ -128,7 +152,7 @@ fn merge(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
     merged
 }
 
-const MERGE: &str = "<<";
+pub(super) const MERGE: &str = "<<";
 
 fn add(map: Vec<(String, Node)>, merged: &mut Vec<(String, Node)>, known: &mut HashSet<String>) {
     let added: Vec<_> = map.into_iter().filter(|(key, _)| !known.contains(key)).collect();
@@ -166,10 +190,18 @@ mod tests {
             one("a: 'null'\nb: \"\"\nc:"),
             map([("a", scalar("null")), ("b", scalar("")), ("c", Node::Null)])
         );
-        assert_eq!(one("a: !!str 1.0\nb: !Sub 1.0\nc: !x [1]"), {
-            let list = Node::List(vec![scalar("1")]);
-            map([("a", scalar("1.0")), ("b", scalar("1.0")), ("c", list)])
-        });
+        let tagged = |tag: &str| Node::Tagged(tag.to_owned());
+        assert_eq!(
+            one("a: !!str 1.0\nb: !Sub 1.0\nc: !x [1, {a: b}]\nd: ! 2\ne: !include\nf: 3"),
+            map([
+                ("a", scalar("1.0")),
+                ("b", tagged("Sub")),
+                ("c", tagged("x")),
+                ("d", scalar("2")),
+                ("e", tagged("include")),
+                ("f", scalar("3"))
+            ])
+        );
     }
 
     #[test]

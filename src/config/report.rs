@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::node::{Node, Unreadable};
+use super::node::{MERGE, Node, Unreadable};
 use super::{Problem, Severity};
 
 /// A place in a file, and where the problems go that are found there.
@@ -63,7 +63,10 @@ impl<'p> At<'p> {
             Node::Null => Some(""),
             Node::Scalar(text) => Some(text),
             Node::List(_) => self.unexpected("text", "a list", ""),
-            Node::Map(_) => self.unexpected("text", "a map", "quote text that holds ': ' or begins with {"),
+            Node::Map(_) => {
+                self.unexpected("text", "a map", "quote text that contains ': ' or begins with {")
+            }
+            Node::Tagged(tag) => self.tagged(tag),
         }
     }
 
@@ -73,7 +76,8 @@ impl<'p> At<'p> {
             Node::Null => Some(&[]),
             Node::Map(entries) => Some(entries),
             Node::Scalar(_) => self.unexpected("a map", "text", "check the indentation and the colons"),
-            Node::List(_) => self.unexpected("a map", "a list", ""),
+            Node::List(_) => self.unexpected("a map", "a list", "remove `- ` before the keys"),
+            Node::Tagged(tag) => self.tagged(tag),
         }
     }
 
@@ -97,9 +101,28 @@ impl<'p> At<'p> {
         match node {
             Node::Null => Some(&[]),
             Node::List(items) => Some(items),
-            Node::Scalar(_) => self.unexpected("a list", "text", ""),
-            Node::Map(_) => self.unexpected("a list", "a map", "write '- ' before each item"),
+            Node::Scalar(_) => self.unexpected("a list", "text", "write `- ` before each item"),
+            Node::Map(_) => self.unexpected("a list", "a map", "write `- ` before each item"),
+            Node::Tagged(tag) => self.tagged(tag),
         }
+    }
+
+    /// Whether `text` begins with a quote of a word processor, which YAML and SQL take for a letter; that is reported.
+    pub(super) fn is_in_curly_quotes(&mut self, text: &str) -> bool {
+        let is_curly = text.trim_start().starts_with(['“', '”', '„', '‘', '’']);
+        if is_curly {
+            self.error("the text begins with a typographic quote", "write straight quotes, \" or '");
+        }
+        is_curly
+    }
+
+    /// What the tag stands for is known to another program only.
+    fn tagged<T>(&mut self, tag: &str) -> Option<T> {
+        self.error(
+            format!("the YAML tag !{tag} is not supported"),
+            "write the value itself; to split a file, set QUERIES_FILE to a folder, whose files are merged",
+        );
+        None
     }
 
     fn unexpected<T>(&mut self, expected: &str, found: &str, hint: &str) -> Option<T> {
@@ -134,10 +157,10 @@ pub(super) fn read_keys<T>(entries: &[(String, Node)], keys: &[Key<T>], into: &m
         match keys.iter().find(|key| key.name == name) {
             Some(key) if *node == Node::Null && key.name != "query" => {}
             Some(key) => (key.read)(into, node, &mut at),
-            None => {
-                let names = keys.iter().map(|key| key.name);
-                at.ignored("unknown key", did_you_mean(name, names));
-            }
+            None => match node {
+                Node::Tagged(tag) if name == MERGE => at.tagged::<()>(tag).unwrap_or_default(),
+                _ => at.ignored("unknown key", key_meant_by(name, keys, entries)),
+            },
         }
     }
 }
@@ -170,6 +193,33 @@ pub(super) fn standings<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec
         }
     };
     names.map(standing).collect()
+}
+
+/// Keys of other programs' files, and words that come to mind, for the keys here.
+const OTHER_WORDS: [(&str, &str); 13] = [
+    ("sql", "query"),
+    ("statement", "query"),
+    ("columns", "metrics"),
+    ("static_labels", "labels"),
+    ("ttl", "cache_seconds"),
+    ("interval", "cache_seconds"),
+    ("min_interval", "cache_seconds"),
+    ("type", "usage"),
+    ("help", "description"),
+    ("desc", "description"),
+    ("rename", "name"),
+    ("mapping", "metric_mapping"),
+    ("bucket", "buckets"),
+];
+
+/// What an unknown key may have been meant to be.
+fn key_meant_by<T>(word: &str, keys: &[Key<T>], entries: &[(String, Node)]) -> String {
+    let is_key = |name: &str| keys.iter().any(|key| key.name == name);
+    let is_given = |name: &str| entries.iter().any(|(key, _)| key == name);
+    match OTHER_WORDS.iter().find(|(other, key)| *other == word && is_key(key) && !is_given(key)) {
+        Some((_, key)) => format!("did you mean {key}?"),
+        None => did_you_mean(word, keys.iter().map(|key| key.name)),
+    }
 }
 
 /// `did you mean usage?`, or nothing where no name comes near.

@@ -41,6 +41,12 @@ pub enum ConnectError {
         /// Five letters and digits (PostgreSQL documentation, "PostgreSQL Error Codes").
         sqlstate: String,
     },
+    /// What answers is PgBouncer itself, under the name that it keeps for this.
+    #[error(
+        "the database \"pgbouncer\" is PgBouncer's admin console, which runs no queries; \
+         name a database of its section [databases]"
+    )]
+    AdminConsole,
     /// The socket broke or was closed before the login was over.
     #[error("the connection was lost during the login: {0}")]
     Lost(String),
@@ -67,8 +73,14 @@ impl fmt::Display for Phase {
         f.write_str(match self {
             Self::Resolution => "resolving the host's name",
             Self::Socket => "reaching the server",
-            Self::Login => "in the TLS handshake or authentication",
-            Self::Facts => "asking the server for its version and state",
+            Self::Login => {
+                "in the TLS handshake or authentication; the server is overloaded or starting, or a pooler such as \
+                 PgBouncer is paused"
+            }
+            Self::Facts => {
+                "asking the server for its version and state; a pooler such as PgBouncer is paused or has no free \
+                 server connection"
+            }
         })
     }
 }
@@ -80,9 +92,11 @@ impl ConnectError {
         match self {
             Self::Unreachable(_) | Self::TimedOut(_) | Self::Lost(_) | Self::Protocol(_) => true,
             Self::Server { sqlstate, .. } => sqlstate == "57P03",
-            Self::Unresolvable(_) | Self::RootCertificates(_) | Self::Tls(_) | Self::Authentication(_) => {
-                false
-            }
+            Self::Unresolvable(_)
+            | Self::RootCertificates(_)
+            | Self::Tls(_)
+            | Self::Authentication(_)
+            | Self::AdminConsole => false,
         }
     }
 
@@ -98,6 +112,19 @@ impl ConnectError {
             "connection closed" => Self::Lost(CLOSED.to_owned()),
             "error communicating with the server" => of_socket(error, reason),
             _ => Self::Protocol(chain(error)),
+        }
+    }
+}
+
+impl ConnectError {
+    /// The same of a login to this database, whose name may explain it. PgBouncer's console refuses what it does not
+    /// know as a violation of the protocol (SQLSTATE 08P01).
+    pub(super) fn in_database(self, database: &str) -> Self {
+        match &self {
+            Self::Server { sqlstate, .. } if database == "pgbouncer" && sqlstate == "08P01" => {
+                Self::AdminConsole
+            }
+            _ => self,
         }
     }
 }

@@ -8,8 +8,8 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
-use super::Connection;
 use super::error::{self, QueryError, Sent};
+use super::{Connection, Refusal};
 use crate::sql::Sql;
 use crate::table::Table;
 
@@ -67,6 +67,7 @@ impl Connection {
             return Err(self.lost_earlier());
         }
         self.ready = false;
+        self.refusal = None;
         self.allowance.renew();
         let begun = Instant::now();
         let strings = if sql.needs_standard_strings() { Strings::Standard } else { Strings::Any };
@@ -84,6 +85,9 @@ impl Connection {
             }
             Ok(Err(Failure::Server(error))) => {
                 self.ready = true;
+                // The prologue is ASCII.
+                let prologue = message.len().saturating_sub(sql.as_str().len());
+                self.refusal = error.as_db_error().map(|error| Refusal::of(error, prologue));
                 // The server's clock began later than this one, so a shorter time is somebody else's cancel.
                 let timed_out = error.code() == Some(&SqlState::QUERY_CANCELED) && begun.elapsed() >= timeout;
                 Err(match error.as_db_error() {

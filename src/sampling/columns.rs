@@ -6,7 +6,7 @@ use super::dropped::{Dropped, Reason};
 use super::label_columns::{Constants, LabelColumns};
 use super::observations::{Observations, Shape};
 use super::reading::{Cells, NumberCell, Reading, cell};
-use super::{MissingLabel, histogram, number, summary, time};
+use super::{Missing, MissingLabel, histogram, number, summary, time};
 use crate::config::{self, MetricColumn, Query, Usage};
 use crate::metric::{Family, Kind, LabelNames, MetricName, StateSet};
 use crate::table::Table;
@@ -18,7 +18,7 @@ pub(super) struct Columns<'a> {
     pub metrics: Vec<Column<'a>>,
     /// Still without metrics.
     pub families: Vec<Family>,
-    pub missing: Vec<String>,
+    pub missing: Vec<Missing>,
 }
 
 /// Where the time of a row's metrics comes from.
@@ -78,7 +78,7 @@ impl<'a> Columns<'a> {
         label_bytes_max: usize,
     ) -> Result<Self, MissingLabel> {
         let positions = Positions::of(table);
-        let labels = LabelColumns::of(query, &positions, label_bytes_max)?;
+        let labels = LabelColumns::of(query, table, &positions, label_bytes_max)?;
         let mut columns =
             Self { labels, time: None, metrics: Vec::new(), families: Vec::new(), missing: Vec::new() };
         let mut declared = HashSet::new();
@@ -88,11 +88,11 @@ impl<'a> Columns<'a> {
                 Usage::Label(_) => columns.add_label_repetitions(column, &positions),
                 Usage::Metric(metric) => {
                     declared.extend(columns_beside(&metric.reading, &column.name));
-                    columns.add_metric(column, metric, &positions);
+                    columns.add_metric(column, metric, table, &positions);
                 }
                 Usage::Timestamp => match positions.first(&column.name) {
                     Some(index) => columns.time = Some(TimeColumn::new(&column.name, index)),
-                    None => columns.missing.push(column.name.clone()),
+                    None => columns.missing.push(Missing::column(&column.name, table.columns())),
                 },
                 Usage::Discard => {}
             }
@@ -116,11 +116,15 @@ impl<'a> Columns<'a> {
         &mut self,
         column: &'a config::Column,
         metric: &'a MetricColumn,
+        table: &Table,
         positions: &Positions<'_>,
     ) {
         let name = &column.name;
-        let needed = std::iter::once(name.clone()).chain(columns_beside(&metric.reading, name));
-        self.missing.extend(needed.filter(|name| positions.first(name).is_none()));
+        let is_there = |name: &str| positions.first(name).is_some();
+        self.missing.extend(match is_there(name) {
+            true => Missing::parts(name, metric, is_there),
+            false => Some(Missing::column(name, table.columns())),
+        });
         let family = self.family(&metric.family, metric.reading.kind(), || metric.help.clone());
         let constants = self.labels.constants(metric);
         for &index in positions.all(name) {
@@ -218,7 +222,12 @@ impl<'a> TimeColumn<'a> {
     }
 
     pub(super) fn note(&self) -> Option<String> {
-        note(self.name, self.dropped, "a time that both formats can write is finite and not beyond year 9999")
+        note(
+            self.name,
+            self.dropped,
+            UNREADABLE,
+            "a time that both formats can write is finite and not beyond year 9999",
+        )
     }
 }
 
@@ -227,7 +236,7 @@ impl<'a> TimeColumn<'a> {
 const TIMESTAMP_SECONDS_MAX: f64 = 253_402_300_799.0;
 
 /// The columns that a declared column needs beside it.
-fn columns_beside(declared: &config::Reading, column: &str) -> impl Iterator<Item = String> {
+pub(super) fn columns_beside(declared: &config::Reading, column: &str) -> impl Iterator<Item = String> {
     declared.suffixes_beside().iter().map(move |suffix| format!("{column}{suffix}"))
 }
 
@@ -244,16 +253,29 @@ impl<'a> Column<'a> {
             Fate::Tell { .. } => "any text is valid",
             Fate::Drop(_) => "its name cannot be part of a metric's: name it with AS, or DISCARD it",
         };
-        note(self.name, self.dropped, demand)
+        let unreadable = match &self.fate {
+            Fate::Sample { reading, .. } if !reading.is_listed() => {
+                "`metrics` does not list it, and it is not a number: list it as LABEL or DISCARD, or as GAUGE if it is \
+                 a time"
+            }
+            _ => UNREADABLE,
+        };
+        note(self.name, self.dropped, unreadable, demand)
     }
 }
 
+const UNREADABLE: &str = "its usage does not read such text";
+
 /// Nothing of NULL, which is everyday.
-fn note(column: &str, dropped: Dropped, demand: &str) -> Option<String> {
+fn note(column: &str, dropped: Dropped, unreadable: &str, demand: &str) -> Option<String> {
     let Dropped { null: _, unparsable, duplicate, label, invalid } = dropped;
     let complaints: Vec<String> = [
-        ("unparsable", unparsable, "its usage does not read such text"),
-        ("duplicate", duplicate, "the first of the same name and labels stays"),
+        ("unparsable", unparsable, unreadable),
+        (
+            "duplicate",
+            duplicate,
+            "the first of the same name and labels is kept: list as LABEL what distinguishes the rows",
+        ),
         (
             "label",
             label,

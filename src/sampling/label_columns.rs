@@ -1,11 +1,12 @@
 //! Where the labels of a result's metrics come from: columns of the result, and constants of the query and its columns.
 
-use super::MissingLabel;
 use super::columns::Positions;
 use super::dropped::{Dropped, Reason};
 use super::reading::{Cells, cell};
+use super::{Missing, MissingLabel};
 use crate::config::{MetricColumn, Query, Usage};
 use crate::metric::{LabelName, LabelNames, Labels};
+use crate::table::Table;
 
 /// Where the labels of a row come from: constants, then columns.
 pub(super) struct LabelColumns<'a> {
@@ -41,6 +42,7 @@ pub(super) struct Constants<'a> {
 impl<'a> LabelColumns<'a> {
     pub(super) fn of(
         query: &'a Query,
+        table: &Table,
         positions: &Positions<'_>,
         value_bytes_max: usize,
     ) -> Result<Self, MissingLabel> {
@@ -52,7 +54,7 @@ impl<'a> LabelColumns<'a> {
         }
         for column in &query.columns {
             if let Usage::Label(name) = &column.usage {
-                let missing = || MissingLabel { column: column.name.clone() };
+                let missing = || MissingLabel(Missing::column(&column.name, table.columns()));
                 let index = positions.first(&column.name).ok_or_else(missing)?;
                 values.push(LabelValue::new(&column.name, LabelSource::Column(index)));
                 names.push(name.clone());

@@ -58,6 +58,11 @@ impl Reading<'_> {
         Ok((value, dropped))
     }
 
+    /// Whether `metrics` lists the column.
+    pub(super) fn is_listed(&self) -> bool {
+        !matches!(self, Self::Gauge(NumberCell { text: Text::Plain, .. }))
+    }
+
     /// What a value that was read must hold to be valid, for the log.
     pub(super) fn demand(&self) -> &'static str {
         match self {

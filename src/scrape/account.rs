@@ -102,7 +102,7 @@ impl Scrape {
                 tracing::warn!(
                     query = report.query,
                     metrics = clashes,
-                    "dropped, as their names belong to another family or to the exporter itself"
+                    "metrics dropped: their names belong to another family or to the exporter itself"
                 );
             }
         }
@@ -133,6 +133,8 @@ pub(super) struct Outcome<'a> {
     label_bytes_max: usize,
     families: Arc<Vec<Family>>,
     report: QueryReport,
+    /// Why it was not sent, if something other than its conditions prevented it.
+    not_run: Option<Failure>,
 }
 
 impl<'a> Run<'a> {
@@ -148,8 +150,21 @@ impl<'a> Run<'a> {
         self
     }
 
+    /// Logs how many queries were not sent: one line for each reason, since one cause stops many of them.
+    fn log_not_run(&self) {
+        for reason in [Failure::Connection, Failure::Deadline] {
+            let queries = self.outcomes.iter().filter(|outcome| outcome.not_run == Some(reason)).count();
+            // If there was no connection from the start, the log already says why.
+            let is_known = reason == Failure::Connection && queries == self.outcomes.len();
+            if queries > 0 && !is_known {
+                tracing::warn!(reason = reason.as_str(), queries, "queries not run");
+            }
+        }
+    }
+
     /// What the queries gave and what is said of them.
     pub(super) fn into_results(self) -> Vec<(Arc<Vec<Family>>, QueryReport)> {
+        self.log_not_run();
         self.outcomes.into_iter().map(|outcome| (outcome.families, outcome.report)).collect()
     }
 }
@@ -158,12 +173,12 @@ impl<'a> Outcome<'a> {
     fn new(query: &'a Query, label_bytes_max: usize) -> Self {
         // Until something else is known, as a query that is never begun must not pass for one that succeeded.
         let report = report(&query.namespace, Failure::Other);
-        Self { query, label_bytes_max, families: Arc::default(), report }
+        Self { query, label_bytes_max, families: Arc::default(), report, not_run: None }
     }
 
     /// The query fails without having been sent, and without the result that an earlier scrape kept.
     pub(super) fn is_not_run(&mut self, failure: Failure) {
-        tracing::warn!(query = self.query.namespace, reason = failure.as_str(), "query not run");
+        self.not_run = Some(failure);
         self.families = Arc::default();
         self.report = report(&self.query.namespace, failure);
     }
@@ -208,16 +223,21 @@ impl<'a> Outcome<'a> {
         let sampled = match sampling::sample(self.query, table, self.label_bytes_max) {
             Ok(sampled) => sampled,
             Err(error) => {
-                tracing::warn!(query = query_name, %error, "query failed");
+                tracing::warn!(query = query_name, reason = Failure::Config.as_str(), %error, "query failed");
                 self.fail(Failure::Config);
                 return None;
             }
         };
         for note in &sampled.notes {
-            tracing::warn!(query = query_name, "{note}");
+            tracing::warn!(query = query_name, note, "the result is not exposed completely");
         }
-        for column in &sampled.missing {
-            tracing::warn!(query = query_name, column, "the result lacks a column of metrics");
+        for missing in &sampled.missing {
+            tracing::warn!(
+                query = query_name,
+                reason = Failure::Config.as_str(),
+                error = %missing,
+                "column missing"
+            );
         }
         self.report.dropped = sampled.dropped;
         self.families = Arc::new(sampled.families);

@@ -215,7 +215,7 @@ async fn ask_predicate(
             }
             QueryError::Timeout | QueryError::Connection { .. } => failure,
         };
-        tracing::warn!(query = query.namespace, reason = failure.as_str(), %error, "its predicate failed");
+        tracing::warn!(query = query.namespace, reason = failure.as_str(), %error, "predicate failed");
         failure
     })?;
     conditions::holds(&table).map_err(|error| {
@@ -252,9 +252,9 @@ impl Time {
 fn of_sqlstate(sqlstate: &str) -> Failure {
     match sqlstate {
         "42501" => Failure::Permission,
-        // Class 42 is "Syntax Error or Access Rule Violation": names that do not exist are in it too, but for
-        // those of schemas.
-        "3F000" => Failure::Syntax,
+        // A column, a function, a table, a parameter, another object, a schema, a database.
+        "42703" | "42883" | "42P01" | "42P02" | "42704" | "3F000" | "3D000" => Failure::Undefined,
+        // Class 42 is "Syntax Error or Access Rule Violation".
         code if code.starts_with("42") => Failure::Syntax,
         _ => Failure::Other,
     }

@@ -125,7 +125,7 @@ def test_odd_names_and_failures_fit_too(visit: Visit, odd: Endpoint, width: int)
     assert said == {
         "good": "ok",
         LONGEST: "ok",
-        "fails": "failed: syntax",
+        "fails": "failed: undefined",
         "disabled": "failed: config",
         'a<b>&"c ü': "ok",
         "old": "skipped: version",

@@ -63,7 +63,7 @@ async fn an_old_result_is_not_served_even_where_there_is_no_new_one() {
         }
         assert_eq!(samples.value("kept_v"), second);
     };
-    assert_eq!(samples.value(r#"pg_exporter_query_error{query="kept",reason="syntax"}"#), 1.0);
+    assert_eq!(samples.value(r#"pg_exporter_query_error{query="kept",reason="undefined"}"#), 1.0);
     assert_eq!(age(&samples, "kept"), None);
 }
 
@@ -80,7 +80,7 @@ skipped: {query: SELECT 1 AS v, predicate_query: 'SELECT count(*) = 2 FROM u', c
     database.admin(&format!("CREATE TABLE u AS SELECT 1 AS v; GRANT SELECT ON u TO {ROLE}"));
     let lambda = function(&queries, &database).await;
     let before = scrape(&lambda).await;
-    assert_eq!(before.value(r#"pg_exporter_query_error{query="absent",reason="syntax"}"#), 1.0);
+    assert_eq!(before.value(r#"pg_exporter_query_error{query="absent",reason="undefined"}"#), 1.0);
     assert_eq!(before.value(r#"pg_exporter_query_error{query="partial",reason="config"}"#), 1.0);
     assert_eq!(before.value(r#"pg_exporter_query_skipped{query="skipped",reason="predicate"}"#), 1.0);
 

@@ -142,15 +142,30 @@ fn help_and_version_are_results() {
 }
 
 #[test]
+fn what_is_printed_without_a_file_fits_80_columns_and_shows_how_to_begin() {
+    let help = Terminal::new().run(&["--help"]).succeeded();
+    let introduction = Terminal::new().run(&[]).failed(2).errors;
+    for line in help.lines().chain(introduction.lines()) {
+        assert!(line.chars().count() <= 80, "{line}");
+    }
+    for command in ["check", "scrape"] {
+        let (_, part) = help.split_once(&format!("\n{command}: ")).unwrap();
+        let (_, example) = part.split_once("Example:\n").unwrap();
+        let example = example.lines().next().unwrap();
+        assert!(example.contains(&format!("pg-lambda-exporter {command}")), "{example}");
+    }
+}
+
+#[test]
 fn wrong_arguments_are_named() {
     for (arguments, named) in [
-        (&["chekc"][..], "unknown command \"chekc\"; there are check and scrape"),
+        (&["chekc"][..], "unknown command \"chekc\": the commands are check and scrape"),
         (&["--frobnicate"], "'--frobnicate'"),
         (&["check", "--openmetrics"], "'--openmetrics'"),
         (&["check", "--format"], "'--format'"),
         (&["check", "--format", "xml"], "\"xml\": it must be text or json"),
         (&["check", "--database=yes"], "'--database'"),
-        (&["scrape", "queries.yml"], "\"queries.yml\""),
+        (&["scrape", "queries.yml"], "\"queries.yml\"; set the variable QUERIES_FILE"),
         (&["scrape", "--collect"], "'--collect'"),
     ] {
         let said = Terminal::new().run(arguments).failed(2);
@@ -240,6 +255,32 @@ fn a_file_that_cannot_be_read_is_named() {
     }
     let said = terminal.run(&["check"]).failed(1);
     assert!(said.errors.contains("no query file"), "{}", said.errors);
+}
+
+#[test]
+fn a_file_of_another_exporter_is_one_sentence_that_leads_to_its_migration() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let migration = std::fs::read_to_string(root.join("docs/migration.md")).unwrap();
+    let anchors: Vec<_> = migration
+        .lines()
+        .filter(|line| line.starts_with("##"))
+        .map(|line| line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-").replace('.', ""))
+        .collect();
+    for file in [
+        "config_map",
+        "sql_exporter_collector",
+        "sql_exporter_collectors",
+        "sql_exporter_jobs",
+        "query_exporter",
+        "pg_exporter",
+    ] {
+        let path = root.join(format!("tests/queries/mistakes/{file}.yml"));
+        let said = Terminal::new().run(&["check", path.to_str().unwrap()]).failed(1).output;
+        let errors: Vec<_> = said.lines().filter(|line| line.starts_with("error: ")).collect();
+        let [error] = errors[..] else { panic!("{said}") };
+        let (_, anchor) = error.rsplit_once("docs/migration.md#").unwrap();
+        assert!(anchors.iter().any(|known| known == anchor), "{anchor} in {anchors:?}");
+    }
 }
 
 /// Durations are the only thing in a report that is not the same each time.
@@ -461,6 +502,165 @@ fn a_check_with_a_database_skips_what_is_not_meant_for_it() {
     assert!(
         text.contains("\nelsewhere\n  skipped, target_databases: the database has another name\n"),
         "{text}"
+    );
+}
+
+#[test]
+fn a_check_with_a_database_says_where_the_server_found_a_mistake_and_its_hint() {
+    let database = Server::shared().database("cli_places");
+    let file = "
+block:
+  query: |
+    SELECT 1 AS v
+    FROM pg_class
+    WHERE AND true
+folded:
+  query: >
+    SELECT
+    relnam FROM pg_class
+quoted: {query: 'SELECT ''ä'', upper(1)'}
+localized: {query: SET work_mem = '1MB'; SELECT relnam FROM pg_class}
+literal: {query: SELECT 1 AS v FROM 'canary'}
+predicate:
+  query: SELECT 1 AS v
+  predicate_query: SELECT
+    tru
+unplaced: {query: SELECT 1 / (length('canary') - 6) AS v}
+plain: {query: SELECT monitor.v()}
+raised: {query: SELECT raise()}
+";
+    database.admin(
+        "CREATE FUNCTION raise() RETURNS int LANGUAGE plpgsql
+         AS $$BEGIN RAISE 'canary' USING HINT = 'canary', ERRCODE = '42703'; END$$",
+    );
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", database.url());
+    let said = terminal.run(&["check", "--database"]).failed(1).output;
+    for expected in [
+        "error: queries.yml:6:11: syntax error at or near \"AND\" (SQLSTATE 42601)\n",
+        "error: queries.yml:10:5: column \"relnam\" does not exist (SQLSTATE 42703); Perhaps you meant to reference \
+         the column \"pg_class.relname\" or the column \"pg_class.relam\".\n",
+        "error: queries.yml:11:32: function upper(integer) does not exist (SQLSTATE 42883); No function matches the \
+         given name and argument types. You might need to add explicit type casts.\n",
+        "error: queries.yml:12:49: column \"relnam\" does not exist (SQLSTATE 42703); Perhaps",
+        "error: queries.yml:13:37: syntax error at or near ",
+        "error: queries.yml:17:5: predicate_query: column \"tru\" does not exist (SQLSTATE 42703)\n",
+        "error: division by zero (SQLSTATE 22012)\n",
+        "error: queries.yml:19:23: schema \"monitor\" does not exist (SQLSTATE 3F000) at \"monitor.v\"\n",
+    ] {
+        assert!(said.contains(expected), "{expected}{said}");
+    }
+    // The same failures in a scrape's log have neither.
+    let said = terminal.run(&["scrape"]).failed(0).errors;
+    assert!(said.contains("relnam") && !said.contains("Perhaps") && !said.contains("queries.yml"), "{said}");
+}
+
+#[test]
+fn a_check_with_a_database_explains_what_the_result_lacks() {
+    let database = Server::shared().database("cli_lacks");
+    let long = "a".repeat(70);
+    let cut = "a".repeat(63);
+    let file = format!(
+        "
+folded: {{query: SELECT count(*) AS Total FROM pg_class, metrics: [{{Total: {{usage: GAUGE}}}}]}}
+quoted: {{query: SELECT 1 AS \"Total\", metrics: [{{total: {{usage: GAUGE}}}}]}}
+label: {{query: 'SELECT 1 AS region, 2 AS v', metrics: [{{Region: {{usage: LABEL}}}}, {{v: {{usage: GAUGE}}}}]}}
+time: {{query: 'SELECT now() AS at, 2 AS v', metrics: [{{At: {{usage: TIMESTAMP}}}}, {{v: {{usage: GAUGE}}}}]}}
+long: {{query: SELECT 1 AS {long}, metrics: [{{{long}: {{usage: GAUGE}}}}]}}
+histogram: {{query: SELECT 1.5 AS seconds, metrics: [{{seconds: {{usage: HISTOGRAM}}}}]}}
+summary: {{query: 'SELECT 1.5 AS seconds, 1 AS seconds_sum', metrics: [{{seconds: {{usage: SUMMARY}}}}]}}
+absent: {{query: SELECT 1 AS v, metrics: [{{v: {{usage: GAUGE}}}}, {{w: {{usage: HISTOGRAM}}}}]}}
+"
+    );
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", database.url());
+    let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    let failures = |trial: &Value| match trial["failures"].as_array().unwrap().as_slice() {
+        [failure] => failure.as_str().unwrap().to_owned(),
+        failures => panic!("{failures:?}"),
+    };
+    let actual: Vec<_> = document["database"].as_array().unwrap().iter().map(failures).collect();
+    let folds = "PostgreSQL folds names without quotes to lower case";
+    let lacks = |column: &str, but: &str, why: &str, what: &str| {
+        format!("the result has no column {column:?}, but {but:?}: {why}; {what}")
+    };
+    let expected = [
+        lacks("Total", "total", folds, "list it as `total`, or write AS \"Total\" in the query"),
+        lacks(
+            "total",
+            "Total",
+            "the case of a quoted name counts",
+            "list it as `Total`, or write AS total in the query",
+        ),
+        "without a LABEL no sample is exposed: ".to_owned()
+            + &lacks("Region", "region", folds, "list it as `region`, or write AS \"Region\" in the query"),
+        lacks("At", "at", folds, "list it as `at`, or write AS \"At\" in the query"),
+        lacks(
+            &long,
+            &cut,
+            "PostgreSQL truncates names to 63 bytes",
+            "choose a shorter name in `metrics` and in the query",
+        ),
+        "column \"seconds\": HISTOGRAM also needs \"seconds_bucket\", \"seconds_sum\", \"seconds_count\", which the result \
+         lacks; add them to the query, or add `buckets` to count each row as one observation"
+            .to_owned(),
+        "column \"seconds\": SUMMARY also needs \"seconds_quantile\", \"seconds_count\", which the result lacks; add them \
+         to the query, or add `quantiles` to count each row as one observation"
+            .to_owned(),
+        "the result has no column \"w\"; correct its name in `metrics`, or add it to the query".to_owned(),
+    ];
+    assert_eq!(actual, expected);
+}
+
+#[test]
+fn a_check_with_a_database_explains_a_result_without_series() {
+    let database = Server::shared().database("cli_empty");
+    let file = "
+labels: {query: SELECT relname FROM pg_class LIMIT 1, metrics: [{relname: {usage: LABEL}}]}
+setting: {query: SET LOCAL work_mem = '1MB'}
+nulls: {query: 'SELECT NULL::int AS v', metrics: [{v: {usage: GAUGE}}]}
+unlisted: {query: 'SELECT relname, 1 AS v FROM pg_class LIMIT 3', metrics: [{v: {usage: GAUGE}}]}
+some_null: {query: 'SELECT NULL::int AS v, 1 AS w'}
+no_rows: {query: SELECT 1 AS v WHERE false}
+";
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", database.url());
+    let output = terminal.run(&["check", "--database", "--format=json"]).succeeded();
+    let document: Value = serde_json::from_str(&output).unwrap();
+    let notes: Vec<_> =
+        document["database"].as_array().unwrap().iter().map(|trial| trial["notes"].clone()).collect();
+    let expected = [
+        json!([
+            "no column is a metric, so there are no series; list a column as GAUGE, COUNTER or INFO, or add a \
+                number to the query, such as `1 AS present`"
+        ]),
+        json!(["the query returns no columns; end it with a SELECT"]),
+        json!(["all values are NULL, which gives no series; add `default`, or COALESCE"]),
+        json!([
+            "column \"v\": 2 dropped as duplicate (the first of the same name and labels is kept: list as LABEL what \
+             distinguishes the rows)",
+            "column \"relname\": 3 dropped as unparsable (`metrics` does not list it, and it is not a number: list it as \
+             LABEL or DISCARD, or as GAUGE if it is a time)"
+        ]),
+        json!([]),
+        json!([]),
+    ];
+    assert_eq!(notes, expected);
+}
+
+#[tokio::test]
+async fn a_check_names_the_console_and_a_pause_of_a_pooler() {
+    let database = Server::shared().database("cli_console");
+    let bouncer = Pgbouncer::start(&database);
+    let check = |url: String| {
+        let terminal = Terminal::new().file("queries.yml", GOOD).with("DATABASE_URL", url);
+        tokio::task::spawn_blocking(move || terminal.run(&["check", "--database"]).failed(1).errors)
+    };
+    let said = check(bouncer.console_url()).await.unwrap();
+    assert!(said.contains("PgBouncer's admin console, which runs no queries; name a database"), "{said}");
+    bouncer.command("PAUSE").await;
+    let said = check(bouncer.url()).await.unwrap();
+    assert!(
+        said.contains("no connection to the database: timed out") && said.contains("PgBouncer is paused"),
+        "{said}"
     );
 }
 

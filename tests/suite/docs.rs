@@ -161,12 +161,10 @@ fn reports_of_a_check_with_a_database_are_what_it_prints() {
 #[test]
 fn the_usage_is_the_help() {
     let help = Terminal::new().run(&["--help"]).succeeded();
-    let usage = |text: &str| -> Vec<String> {
-        let lines = text.lines().map(str::trim).filter(|line| line.starts_with("pg-lambda-exporter "));
-        lines.map(str::to_owned).collect()
-    };
+    let (_, usage) = help.split_once("\nUsage:\n").unwrap();
+    let usage: Vec<_> = usage.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
     let [documented] = of_the_command_line("usage");
-    assert_eq!(documented.lines().collect::<Vec<_>>(), usage(&help));
+    assert_eq!(documented.lines().collect::<Vec<_>>(), usage);
 }
 
 /// By a shell, on the database of a test.

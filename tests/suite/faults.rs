@@ -4,7 +4,7 @@
 mod between;
 mod connecting;
 mod during;
-mod observed;
+pub(crate) mod observed;
 mod requests;
 mod secrets;
 

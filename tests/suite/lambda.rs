@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
 use crate::events::{Event, Kind};
+use crate::faults::observed::logged;
 use crate::limits::log_of_one_scrape;
 use crate::pgbouncer::Pgbouncer;
 use crate::postgres::{ROLE, Server, TestDatabase};
@@ -164,8 +167,8 @@ last:
         ("division", "other"),
         ("sleeper", "timeout"),
         ("forbidden", "permission"),
-        ("missing", "syntax"),
-        ("schemaless", "syntax"),
+        ("missing", "undefined"),
+        ("schemaless", "undefined"),
         ("middle", "other"),
         ("blocked", "timeout"),
         ("absent", "config"),
@@ -480,21 +483,142 @@ settings:
 
 /// Lambda reads both of each line, and takes one without a time for INFO whatever its level is.
 #[tokio::test]
-async fn lines_of_json_have_a_time_and_a_level_and_every_failed_query_has_one() {
+async fn lines_of_json_have_a_time_and_a_level_and_queries_that_were_not_sent_share_one() {
     let database = Server::shared().database("logged");
-    let slow = "slow: {query: 'SELECT pg_sleep(60)', timeout: 10m}\nlate: {query: SELECT 1 AS v}\n";
-    let queries = Queries::new(&format!("{GOOD}\n{slow}"));
+    let late = "late: {query: SELECT 1 AS v}\nlater: {query: SELECT 1 AS v}\n";
+    let slow = "slow: {query: 'SELECT pg_sleep(60)', timeout: 10m}\n";
+    let queries = Queries::new(&format!("{GOOD}\n{slow}{late}"));
     let lambda = function(&queries, &database).await;
     let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("2"));
     lambda.invoke(event.json(), AMPLE).await;
-    let mut failed = vec![];
-    for line in log_of_one_scrape(&lambda).await.lines() {
-        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let log = log_of_one_scrape(&lambda).await;
+    for line in log.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
         assert!(humantime::parse_rfc3339(line["timestamp"].as_str().unwrap()).is_ok(), "{line}");
         assert!(["INFO", "WARN", "ERROR"].contains(&line["level"].as_str().unwrap()), "{line}");
-        if line["level"] == "WARN" {
-            failed.push(line["fields"]["query"].as_str().unwrap().to_owned());
-        }
     }
-    assert_eq!(failed, ["slow", "late"]);
+    let of = |fields: &Value| ["query", "reason", "queries"].map(|key| fields[key].clone());
+    let expected =
+        [[json!("slow"), json!("deadline"), Value::Null], [Value::Null, json!("deadline"), json!(2)]];
+    assert_eq!(complaints(&log).iter().map(of).collect::<Vec<_>>(), expected);
+}
+
+/// What needs attention: the fields of each warning and error.
+fn complaints(log: &str) -> Vec<Value> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let complaints = lines.filter(|line| ["WARN", "ERROR"].iter().any(|level| line["level"] == *level));
+    complaints.map(|line| line["fields"].clone()).collect()
+}
+
+#[tokio::test]
+async fn without_a_connection_the_log_has_one_line_and_not_one_for_each_query() {
+    let many: String = (0..20).map(|index| format!("query_{index}: {{query: SELECT 1 AS v}}\n")).collect();
+    let queries = Queries::new(&many);
+    // It is bound and does not listen, so nothing else can have the port.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url =
+        format!("postgres://{ROLE}@127.0.0.1:{}/db?sslmode=disable", socket.local_addr().unwrap().port());
+    let lambda = Lambda::start(environment(&queries, url)).await;
+    lambda.initialised().await;
+    assert_eq!(scrape(&lambda).await.of("pg_exporter_query_error").len(), 20);
+    let log = log_of_one_scrape(&lambda).await;
+    let messages: Vec<_> = complaints(&log).iter().map(|fields| fields["message"].clone()).collect();
+    // One of the initialisation and one of the scrape.
+    assert_eq!(messages, ["no connection to the database"; 2], "{log}");
+}
+
+#[tokio::test]
+async fn queries_behind_a_lost_server_share_a_line_of_the_log() {
+    let database = Server::shared().database("lost_for_good");
+    let queries = Queries::new(&format!(
+        "ends: {{query: SELECT pg_terminate_backend(pg_backend_pid())}}\n{GOOD}\nother: {{query: SELECT 1 AS v}}\n"
+    ));
+    let lambda = Lambda::start(environment(&queries, database.url())).await;
+    lambda.initialised().await;
+    database
+        .server()
+        .database("lost_elsewhere")
+        .admin(&format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name()));
+    let samples = scrape(&lambda).await;
+    assert_eq!(samples.of("pg_exporter_query_error").len(), 3);
+    let log = log_of_one_scrape(&lambda).await;
+    let mut not_run = complaints(&log);
+    not_run.retain(|fields| fields["message"] == "queries not run");
+    assert_eq!(
+        not_run,
+        [json!({"message": "queries not run", "reason": "connection", "queries": 2})],
+        "{log}"
+    );
+}
+
+#[tokio::test]
+async fn names_that_the_server_does_not_know_are_undefined_and_no_syntax() {
+    let database = Server::shared().database("undefined");
+    let undefined = [
+        ("of_table", "SELECT v FROM nowhere"),
+        ("of_column", "SELECT relnam FROM pg_class"),
+        ("of_function", "SELECT nowhere()"),
+        ("of_argument", "SELECT upper(1)"),
+        ("of_operator", "SELECT 1 = 'x'::text"),
+        ("of_schema", "SELECT monitor.v()"),
+        ("of_type", "SELECT 1::nothing"),
+        ("of_relation", "SELECT * FROM monitor.t"),
+    ];
+    let syntax = [
+        ("syntax", "SELECT FROM WHERE"),
+        ("ambiguous", "SELECT relname FROM pg_class a, pg_class b"),
+        ("ungrouped", "SELECT relname, count(*) FROM pg_class"),
+    ];
+    let query = |(name, sql): &(&str, &str)| format!("{name}: {{query: \"{sql}\"}}\n");
+    let queries = Queries::new(&undefined.iter().chain(&syntax).map(query).collect::<String>());
+    let lambda = function(&queries, &database).await;
+    let samples = scrape(&lambda).await;
+    for (name, _) in undefined {
+        let labels = format!(r#"{{query="{name}",reason="undefined"}}"#);
+        assert_eq!(samples.value(&format!("pg_exporter_query_error{labels}")), 1.0, "{name}");
+    }
+    for (name, _) in syntax {
+        let labels = format!(r#"{{query="{name}",reason="syntax"}}"#);
+        assert_eq!(samples.value(&format!("pg_exporter_query_error{labels}")), 1.0, "{name}");
+    }
+    // PostgreSQL's HINT is for a terminal.
+    let log = log_of_one_scrape(&lambda).await;
+    assert!(!log.contains("Perhaps you meant") && !log.contains("No function matches"), "{log}");
+}
+
+#[tokio::test]
+async fn a_file_of_another_program_is_one_line_of_the_log() {
+    let database = Server::shared().database("config_map");
+    let entries: String =
+        (0..100).map(|index| format!("  key_{index}: |\n    a: {{query: SELECT 1}}\n")).collect();
+    let queries = Queries::new(&format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{}}\ndata:\n{entries}"));
+    let lambda = Lambda::start(environment(&queries, database.url())).await;
+    let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
+    assert_eq!(answer.status, 500);
+    logged(&lambda, &["ERROR", "Kubernetes ConfigMap", "docs/migration.md#cloudnativepg"]).await;
+    assert_eq!(complaints(&lambda.log()).len(), 1, "{}", lambda.log());
+}
+
+#[tokio::test]
+async fn the_log_says_why_a_column_is_missing_or_has_no_samples() {
+    let database = Server::shared().database("explained");
+    let queries = Queries::new(
+        "
+folded: {query: SELECT 1 AS Total, metrics: [{Total: {usage: GAUGE}}]}
+arrays: {query: SELECT 1.5 AS seconds, metrics: [{seconds: {usage: HISTOGRAM}}]}
+labels: {query: SELECT relname FROM pg_class LIMIT 1, metrics: [{relname: {usage: LABEL}}]}
+unlisted: {query: 'SELECT relname, reltuples FROM pg_class LIMIT 1', metrics: [{reltuples: {usage: GAUGE}}]}
+",
+    );
+    let lambda = function(&queries, &database).await;
+    scrape(&lambda).await;
+    for words in [
+        ["folded", "no column \\\"Total\\\", but \\\"total\\\"", "list it as `total`"],
+        ["arrays", "HISTOGRAM also needs", "add `buckets`"],
+        ["labels", "no column is a metric", "GAUGE"],
+        ["unlisted", "relname", "list it as LABEL or DISCARD"],
+    ] {
+        logged(&lambda, &words).await;
+    }
 }

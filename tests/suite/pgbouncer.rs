@@ -27,6 +27,7 @@ impl Pgbouncer {
         let settings = format!(
             "[databases]\n{name} = host={socket} port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
              listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\n\
+             admin_users = {ROLE}\n\
              pool_mode = transaction\ndefault_pool_size = 1\nlogfile = {log}\npidfile = {pid}\n",
             name = database.name(),
             socket = server.socket_folder().display(),
@@ -69,9 +70,32 @@ impl Pgbouncer {
 impl Pgbouncer {
     /// The same as a URL.
     pub(crate) fn url(&self) -> String {
+        self.url_of(&self.target.database)
+    }
+
+    /// How the role connects to the admin console.
+    pub(crate) fn console_url(&self) -> String {
+        self.url_of("pgbouncer")
+    }
+
+    fn url_of(&self, database: &str) -> String {
         let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-        let (user, database) = (&self.target.user, &self.target.database);
-        format!("postgres://{user}:{}@127.0.0.1:{}/{database}?sslmode=disable", escape(PASSWORD), self.port)
+        let (user, port) = (&self.target.user, self.port);
+        format!("postgres://{user}:{}@127.0.0.1:{port}/{database}?sslmode=disable", escape(PASSWORD))
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// A command of the admin console, such as `PAUSE`.
+    pub(crate) async fn command(&self, command: &str) {
+        let (client, connection) =
+            tokio_postgres::connect(&self.console_url(), tokio_postgres::NoTls).await.unwrap();
+        let connection = tokio::spawn(connection);
+        client.simple_query(command).await.unwrap();
+        drop(client);
+        let _ = connection.await;
     }
 }
 

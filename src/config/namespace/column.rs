@@ -90,6 +90,7 @@ pub(super) fn read_all(node: &Node, at: &mut At<'_>) -> Vec<Draft> {
             Node::Scalar(_) => {
                 at.error("must be a map from the column to its usage", "write `- column: {usage: …}`")
             }
+            Node::Map(entries) if report_misindented(entries, &mut at) => {}
             _ => {
                 let entries = at.map(item).unwrap_or_default();
                 columns.extend(entries.iter().map(|(column, node)| (index, column, node)));
@@ -112,16 +113,44 @@ pub(super) fn read_all(node: &Node, at: &mut At<'_>) -> Vec<Draft> {
     drafts
 }
 
+/// Whether keys of a column are next to it instead of below it, or without one. However many, they are one mistake.
+fn report_misindented(entries: &[(String, Node)], at: &mut At<'_>) -> bool {
+    let is_stray = |(name, node): &&(String, Node)| {
+        !matches!(node, Node::Map(_)) && KEYS.iter().any(|key| key.name == name)
+    };
+    let Some((stray, _)) = entries.iter().find(is_stray) else { return false };
+    let column = entries.first().filter(|entry| !is_stray(entry));
+    match column {
+        Some((column, _)) => {
+            let message = format!("{stray} is next to the column {column}, not below it");
+            at.key(stray).error(message, "indent it further");
+        }
+        None => {
+            let name = entries.iter().find_map(|(key, node)| match node {
+                Node::Scalar(name) if key == "name" => Some(name.as_str()),
+                _ => None,
+            });
+            let hint = format!("write `- {}: {{usage: …}}`", name.unwrap_or("column"));
+            at.error("the item has keys of a column, but not the column's name above them", hint);
+        }
+    }
+    true
+}
+
 fn read(column: &str, node: &Node, at: &mut At<'_>) -> Option<Draft> {
     let mut draft = Draft { column: column.to_owned(), place: at.place().to_owned(), ..Draft::default() };
     if let Node::Scalar(_) = node {
-        let hint = if KEYS.iter().any(|key| key.name == column) {
-            "indent it further, so that it belongs to the column above"
-        } else {
-            "write {usage: …}"
-        };
-        at.error("must be a map, not text", hint);
+        at.error("must be a map, not text", "write {usage: …}, or on a line of its own `usage: …`");
         return None;
+    }
+    if column.len() > NAME_BYTES_MAX {
+        at.warning(
+            format!(
+                "a column name of {} bytes: PostgreSQL truncates names to {NAME_BYTES_MAX}",
+                column.len()
+            ),
+            "choose a shorter name here and in the query",
+        );
     }
     read_keys(at.map(node)?, KEYS, &mut draft, at);
     if let WrittenUsage::Missing = draft.usage {
@@ -130,6 +159,9 @@ fn read(column: &str, node: &Node, at: &mut At<'_>) -> Option<Draft> {
     Some(draft)
 }
 
+/// PostgreSQL documentation, "Identifiers and Key Words".
+const NAME_BYTES_MAX: usize = 63;
+
 fn read_usage(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
     let text = match at.text(node) {
         Some("") => return,
@@ -137,7 +169,7 @@ fn read_usage(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
     };
     let known = USAGES.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
     draft.usage = known.map_or(WrittenUsage::Wrong, |&(_, word)| WrittenUsage::Known(word));
-    if known.is_none() && !text.is_empty() {
+    if known.is_none() && !text.is_empty() && !at.is_in_curly_quotes(text) {
         let hint = did_you_mean(text, USAGES.iter().map(|(word, _)| *word));
         at.error(format!("usage {text:?} is not one of {}", words()), hint);
     }

@@ -17,6 +17,7 @@ pub(super) enum Shape {
     Scalar,
     List(Vec<Shape>),
     Map(Vec<Shape>),
+    Tagged(String),
 }
 
 /// What a node weighs beside its text.
@@ -112,8 +113,14 @@ impl<'de> Visitor<'de> for ShapeSeed<'_> {
 
     /// A value with a tag of its own, such as `!Sub`.
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Shape, A::Error> {
-        let (IgnoredAny, content) = tagged.variant()?;
-        content.newtype_variant_seed(self)
+        let (Key(tag), content) = tagged.variant()?;
+        // `! x` says no more than that x is text.
+        if tag == "!" {
+            return content.newtype_variant_seed(self);
+        }
+        self.spend(tag.len())?;
+        content.newtype_variant::<IgnoredAny>()?;
+        Ok(Shape::Tagged(tag))
     }
 }
 
@@ -127,6 +134,9 @@ impl<'de> DeserializeSeed<'de> for &Shape {
             Shape::Scalar => deserializer.deserialize_str(Text).map(Node::Scalar),
             Shape::List(items) => deserializer.deserialize_seq(ListVisitor(items)),
             Shape::Map(values) => deserializer.deserialize_map(MapVisitor(values)),
+            Shape::Tagged(tag) => {
+                deserializer.deserialize_ignored_any(IgnoredAny).map(|_| Node::Tagged(tag.clone()))
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ use super::secrets::{self, QUERIES, SCRAPE_TIMEOUT, has_logged, is_complete, is_
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, Queries, samples};
 use crate::names::Names;
+use crate::pgbouncer::Pgbouncer;
 use crate::postgres::{PASSWORD, ROLE, Server, TestDatabase};
 use crate::runtime_api::Lambda;
 use crate::samples::Samples;
@@ -290,6 +291,37 @@ async fn a_server_that_closes_at_once() {
     let function = Function::start(&database, front.variables()).await;
     let server = Peer::Server(database.server().port());
     function.recovers(&["the connection was lost during the login"], async || front.becomes(server)).await;
+}
+
+/// PgBouncer lets nobody log in before it knows the server, and afterwards keeps the first query waiting.
+#[tokio::test]
+async fn a_pooler_that_is_paused() {
+    let database = Server::shared().database("connecting_paused");
+    let bouncer = Pgbouncer::start(&database);
+    bouncer.command("PAUSE").await;
+    let variables = [
+        ("PGHOST", "127.0.0.1".to_owned()),
+        ("PGPORT", bouncer.port().to_string()),
+        ("PGSSLMODE", "disable".to_owned()),
+    ];
+    let function = Function::start(&database, variables).await;
+    let in_log = ["timed out in the TLS handshake or authentication", "PgBouncer is paused"];
+    function.recovers_from_scrape(SHORT, &in_log, async || bouncer.command("RESUME").await).await;
+    bouncer.command("PAUSE").await;
+    let in_log = ["timed out asking the server for its version and state", "PgBouncer is paused"];
+    function.recovers_from_scrape(SHORT, &in_log, async || bouncer.command("RESUME").await).await;
+}
+
+#[tokio::test]
+async fn the_admin_console_of_a_pooler() {
+    let function = secrets::Function::start("connecting_console", Answer::not_found()).await;
+    let bouncer = Pgbouncer::start(&function.database);
+    function.service.answer(Answer::text(&bouncer.console_url()));
+    is_without_connection(&function.scrape_within(SCRAPE_TIMEOUT).await);
+    let in_log = ["no connection to the database", "PgBouncer's admin console", "[databases]"];
+    has_logged(&function.lambda, &in_log).await;
+    function.service.answer(Answer::text(&bouncer.url()));
+    is_complete(&function.scrape().await);
 }
 
 #[tokio::test]

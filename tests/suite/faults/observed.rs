@@ -47,7 +47,7 @@ pub(super) fn assert_failed(samples: &Samples, query: &str, reason: &str) {
 }
 
 /// Waits until one line of the log has all these words: what a process has printed takes a moment to arrive.
-pub(super) async fn logged(lambda: &Lambda, words: &[&str]) {
+pub(crate) async fn logged(lambda: &Lambda, words: &[&str]) {
     let is_logged = || lambda.log().lines().any(|line| words.iter().all(|word| line.contains(word)));
     until(is_logged, || format!("no line with {words:?} in {}", lambda.log())).await;
 }
