@@ -56,9 +56,10 @@ soak: ## Invoke the function 10,000 times among random faults (SOAK_INVOCATIONS,
 	cargo test --locked --release --test suite -- --ignored --exact --nocapture \
 		soak::ten_thousand_invocations_among_faults_leave_nothing_behind
 
-lint: ## Check format and lints
+lint: ## Check format, lints and wording
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
+	@$(PYTHON) tests/prose/check.py README.md src
 
 build: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
 build: $(VENV)/run rds-authorities.pem ## Build the package for this machine's processor, target/lambda/pg-lambda-exporter/bootstrap.zip

@@ -6,9 +6,14 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from demo.endpoint import get
+from demo.endpoint import Answer, get
 from demo.postgres import Postgres
-from demo.processes import Failure, Processes, port
+from demo.processes import Child, Failure, Processes, port
+
+POSTGRES_EXPORTER = "prometheus-postgres-exporter"
+ARGUMENTS = ["--extend.query-path={file}", "--web.listen-address=127.0.0.1:{port}"]
+WITHOUT_BUILT_IN = ["--disable-default-metrics", "--disable-settings-metrics"]
+WITHOUT_BUILT_IN += ["--no-collector.database", "--no-collector.bgwriter"]
 
 
 class Programs:
@@ -26,10 +31,32 @@ class Programs:
 
     def postgres_exporter(self, file: str, *awaited: str) -> str:
         """With few of its built-in queries, which are none of the file's."""
-        command = [installed("prometheus-postgres-exporter"), "--extend.query-path={file}"]
-        command += ["--web.listen-address=127.0.0.1:{port}", "--disable-default-metrics"]
-        command += ["--disable-settings-metrics"]
+        command = [installed(POSTGRES_EXPORTER), *ARGUMENTS, *WITHOUT_BUILT_IN]
         return self._ask("postgres_exporter", command, file, {"DATA_SOURCE_NAME": self.dsn("postgres")}, awaited)
+
+    def postgres_exporter_answer(
+        self,
+        file: str,
+        database: str = Postgres.database,
+        scrapes: int = 1,
+        arguments: Sequence[str] = WITHOUT_BUILT_IN,
+    ) -> Answer | None:
+        """The answer to the last of `scrapes`, whatever its status is; None if the process ends instead."""
+        # With --auto-discover-databases, it does not take every URL.
+        where = f"host=127.0.0.1 port={self._postgres.port} dbname={database} sslmode=disable"
+        variables = {"DATA_SOURCE_NAME": f"{where} user={self._postgres.role} password={self._postgres.password}"}
+        command = [installed(POSTGRES_EXPORTER), *ARGUMENTS, *arguments]
+        child, listens = self._start("postgres_exporter", command, file, variables)
+        try:
+            self._processes.wait_for("postgres_exporter", lambda: get(f"http://127.0.0.1:{listens}/").status == 200)
+            for _ in range(scrapes):
+                answer = get(f"http://127.0.0.1:{listens}/metrics")
+            return answer
+        except OSError:
+            child.process.wait(10)
+            return None
+        finally:
+            self._processes.stop(child)
 
     def sql_exporter(self, file: str, *awaited: str) -> str:
         """That with `jobs`."""
@@ -47,17 +74,21 @@ class Programs:
         self, name: str, command: list[str], text: str, variables: Mapping[str, str], awaited: Sequence[str]
     ) -> str:
         """The exposition, as soon as it has all of `awaited`: some of them run their queries when they like."""
-        file = self._processes.folder / f"{name}.yml"
-        file.write_text(text)
-        listens = port()
-        words = [word.format(file=file, port=listens) for word in command]
-        child = self._processes.start(name, words, {"PATH": os.environ["PATH"], **variables})
+        child, listens = self._start(name, command, text, variables)
         try:
             return self._processes.wait_for(f"the series of {name}", exposition_with(awaited, listens), 30)
         except Failure as failure:
             raise Failure(f"{failure}: {child.log.read_text()[-2000:]}") from failure
         finally:
             self._processes.stop(child)
+
+    def _start(self, name: str, command: list[str], text: str, variables: Mapping[str, str]) -> tuple[Child, int]:
+        """The process, and the port that it listens on."""
+        file = self._processes.folder / f"{name}.yml"
+        file.write_text(text)
+        listens = port()
+        words = [word.format(file=file, port=listens) for word in command]
+        return self._processes.start(name, words, {"PATH": os.environ["PATH"], **variables}), listens
 
 
 def exposition_with(awaited: Sequence[str], listens: int) -> Callable[[], str | None]:

@@ -29,6 +29,7 @@ mod path;
 mod pgbouncer;
 mod postgres;
 mod properties;
+mod prose;
 mod rds;
 mod reading;
 mod runtime_api;
