@@ -5,6 +5,7 @@
 
 mod arguments;
 mod check;
+mod colour;
 mod columns;
 mod conditions;
 mod exposed;
@@ -14,6 +15,7 @@ mod scrape;
 mod trial;
 
 use std::ffi::OsString;
+use std::io;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
@@ -29,8 +31,9 @@ pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> ExitCode {
-    log::init_command_line(&lookup);
-    let mut output = Output::default();
+    let is_coloured = colour::is_wanted(&io::stderr(), &lookup);
+    log::init_command_line(&lookup, move || colour::Log { is_coloured });
+    let mut output = Output::new(colour::is_wanted(&io::stdout(), &lookup));
     let succeeded = match Command::parse(arguments) {
         Ok(Command::Help) => output.print(arguments::HELP).map(|()| true),
         Ok(Command::Version) => {

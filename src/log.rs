@@ -22,11 +22,14 @@ pub fn init(lookup: impl Fn(&str) -> Option<String>) {
     start(lookup, level, LevelFilter::INFO, lines(format, io::stdout));
 }
 
-/// The command line's log: on standard error, and without `RUST_LOG` or `AWS_LAMBDA_LOG_LEVEL` only warnings and
-/// errors, because the results are on standard output.
-pub(crate) fn init_command_line(lookup: impl Fn(&str) -> Option<String>) {
+/// The command line's log: without `RUST_LOG` or `AWS_LAMBDA_LOG_LEVEL` only warnings and
+/// errors, because the results are on standard output. `output` is standard error, and may colour a line.
+pub(crate) fn init_command_line<W: Write + 'static>(
+    lookup: impl Fn(&str) -> Option<String>,
+    output: impl Fn() -> W + Send + Sync + 'static,
+) {
     let level = lookup("AWS_LAMBDA_LOG_LEVEL");
-    start(lookup, level, LevelFilter::WARN, lines(Format::Text, io::stderr));
+    start(lookup, level, LevelFilter::WARN, lines(Format::Text, output));
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,7 +23,7 @@ pub(super) fn run(
     let config = startup::parse(&files, &queries);
     let text = command.format == Format::Text;
     if text {
-        output.print(&report(&config))?;
+        output.print_report(&report(&config))?;
     }
     let trials = match command.database {
         true => {
@@ -35,7 +35,7 @@ pub(super) fn run(
                 source,
                 &limits,
                 |report| match text {
-                    true => output.print(report),
+                    true => output.print_report(report),
                     false => Ok(()),
                 },
             ))??

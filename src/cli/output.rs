@@ -4,16 +4,33 @@ use std::io::{self, ErrorKind, Write};
 
 use anyhow::{Context, Result};
 
+use super::colour::coloured;
 use crate::log::escaped;
 
 /// Standard output. Once nobody reads it any more (`… | head`), what is printed goes nowhere; the command goes on,
 /// since its exit status still says something.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Output {
+    is_coloured: bool,
     closed: bool,
 }
 
 impl Output {
+    pub(super) fn new(is_coloured: bool) -> Self {
+        Self { is_coloured, closed: false }
+    }
+
+    /// Prints lines of a report at once, those that begin with `error: ` or `warning: ` in colour.
+    ///
+    /// # Errors
+    /// As of [`Output::print`].
+    pub(super) fn print_report(&mut self, lines: &str) -> Result<()> {
+        match self.is_coloured {
+            true => self.print(&coloured(lines)),
+            false => self.print(lines),
+        }
+    }
+
     /// Prints `text` at once.
     ///
     /// # Errors

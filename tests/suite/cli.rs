@@ -30,7 +30,7 @@ pub(crate) struct Terminal {
 
 /// What a command said.
 pub(crate) struct Said {
-    status: i32,
+    pub(crate) status: i32,
     pub(crate) output: String,
     pub(crate) errors: String,
 }

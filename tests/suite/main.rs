@@ -40,4 +40,5 @@ mod secrets_manager;
 mod shipped;
 mod soak;
 mod sql;
+mod terminal;
 mod tls;
