@@ -48,7 +48,7 @@ test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries and of dashboards
 
 test-on-%: $(SERVERS)/%/bin/postgres build $(VENV)/test
 	@demo/packages.sh pgbouncer libnss-wrapper prometheus
-	PG_BIN=$(CURDIR)/$(<D) cargo test --locked --test suite
+	PG_BIN=$(CURDIR)/$(<D) GENERATED_STATEMENTS=10000 cargo test --locked --test suite
 	PG_BIN=$(CURDIR)/$(<D) python3 -m pytest -p no:cacheprovider tests/monitoring/test_grafana.py
 
 soak: ## Invoke the function 10,000 times among random faults (SOAK_INVOCATIONS, SOAK_SEED); nothing may grow

@@ -83,10 +83,10 @@ impl SqlProblem {
         match self {
             Self::Unterminated { .. } => "close it",
             Self::Nul => "remove it",
-            Self::Refused { command: "CALL", .. } => "write SELECT of a function that reads",
+            Self::Refused { command: "CALL", .. } => "write SELECT of a function",
             Self::Refused { command: "COPY", .. } => "write SELECT",
             Self::Refused { command: "DO", .. } => {
-                "write SELECT; to change a setting, SELECT set_config('name', 'value', true)"
+                "write SELECT; to change a setting, write SELECT set_config('name', 'value', true)"
             }
             Self::Refused { command: "EXPLAIN of another statement", .. } => {
                 "explain SELECT, WITH, VALUES or TABLE"
@@ -98,7 +98,7 @@ impl SqlProblem {
             }
             Self::Refused { refusal: Refusal::Cursor, .. } => "write the SELECT of the cursor",
             Self::Refused { refusal: Refusal::Into, .. } => {
-                "remove it; if it is a name, write \"into\" in double quotes"
+                "remove it, or write \"into\" in double quotes if it is a name"
             }
             Self::Refused { refusal: Refusal::Write, .. } => "write SELECT",
             Self::Refused { .. } => "remove it: each query runs in a read-only transaction of its own",

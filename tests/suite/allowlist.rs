@@ -416,7 +416,8 @@ impl Shared {
              CREATE TABLE own AS SELECT 1 AS i;
              ALTER TABLE own OWNER TO {ROLE};
              CREATE PROCEDURE leave() LANGUAGE plpgsql AS
-             $$BEGIN EXECUTE 'EXPLAIN ANALYZE SELECT 1 INTO TEMP left_behind'; END$$"
+             $$BEGIN EXECUTE 'EXPLAIN ANALYZE SELECT 1 INTO TEMP left_behind'; END$$;
+             CREATE FUNCTION run_text(sql text) RETURNS void LANGUAGE plpgsql AS 'BEGIN EXECUTE sql; END'"
         ));
         let pgbouncer = Pgbouncer::start(&database);
         let mut config = tokio_postgres::Config::new();
@@ -524,4 +525,61 @@ async fn guilty(batch: &[String], standard_conforming_strings: &str) -> Vec<Stri
         }
     }
     if guilty.is_empty() { batch.to_vec() } else { guilty }
+}
+
+/// docs/security.md says what functions leave behind, which no statement may.
+#[tokio::test]
+async fn functions_leave_behind_what_the_page_on_security_says() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security.md")).unwrap();
+    let section = page.split("### Functions that leave something behind").nth(1).unwrap();
+    let mut shared = Shared::new("allowlist_functions", "on").await;
+    for (function, sql, left) in [
+        (
+            "set_config(…, false)",
+            "SELECT set_config('work_mem', '9MB', false)",
+            "current_setting('work_mem') = '9MB'",
+        ),
+        (
+            "`my.setting`",
+            "SELECT set_config('my.setting', 'x', true)",
+            "current_setting('my.setting', true) = ''",
+        ),
+        (
+            "pg_advisory_lock",
+            "SELECT pg_advisory_lock(2)",
+            "EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND objid = 2)",
+        ),
+        ("setseed", "SELECT setseed(0.5)", "set_config('my.random', random()::text, false) <> ''"),
+        ("setseed", "SELECT setseed(0.5)", "random()::text = current_setting('my.random')"),
+        ("pg_logical_emit_message", "SELECT pg_logical_emit_message(true, 'x', 'x')", "true"),
+        ("pg_notify", "SELECT pg_notify('theirs', 'x')", "true"),
+        (
+            "`EXECUTE`",
+            "SELECT run_text('PREPARE p AS SELECT 1')",
+            "EXISTS (SELECT FROM pg_prepared_statements WHERE name = 'p')",
+        ),
+        (
+            "`EXPLAIN ANALYZE SELECT … INTO`",
+            "SELECT run_text('EXPLAIN ANALYZE SELECT 1 INTO TEMP t')",
+            "to_regclass('pg_temp.t') IS NOT NULL",
+        ),
+        (
+            "changes of temporary tables",
+            "SELECT run_text('DELETE FROM theirs')",
+            "NOT EXISTS (SELECT FROM theirs)",
+        ),
+    ] {
+        assert!(section.contains(function), "{function}");
+        shared.run(sql).await.unwrap();
+        let rows = shared.other.simple_query(&format!("SELECT {left}")).await.unwrap();
+        let is_left =
+            rows.iter().any(|row| matches!(row, SimpleQueryMessage::Row(row) if row.get(0) == Some("t")));
+        assert!(is_left, "{sql}");
+    }
+    assert!(
+        section.contains("lo_create") && section.contains("PostgreSQL 16 and later refuse them"),
+        "{section}"
+    );
+    let large_object = shared.run("SELECT lo_create(0)").await;
+    assert_eq!(large_object.is_ok(), shared.exporter.facts().version_num < 160_000, "{large_object:?}");
 }

@@ -65,13 +65,18 @@ async fn statements_and_sequences_are_there_and_no_literal_is() {
     ));
     // All statements, not only those that took the most time.
     let queries = Queries::new(&SHIPPED.replace("LIMIT 20", "LIMIT 5000"));
-    let exposition = scrape_of(&queries, &database).await;
     let used = "pg_sequences_used_ratio{schemaname=\"public\",sequencename=\"orders_id_seq\"} 0.93";
-    assert!(exposition.contains(used), "{exposition}");
-    assert!(exposition.contains("\npg_sequences_unreadable 1\n"), "{exposition}");
-    assert!(exposition.contains("\npg_stat_statements_calls_total{datname="), "{exposition}");
-    assert!(!exposition.contains("confidential"), "{exposition}");
-    assert!(exposition.contains("query=\"SELECT id FROM orders\""), "{exposition}");
+    let mut exposition = String::new();
+    for strings in ["off", "on"] {
+        database.admin(&format!("ALTER DATABASE shipped_busy SET standard_conforming_strings = {strings}"));
+        exposition = scrape_of(&queries, &database).await;
+        assert!(exposition.contains(used), "{exposition}");
+        assert!(exposition.contains("\npg_sequences_unreadable 1\n"), "{exposition}");
+        assert!(exposition.contains("\npg_stat_statements_calls_total{datname="), "{exposition}");
+        assert!(!exposition.contains("confidential"), "{exposition}");
+        assert!(exposition.contains("query=\"SELECT id FROM orders\""), "{exposition}");
+        assert!(!exposition.contains("pg_exporter_query_error{"), "{exposition}");
+    }
 
     let mut promtool = Command::new("promtool");
     promtool.args(["check", "metrics"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -287,17 +287,13 @@ fn problems_say_what_and_where() {
         (
             "DO 'BEGIN END'",
             "DO (line 1 of the SQL) runs code that may write",
-            "write SELECT; to change a setting, SELECT set_config('name', 'value', true)",
+            "write SELECT; to change a setting, write SELECT set_config('name', 'value', true)",
         ),
-        (
-            "CALL p()",
-            "CALL (line 1 of the SQL) runs code that may write",
-            "write SELECT of a function that reads",
-        ),
+        ("CALL p()", "CALL (line 1 of the SQL) runs code that may write", "write SELECT of a function"),
         (
             "EXPLAIN ANALYZE SELECT 1 INTO t",
             "INTO (line 1 of the SQL) makes a table",
-            "remove it; if it is a name, write \"into\" in double quotes",
+            "remove it, or write \"into\" in double quotes if it is a name",
         ),
         (
             "FETCH c",
@@ -384,6 +380,7 @@ proptest! {
             prop_assert_eq!(again.as_str(), sent);
             prop_assert!(!again.is_localized());
             prop_assert_eq!(again.statement_count(), sql.statement_count());
+            prop_assert_eq!(again.needs_standard_strings(), sql.needs_standard_strings());
         }
     }
 

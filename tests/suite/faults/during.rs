@@ -441,7 +441,7 @@ last: {query: SELECT 3 AS v}
     }
     assert_eq!(tables_left_behind(&database), Rows::new());
     for (query, words) in [
-        ("permanent.query", "INTO (line 1 of the SQL) makes a table; remove it"),
+        ("permanent.query", "INTO (line 1 of the SQL) makes a table; remove it, or write"),
         ("temporary.query", "INTO (line 1 of the SQL) makes a table"),
         ("late.query", "INTO (line 1 of the SQL) makes a table"),
         ("block.query", "DO (line 1 of the SQL) runs code that may write; write SELECT"),
