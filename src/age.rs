@@ -1,15 +1,14 @@
-//! How old something is that is kept between scrapes, in a process that may be frozen in between, and when it is
-//! fetched anew. It knows neither what is kept nor who fetches it.
+//! The age of kept values in a process that may be frozen between scrapes, and when to fetch a value again.
+//! This module knows neither the values nor how they are fetched.
 
 use std::time::{Duration, Instant, SystemTime};
 
-/// Between two attempts to renew something that works, so that a service that hangs does not take its time of every
-/// scrape.
+/// Pause between two attempts to renew a value that still works. Without it, a service that hangs would take
+/// time from every scrape.
 const RENEWAL_PAUSE: Duration = Duration::from_secs(60);
 
-/// A point in time from which the time since is known also where the process was frozen in between. Then
-/// `CLOCK_MONOTONIC`, which is what `Instant` reads, may have stood still: it does not count while a machine is
-/// suspended (clock_gettime(2)). The wall clock runs on, but may be set.
+/// A point in time that survives a freeze of the process. `Instant` reads `CLOCK_MONOTONIC`, which does not
+/// count while a machine is suspended (clock_gettime(2)). The wall clock goes on, but may be set.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     monotonic: Instant,
@@ -17,12 +16,13 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This one.
+    /// The current moment.
     pub fn now() -> Self {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 
-    /// How long ago this was: the more that one of the clocks says. Unknown where the wall clock was set back.
+    /// The time since this moment: the larger of what the two clocks show. Unknown if the wall clock was set
+    /// back.
     pub fn age(self, now: Self) -> Option<Duration> {
         let wall = now.wall.duration_since(self.wall).ok()?;
         Some(wall.max(now.monotonic.saturating_duration_since(self.monotonic)))
@@ -35,7 +35,7 @@ impl Moment {
     }
 }
 
-/// When something that is fetched is fetched anew.
+/// The age of a fetched value, and when to fetch it again.
 #[derive(Debug)]
 pub struct Renewal {
     max_age: Duration,
@@ -44,33 +44,33 @@ pub struct Renewal {
 }
 
 impl Renewal {
-    /// Something is fetched anew when it is `max_age` old or, by chance, up to a fifth younger, so that many
-    /// environments that were started together do not all fetch at once.
+    /// A value is due when it is `max_age` old or, at random, up to a fifth younger. So many environments
+    /// that started together do not all fetch at once.
     pub fn every(max_age: Duration) -> Self {
         Self { max_age: max_age.mul_f64(1.0 - 0.2 * fastrand::f64()), fetched: None, failed: None }
     }
 
-    /// Whether what was fetched is to be fetched anew. Not before the first fetch, nor just after a failed one.
+    /// Whether to fetch the value again. False before the first fetch and just after a failed one.
     pub fn is_due(&self, now: Moment) -> bool {
         let Some(fetched) = self.fetched else { return false };
-        // Where the clock was set back, nobody knows how old it is.
+        // If the clock was set back, the age is unknown.
         let is_old = fetched.age(now).is_none_or(|age| age >= self.max_age);
         let pause = self.failed.and_then(|failed| failed.age(now));
         is_old && pause.is_none_or(|pause| pause >= RENEWAL_PAUSE)
     }
 
-    /// It was fetched.
+    /// The value was fetched.
     pub fn succeeded(&mut self, now: Moment) {
         self.fetched = Some(now);
         self.failed = None;
     }
 
-    /// It could not be fetched.
+    /// The fetch failed.
     pub fn failed(&mut self, now: Moment) {
         self.failed = Some(now);
     }
 
-    /// How long ago it was fetched.
+    /// The time since the last successful fetch.
     pub fn age(&self, now: Moment) -> Option<Duration> {
         self.fetched?.age(now)
     }

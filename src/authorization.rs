@@ -1,7 +1,7 @@
-//! Who may scrape: nobody, everybody, or whoever presents what a secret holds.
+//! Who may scrape: no one, everyone, or everyone who presents a credential of a secret.
 //!
-//! It owns what is kept of that secret, for how long, and how often it is asked for. It knows a request's headers
-//! and nothing else of it.
+//! This module keeps that secret, and decides how long and how often it is fetched. It reads only the headers
+//! of a request.
 
 mod accepted;
 mod credential;
@@ -21,11 +21,12 @@ use crate::aws;
 use crate::secret::SecretsManager;
 use crate::settings::Authorization;
 
-/// Between two fetches, so that whoever guesses does not make the function flood Secrets Manager.
+/// The pause between two fetches. Without it, someone who guesses tokens could make the function flood
+/// Secrets Manager.
 pub const FETCH_PAUSE: Duration = Duration::from_secs(3);
-/// For a fetch that a request waits for.
+/// The limit of a fetch that a request waits for.
 const FETCH_LIMIT: Duration = Duration::from_secs(4);
-/// The same where an earlier secret is at hand.
+/// The limit of a fetch while an earlier secret is kept.
 const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Decides who may scrape.
@@ -39,26 +40,26 @@ enum Rule {
     Secret { service: SecretsManager, id: String, memory: Box<Mutex<Memory>> },
 }
 
-/// What became of a request's authorization.
+/// The result for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// The request may be answered.
     Granted,
-    /// Nobody's request may: nothing says who may scrape.
+    /// Every request is refused: the environment does not configure who may scrape.
     Locked,
-    /// It presents nothing that is accepted.
+    /// The request presents no accepted credential.
     Refused {
-        /// What `WWW-Authenticate` has to say (RFC 9110, section 11.6.1).
+        /// The value of `WWW-Authenticate` (RFC 9110, section 11.6.1).
         challenge: &'static str,
     },
-    /// The secret cannot be had, so nobody can say. Another request may find it after [`FETCH_PAUSE`].
+    /// The secret cannot be read. It is fetched again after [`FETCH_PAUSE`].
     Unavailable,
 }
 
 impl Guard {
-    /// The guard that the settings ask for. Nothing of AWS is touched where they do not ask for a secret, and no
-    /// network in any case. `config` is read here if nobody has read it yet. A credential that was taken out of the
-    /// secret works for `max_age` at most, while the secret can be read again.
+    /// The guard for these settings. AWS is only used for a secret, and the network is not used here. Fills
+    /// `config` if it is empty. A credential that was removed from the secret works for at most `max_age`, as
+    /// long as the secret can be read.
     pub async fn new(authorization: Authorization, max_age: Duration, config: &OnceCell<SdkConfig>) -> Self {
         Self(match authorization {
             Authorization::Locked => Rule::Locked,
@@ -70,7 +71,7 @@ impl Guard {
         })
     }
 
-    /// Fetches, within `limit`, what the first request would have to wait for.
+    /// Fetches the secret, within `limit`, so that the first request does not wait for it.
     pub async fn warm_up(&self, limit: Duration) {
         if let Rule::Secret { service, id, memory } = &self.0 {
             memory.lock().await.fetch(service, id, limit).await;
@@ -92,7 +93,7 @@ impl Guard {
         if let Some(presented) = &presented
             && !memory.admits(presented)
         {
-            // It may be newer than what is kept.
+            // It may be newer than the kept secret.
             memory.fetch(service, id, limit).await;
         }
         match (&memory.kept, presented) {
@@ -103,7 +104,7 @@ impl Guard {
     }
 }
 
-/// What is kept of the secret between requests.
+/// The kept secret.
 #[derive(Debug)]
 struct Memory {
     kept: Option<Accepted>,
@@ -125,19 +126,19 @@ impl Memory {
         since.is_none_or(|since| since >= FETCH_PAUSE)
     }
 
-    /// Fetches the secret, unless that was tried just now. Where it cannot be had, what is kept stays.
+    /// Fetches the secret, unless that was tried just now. If the fetch fails, the earlier secret is kept.
     async fn fetch(&mut self, service: &SecretsManager, id: &str, limit: Duration) {
         if !self.may_fetch(Moment::now()) {
             return;
         }
-        // Time is left for the scrape behind it; but not so little for this, whatever a stranger's request says, that
-        // it would fail.
+        // The scrape needs the rest of the time. The minimum keeps a very short limit in the request from
+        // making every fetch fail.
         let own = match self.kept {
             Some(_) => (limit / 4).clamp(REFRESH_LIMIT / 8, REFRESH_LIMIT),
             None => (limit / 2).clamp(FETCH_LIMIT / 4, FETCH_LIMIT),
         };
         let fetched = service.fetch(id, own).await;
-        // From the end of the attempt: a service that hangs is left alone for as long as one that answers.
+        // Counted from the end of the attempt, so that a service that hangs gets the whole pause.
         let now = Moment::now();
         self.tried = Some(now);
         let accepted = match &fetched {

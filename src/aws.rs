@@ -1,5 +1,5 @@
-//! What the AWS SDK is told, and finds in the environment and in profiles: region, credentials, endpoint, HTTP client.
-//! It is read once, and serves every part that needs something of AWS.
+//! The configuration of the AWS SDK, from the environment and from profiles: region, credentials, endpoint,
+//! HTTP client. It is read once for all parts that use AWS.
 
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
@@ -9,8 +9,8 @@ use aws_sdk_secretsmanager::config::SharedHttpClient;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, tls};
 
-/// Region, credentials, endpoint and retries as the SDK finds them in the environment and in profiles, except that
-/// the region is not asked of EC2's metadata service. Uses no network: credentials are sought when they are needed.
+/// Region, credentials, endpoint and retries as the SDK finds them in the environment and in profiles. EC2's
+/// metadata service is not asked for a region. Uses no network: credentials are resolved on first use.
 pub async fn config() -> SdkConfig {
     let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
         .or_else(ProfileFileRegionProvider::new());
@@ -20,8 +20,7 @@ pub async fn config() -> SdkConfig {
 
 /// The client of every request to AWS.
 pub fn http_client() -> SharedHttpClient {
-    // Fetches are rare, and a process that was frozen in between would find a kept connection dead only by
-    // waiting for an answer on it.
+    // Fetches are rare. After a freeze, a kept connection may be dead, and only a timeout would show it.
     let builder = Builder::new().pool_max_idle_per_host(0);
     builder.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https()
 }

@@ -73,7 +73,7 @@ fn limits(lookup: impl Fn(&str) -> Option<String>) -> Result<Limits> {
 
 fn unusable(problems: &[Problem]) -> anyhow::Error {
     let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    anyhow!("the environment cannot be used: {}", problems.join("; "))
+    anyhow!("invalid environment: {}", problems.join("; "))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {

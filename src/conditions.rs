@@ -1,4 +1,4 @@
-//! Whether a query runs on this server and now, as its own conditions say.
+//! Whether a query runs on this server and now, by the query's conditions.
 
 use crate::config::{AuroraQuery, Query};
 use crate::database::ServerFacts;
@@ -6,7 +6,7 @@ use crate::self_metrics::Skip;
 use crate::sql::Sql;
 use crate::table::Table;
 
-/// What is sent for `query` to a server of which `facts` are true.
+/// The SQL to send for `query` to a server with these facts.
 ///
 /// # Errors
 /// The condition that does not hold.
@@ -28,22 +28,22 @@ pub fn sql_for<'a>(query: &'a Query, facts: &ServerFacts) -> Result<&'a Sql, Ski
     }
 }
 
-/// Why a predicate's result says neither yes nor no.
+/// Why a predicate's result is not a boolean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoBoolean {
-    /// It has not one column, but as many.
+    /// The number of its columns, which is not one.
     #[error("the predicate has {0} columns, and must have one")]
     Columns(usize),
-    /// Its first row is something else.
+    /// Its first row has another value.
     #[error("the predicate's first row is not a boolean")]
     Text,
 }
 
-/// Whether a predicate holds: its first row is true. NULL and no row are as good as false. As in CloudNativePG, an
-/// integer or a text is understood too where it reads as a boolean (Go's `strconv.ParseBool`).
+/// Whether a predicate holds: its first row is true. NULL and a missing row count as false. As in
+/// CloudNativePG, an integer or a text counts if it reads as a boolean (Go's `strconv.ParseBool`).
 ///
 /// # Errors
-/// [`NoBoolean`] if it says neither yes nor no.
+/// [`NoBoolean`] if the result is not a boolean.
 pub fn holds(predicate: &Table) -> Result<bool, NoBoolean> {
     match predicate.columns().len() {
         1 => {}

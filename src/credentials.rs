@@ -1,5 +1,5 @@
-//! Where a target comes from: a secret, read anew each time, or the environment, which does not change; and what is
-//! made anew for each login. It keeps nothing; how long a target is trusted is the scrape's business.
+//! The source of a target: a secret, which is read each time, or the environment, which does not change. Also
+//! the token that a login needs. This module keeps nothing; the scrape decides how long a target is used.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use crate::secret::{SecretError, SecretsManager};
 use crate::settings::Source;
 use crate::target::{Login, Parts, Problem, Target};
 
-/// Where a target comes from, and how its role logs in.
+/// The source of a target, and how its role logs in.
 #[derive(Debug)]
 pub struct Credentials {
     place: Place,
-    /// Where the role logs in by a token.
+    /// Set if the role logs in with a token.
     signer: Option<TokenSigner>,
 }
 
@@ -36,7 +36,7 @@ pub enum CredentialsError {
     /// The secret could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
-    /// The secret was read and is no target.
+    /// The secret's text is not a target.
     #[error("secret {id}: {}", list(.problems))]
     Unusable {
         /// Its name or ARN.
@@ -51,8 +51,8 @@ fn list(problems: &[Problem]) -> String {
 }
 
 impl Credentials {
-    /// The credentials that the settings ask for. Nothing of AWS is touched where they ask for neither a secret nor
-    /// a token, and no network in any case. `config` is read here if nobody has read it yet.
+    /// The credentials that the settings ask for. AWS is only used for a secret or a token, and the network
+    /// is not used here. Fills `config` if it is empty.
     pub async fn new(source: Source, config: &OnceCell<SdkConfig>) -> Self {
         let signer = match source.is_by_token() {
             true => Some(TokenSigner::new(config.get_or_init(aws::config).await)),
@@ -73,10 +73,10 @@ impl Credentials {
         matches!(self.place, Place::Secret { .. })
     }
 
-    /// The target as it is now, within `limit`.
+    /// The current target, within `limit`.
     ///
     /// # Errors
-    /// [`CredentialsError`], whose text has nothing secret in it.
+    /// [`CredentialsError`], whose text has no secrets.
     pub async fn fetch(&self, limit: Duration) -> Result<Target, CredentialsError> {
         match &self.place {
             Place::Environment(target) => Ok(target.clone()),
@@ -88,11 +88,11 @@ impl Credentials {
         }
     }
 
-    /// The target as one login needs it: with a new token in place of the password where the role logs in by one,
-    /// made within `limit`. It is not to be kept.
+    /// The target for one login, made within `limit`. If the role logs in with a token, a new token replaces
+    /// the password. Do not keep the result.
     ///
     /// # Errors
-    /// [`TokenError`], whose text has nothing secret in it.
+    /// [`TokenError`], whose text has no secrets.
     pub async fn for_login<'a>(
         &self,
         target: &'a Target,

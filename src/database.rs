@@ -163,7 +163,7 @@ impl Connection {
     /// The server does not take the setting within `limit`.
     pub async fn close_when_idle(&mut self, idle: Duration, limit: Duration) -> Result<(), ConnectError> {
         if self.facts.version_num < 140_000 {
-            tracing::warn!("PostgreSQL ends idle sessions from version 14 on, so this one stays open");
+            tracing::warn!("DB_IDLE_CLOSE has no effect before PostgreSQL 14");
             return Ok(());
         }
         // Milliseconds (PostgreSQL documentation, "idle_session_timeout").

@@ -1,7 +1,6 @@
-//! Families as the bytes of a scrape's answer, and which of the two text formats a client asks for.
-//!
-//! It writes what it is given: names, duplicates and clashes are decided before. Only what OpenMetrics forbids and
-//! 0.0.4 allows is decided here.
+//! Turns families into the bytes of an answer, and chooses the text format that a client asks for.
+//! Names, duplicates and clashes are resolved before. This module only decides where OpenMetrics forbids
+//! something that 0.0.4 allows.
 
 mod negotiation;
 mod number;
@@ -19,7 +18,7 @@ pub enum Format {
 }
 
 impl Format {
-    /// What the answer's `Content-Type` says. Prometheus 3 refuses one that is missing or odd.
+    /// The answer's `Content-Type`. Prometheus 3 refuses a missing or unknown one.
     pub fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",

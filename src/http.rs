@@ -1,7 +1,7 @@
-//! The edge: a request as API Gateway, a function URL or a load balancer hands it on, and what goes back.
+//! Requests from API Gateway, a function URL or a load balancer, and their answers.
 //!
-//! It owns routes, status, negotiation and encoding, and when an answer has to be ready. It knows
-//! nothing of secrets, SQL and databases.
+//! This module owns routes, statuses, negotiation, encoding and the deadline of an answer. It does not know
+//! secrets, SQL or databases.
 
 mod answer;
 mod landing;
@@ -25,51 +25,52 @@ use crate::scrape::{Exporter, Selection, UnknownQuery};
 
 /// Prometheus sends its `scrape_timeout` here, in seconds with a fraction.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
-/// lambda_http sends a body whose content type it does not know as base64; this keeps text as text.
+/// lambda_http encodes a body of an unknown content type as base64. This header keeps it as text.
 const LAMBDA_ENCODING: HeaderName = HeaderName::from_static("x-lambda-http-content-encoding");
 
-/// What is kept of Prometheus's time for the way back, at most; a quarter of a short one.
+/// The part of Prometheus's timeout that is kept for the way back. At most a quarter of the timeout is kept.
 const SCRAPE_TIMEOUT_OFFSET: Duration = Duration::from_millis(500);
-/// What is kept of Lambda's time for encoding the answer and handing it over.
+/// The part of Lambda's time that is kept for encoding and returning the answer.
 const LAMBDA_MARGIN: Duration = Duration::from_millis(500);
 /// API Gateway gives up after 29 s (REST API) or 30 s (HTTP API): Amazon API Gateway quotas, "Integration timeout".
 const GATEWAY_LIMIT: Duration = Duration::from_secs(28);
 /// The longest that Lambda lets a function run (AWS Lambda quotas).
 const LAMBDA_LIMIT: Duration = Duration::from_secs(900);
-/// Without any other limit.
+/// If nothing else limits the scrape.
 const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
 
-/// Why nothing can be scraped at all. The log has each mistake.
+/// Why no query can run. The log has each mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unusable {
-    /// A variable of the environment holds a mistake.
+    /// An environment variable has a mistake.
     #[error("the function's environment variables have a mistake; the function's log names each variable")]
     Environment,
-    /// There are no query files, or none of their queries is without a mistake.
+    /// There are no query files, or each query has a mistake.
     #[error(
         "no query can run: the query files are missing, or each query has a mistake; the function's log names each"
     )]
     Queries,
 }
 
-/// What answers requests.
+/// Answers requests.
 #[derive(Debug)]
 pub struct Endpoint {
     guard: Guard,
     exporter: Result<Exporter, Unusable>,
     answer_bytes_max: Option<usize>,
-    /// What it took, in milliseconds, to make an answer of what the last scrape had found.
+    /// The time, in milliseconds, that encoding the last answer took.
     encoding_ms: AtomicU64,
 }
 
 impl Endpoint {
-    /// An endpoint that scrapes with `exporter` for requests that `guard` grants. Without an exporter it answers 500 with
-    /// the reason. `answer_bytes_max` lowers the limit of the service behind a request, in bytes of the answer's JSON.
+    /// An endpoint that scrapes with `exporter` if `guard` grants the request. Without an exporter it answers
+    /// 500 with the reason. `answer_bytes_max` lowers the limit of the service in front, in bytes of the
+    /// answer's JSON.
     pub fn new(guard: Guard, exporter: Result<Exporter, Unusable>, answer_bytes_max: Option<usize>) -> Self {
         Self { guard, exporter, answer_bytes_max, encoding_ms: AtomicU64::new(0) }
     }
 
-    /// Lets the guard and the exporter do, within `limit`, what the first scrape would have to wait for.
+    /// Prepares the guard and the exporter, within `limit`, so that the first scrape does not wait.
     pub async fn warm_up(&self, limit: Duration) {
         let exporter = async {
             if let Ok(exporter) = &self.exporter {
@@ -79,14 +80,14 @@ impl Endpoint {
         join(self.guard.warm_up(limit), exporter).await;
     }
 
-    /// Closes what is open, within `limit`.
+    /// Closes open connections, within `limit`.
     pub async fn close(&self, limit: Duration) {
         if let Ok(exporter) = &self.exporter {
             exporter.close(limit).await;
         }
     }
 
-    /// Answers one request, within the time that the request and Lambda leave.
+    /// Answers one request within the time that Prometheus and Lambda leave.
     pub async fn respond(&self, request: &Request) -> Response<Body> {
         let arrival = Arrival { at: Instant::now(), limit: scrape_limit(request) };
         let route = Route::of(request);
@@ -112,7 +113,7 @@ impl Endpoint {
             }
             (Route::Metrics, Ok(exporter)) => match selection(exporter, request) {
                 Err(unknown) => text(StatusCode::BAD_REQUEST, &format!("{unknown}\n")),
-                // A body that nobody reads is not worth a scrape.
+                // HEAD has no body, so no scrape is needed.
                 Ok(_) if head => text(StatusCode::OK, ""),
                 Ok(selection) => self.metrics(exporter, &selection, request, &arrival).await,
             },
@@ -129,7 +130,8 @@ impl Endpoint {
     ) -> Response<Body> {
         let format = Format::negotiate(joined(request, ACCEPT).as_deref());
         let limit = arrival.limit;
-        // Many series on a small share of a processor take longer than the margins have, and as long as the last time.
+        // Encoding many series on a small share of a processor can take longer than the margins. The last
+        // time is the estimate.
         let encoding = Duration::from_millis(self.encoding_ms.load(Ordering::Relaxed));
         let begun = Instant::now();
         let mut scrape = exporter.scrape(selection, arrival.at + limit - encoding.min(limit / 2)).await;
@@ -177,7 +179,7 @@ impl Endpoint {
                 StatusCode::SERVICE_UNAVAILABLE,
                 RETRY_AFTER,
                 HeaderValue::from(FETCH_PAUSE.as_secs()),
-                "the authorization cannot be checked; the function's log says why\n",
+                "the authorization cannot be checked; the function's log has the reason\n",
             ),
         };
         let mut response = text(status, said);
@@ -194,8 +196,8 @@ enum Route {
 }
 
 impl Route {
-    /// By the last segment of the path: what a custom domain's base path or a load balancer's rule puts in front
-    /// of it is not known here.
+    /// Only the last segment of the path counts. A custom domain's base path or a load balancer's rule may
+    /// add others in front.
     fn of(request: &Request) -> Option<Self> {
         let path = path_in_stage(request);
         match path.trim_end_matches('/').rsplit('/').next() {
@@ -211,7 +213,7 @@ impl Route {
 fn path_in_stage(request: &Request) -> &str {
     let path = request.raw_http_path();
     let stage = match request.request_context_ref() {
-        // The path of a REST API's event is without it.
+        // Events of a REST API have a path without the stage.
         Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
         _ => None,
     };
@@ -219,21 +221,21 @@ fn path_in_stage(request: &Request) -> &str {
     without.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
 }
 
-/// When a request came, and how long it may take from then on.
+/// When a request arrived, and how long it may take from then on.
 #[derive(Debug, Clone, Copy)]
 struct Arrival {
     at: Instant,
     limit: Duration,
 }
 
-/// A list that may come in several headers means the same as in one (RFC 9110, section 5.3).
+/// Several headers mean the same as one with their values in a list (RFC 9110, section 5.3).
 fn joined(request: &Request, name: HeaderName) -> Option<String> {
     let values: Vec<_> =
         request.headers().get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// The queries that `collect[]` and `exclude[]` name; also without the brackets.
+/// The queries that `collect[]` and `exclude[]` name. The brackets are optional.
 fn selection(exporter: &Exporter, request: &Request) -> Result<Selection, UnknownQuery> {
     let parameters = request.query_string_parameters_ref();
     let all = |names: [&str; 2]| -> Vec<&str> {
@@ -242,13 +244,13 @@ fn selection(exporter: &Exporter, request: &Request) -> Result<Selection, Unknow
     exporter.select(&all(["collect[]", "collect"]), &all(["exclude[]", "exclude"]))
 }
 
-/// How long a request may take from its arrival on.
+/// How long a request may take after its arrival.
 fn scrape_limit(request: &Request) -> Duration {
     let scrape_timeout = request.headers().get(SCRAPE_TIMEOUT).and_then(|value| value.to_str().ok());
     time_limit(scrape_timeout, lambda_time_left(request), is_behind_gateway(request))
 }
 
-/// How long the scrape may take: the least of what Prometheus, Lambda and API Gateway leave.
+/// How long the scrape may take: the shortest of the limits of Prometheus, Lambda and API Gateway.
 fn time_limit(scrape_timeout: Option<&str>, lambda: Option<Duration>, behind_gateway: bool) -> Duration {
     let prometheus = scrape_timeout
         .and_then(|seconds| seconds.trim().parse().ok())
@@ -260,13 +262,13 @@ fn time_limit(scrape_timeout: Option<&str>, lambda: Option<Duration>, behind_gat
     [prometheus, lambda, gateway].into_iter().flatten().min().unwrap_or(DEFAULT_LIMIT)
 }
 
-/// Absent where the deadline has passed: cargo-lambda's emulator sends one of 1970.
+/// Absent if the deadline has passed: cargo-lambda's emulator sends one of 1970.
 fn lambda_time_left(request: &Request) -> Option<Duration> {
     let context = request.lambda_context_ref()?;
     context.deadline().duration_since(SystemTime::now()).ok()
 }
 
-/// Function URLs come as HTTP API events too, but have no limit beyond Lambda's.
+/// Function URLs send HTTP API events too, but have no limit besides Lambda's.
 fn is_behind_gateway(request: &Request) -> bool {
     match request.request_context_ref() {
         Some(RequestContext::ApiGatewayV1(_)) => true,
@@ -277,7 +279,8 @@ fn is_behind_gateway(request: &Request) -> bool {
     }
 }
 
-/// A REST API hands base64 on as it is unless `binaryMediaTypes` are configured, which cannot be seen from here.
+/// A REST API does not decode base64 unless `binaryMediaTypes` are configured. The event does not show
+/// whether they are.
 fn decodes_base64(request: &Request) -> bool {
     !matches!(request.request_context_ref(), Some(RequestContext::ApiGatewayV1(_)))
 }

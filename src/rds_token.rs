@@ -1,8 +1,8 @@
-//! Tokens of RDS IAM authentication, which stand in for a role's password (Amazon RDS User Guide, "IAM database
-//! authentication for MariaDB, MySQL, and PostgreSQL"). A token is the URL of a request that nobody sends: to the
-//! database's address, signed by AWS Signature Version 4 with its signature in the query, without its scheme.
+//! Tokens of RDS IAM authentication, which replace a role's password (Amazon RDS User Guide, "IAM database
+//! authentication for MariaDB, MySQL, and PostgreSQL"). A token is the URL of a request that is never sent:
+//! it names the database's address, has an AWS Signature Version 4 in its query, and lacks the scheme.
 //!
-//! It knows how a token is made, and neither when one is needed nor what carries it to the server.
+//! This module makes tokens. It does not decide when one is needed, nor how it reaches the server.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -19,13 +19,14 @@ use tokio::time::timeout;
 use crate::target::Host;
 
 const SERVICE: &str = "rds-db";
-/// The longest that RDS allows. It bounds when a login may begin; a session lives on.
+/// The maximum of RDS. It limits when a login may begin; a session outlives its token.
 const LIFETIME: Duration = Duration::from_secs(900);
 const SIGNATURE: &str = "X-Amz-Signature";
-/// What may stand in a query as it is (RFC 3986, section 2.3), and AWS demands to stand so.
+/// The characters that a query does not have to escape (RFC 3986, section 2.3), and that AWS requires
+/// unescaped.
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Makes tokens with the credentials that the AWS SDK finds.
+/// Makes tokens with the credentials of the AWS SDK.
 #[derive(Debug, Clone)]
 pub struct TokenSigner {
     credentials: Option<SharedCredentialsProvider>,
@@ -35,31 +36,31 @@ pub struct TokenSigner {
 /// Why there is no token.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// Neither the host's name nor the SDK knows a region.
+    /// Neither the host's name nor the SDK has a region.
     #[error("no AWS region for an IAM token: the host's name has none; set AWS_REGION")]
     NoRegion,
-    /// None were found, or those who give them failed.
+    /// No credentials were found, or their provider failed.
     #[error("no usable AWS credentials for an IAM token: {0}")]
     NoCredentials(String),
-    /// Those who give credentials did not answer in time.
+    /// The credentials' provider did not answer in time.
     #[error("no AWS credentials for an IAM token in time")]
     TimedOut,
-    /// The host cannot stand in a URL.
+    /// The host cannot be part of a URL.
     #[error("no IAM token can be made for this host: {0}")]
     Unsignable(String),
 }
 
 impl TokenSigner {
-    /// Credentials and region of `config`. Uses no network.
+    /// Takes credentials and region from `config`. Uses no network.
     pub fn new(config: &SdkConfig) -> Self {
         Self { credentials: config.credentials_provider(), region: config.region().cloned() }
     }
 
-    /// A new token that lets `user` in at `host` and `port` for the next 15 minutes, made within `limit`. The region
-    /// is the one that the host's name has, else the SDK's.
+    /// A token that lets `user` log in at `host` and `port` for 15 minutes, made within `limit`. The region
+    /// is the one in the host's name, otherwise the SDK's.
     ///
     /// # Errors
-    /// [`TokenError`], whose text has nothing secret in it.
+    /// [`TokenError`], whose text has no secrets.
     pub async fn token(
         &self,
         host: &Host,
@@ -83,7 +84,7 @@ impl TokenSigner {
     }
 }
 
-/// The token that these credentials give at `time`: byte for byte the AWS SDKs' own.
+/// The token of these credentials at `time`, byte for byte as the AWS SDKs make it.
 ///
 /// # Errors
 /// [`TokenError::Unsignable`]
@@ -111,14 +112,14 @@ pub fn signed(
         .into();
 
     let query = format!("/?Action=connect&DBUser={}", utf8_percent_encode(user, UNRESERVED));
-    // Names are signed in lower case, whatever the case in which they are written.
+    // Names are signed in lower case.
     let url = format!("https://{}:{port}{query}", host.to_ascii_lowercase());
     let request = SignableRequest::new("GET", url, std::iter::empty(), SignableBody::empty());
     let request = request.map_err(|error| unsignable(&error))?;
     let (instructions, signature) = sign(request, &params).map_err(|error| unsignable(&error))?.into_parts();
 
     let mut token = format!("{host}:{port}{query}");
-    // The signature stands last in what other SDKs make, also behind a session token.
+    // Other SDKs put the signature last, after a session token.
     let others = instructions.params().iter().filter(|(name, _)| *name != SIGNATURE);
     let others = others.map(|(name, value)| (*name, value.as_ref()));
     for (name, value) in others.chain([(SIGNATURE, signature.as_str())]) {

@@ -1,5 +1,5 @@
-//! Secrets from AWS Secrets Manager, within a time that fits a scrape. It knows the service and how it fails,
-//! and nothing of what a secret's text means; it keeps nothing.
+//! Reads secrets from AWS Secrets Manager within a time limit. This module knows the service and its errors.
+//! It neither parses nor keeps secrets.
 
 mod error;
 
@@ -16,10 +16,11 @@ use tokio::time::timeout;
 use crate::aws;
 pub use error::{Failure, SecretError};
 
-/// A service in the same region accepts a connection in milliseconds or not at all.
+/// A service in the same region accepts a connection within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
-/// The SDK waits up to 1 s before its first retry and up to 20 s later; a scrape has about 10 s for all.
+/// The SDK waits up to 1 s before its first retry and up to 20 s before later ones. A whole scrape has about
+/// 10 s.
 const FIRST_BACKOFF: Duration = Duration::from_millis(100);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
 
@@ -31,9 +32,9 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// Region, credentials, endpoint and the number of retries of `config`, and its HTTP client if it has
-    /// one. The timeouts and the pauses between retries are the exporter's own. Uses no network: credentials are
-    /// sought by the first fetch.
+    /// Takes region, credentials, endpoint, number of retries and HTTP client from `config`. Timeouts and
+    /// pauses between retries are the exporter's. Uses no network: credentials are resolved by the first
+    /// fetch.
     pub fn new(config: &SdkConfig) -> Self {
         let retries = config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
         let timeouts = TimeoutConfig::builder()
@@ -45,16 +46,16 @@ impl SecretsManager {
             .timeout_config(timeouts)
             .retry_config(retries.with_initial_backoff(FIRST_BACKOFF).with_max_backoff(LONGEST_BACKOFF))
             .build();
-        // The SDK takes an empty variable for a region.
+        // The SDK accepts an empty variable as a region.
         let has_region = config.region().is_some_and(|region| !region.as_ref().is_empty());
         Self { client: Client::from_conf(own), has_region }
     }
 
-    /// The current text of the secret with this name or ARN, whether it is stored as a string or as bytes.
-    /// Returns within `limit`, retries included.
+    /// The current text of the secret with this name or ARN, stored as a string or as bytes. Returns within
+    /// `limit`, retries included.
     ///
     /// # Errors
-    /// [`SecretError::failure`] tells what went wrong.
+    /// [`SecretError::failure`] has the kind of error.
     pub async fn fetch(&self, id: &str, limit: Duration) -> Result<SecretString, SecretError> {
         if !self.has_region {
             return Err(SecretError::new(id, Failure::NoRegion));

@@ -1,15 +1,15 @@
-//! SQL as far as the exporter must understand it: where statements begin, and which of them may not be sent.
+//! The parts of SQL that the exporter must understand: where statements begin, and which of them are refused.
 //!
-//! A query goes out in one message, which PostgreSQL runs as one transaction that a prologue has made
-//! read-only. The allowlist in `statement` refuses what would end that transaction, what would leave something
-//! behind in a session that the next query, or behind a pooler another client, finds, and what the server lets
-//! write in a read-only transaction. This guards against mistakes: functions such as `set_config` and
-//! `pg_advisory_lock` reach further than a lexer sees, and the role's privileges are what protects the database.
+//! A query is sent in one message, which PostgreSQL runs as one transaction that a prologue has made
+//! read-only. The allowlist in `statement` refuses statements that end the transaction, change the session
+//! (behind a pooler, another client may use it next), or write although the transaction is read-only. This
+//! guards against mistakes. Functions such as `set_config` and `pg_advisory_lock` can do more than a lexer
+//! sees; the role's privileges protect the database.
 //!
-//! `standard_conforming_strings` is taken to be on, its default since PostgreSQL 9.1: a backslash in `'…'` is a
-//! backslash. Where the end of a string depends on it, [`Sql::needs_standard_strings`] says so. Parentheses are not
-//! counted, so a `;` separates wherever it stands outside of quotes: no statement that can run read-only has one
-//! within parentheses or in a `BEGIN ATOMIC` body, and the text behind it is checked all the same.
+//! The lexer assumes `standard_conforming_strings = on`, the default since PostgreSQL 9.1: a backslash in
+//! `'…'` is a backslash. [`Sql::needs_standard_strings`] tells if the end of a string depends on the setting.
+//! Parentheses are not counted, so every `;` outside quotes separates statements: no read-only statement has
+//! one within parentheses or in a `BEGIN ATOMIC` body, and the text after it is checked too.
 
 mod lexer;
 mod statement;
@@ -19,7 +19,7 @@ use std::fmt;
 use lexer::{Kind, Lexer, Token, Unterminated};
 use statement::{Verdict, judge};
 
-/// SQL that may be sent in a message of its own: see [`Sql::parse`].
+/// SQL that may be sent in one message: see [`Sql::parse`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sql {
     text: String,
@@ -28,57 +28,58 @@ pub struct Sql {
     needs_standard_strings: bool,
 }
 
-/// Why SQL may not be sent. The texts name keywords and never quote the SQL.
+/// Why SQL is refused. The texts name keywords and never quote the SQL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SqlProblem {
-    /// A quote or a comment that is still open at the end.
+    /// A quote or a comment without an end.
     #[error("{construct} that begins in line {line} of the SQL does not end")]
     Unterminated {
         /// With its article: `a string`, `a comment`.
         construct: &'static str,
-        /// Counted from 1 within the SQL.
+        /// Counted from 1.
         line: usize,
     },
-    /// A statement that a query may not have.
+    /// A statement that is not allowed.
     #[error("{command} (line {line} of the SQL) {refusal}")]
     Refused {
-        /// The keywords that are refused.
+        /// The refused keywords.
         command: &'static str,
-        /// Counted from 1 within the SQL.
+        /// Counted from 1.
         line: usize,
-        /// What it would do.
+        /// The effect of the statement.
         refusal: Refusal,
     },
-    /// The protocol ends a text there.
+    /// PostgreSQL's protocol ends texts with NUL.
     #[error("the SQL holds a NUL character")]
     Nul,
 }
 
-/// What a refused statement would do.
+/// The effect of a refused statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// End, split or change the transaction that keeps the query read-only.
+    /// Ends, splits or changes the transaction that keeps the query read-only.
     Transaction,
-    /// Change the session beyond the query.
+    /// Changes the session beyond the query.
     Session,
-    /// Use or drop prepared statements, which a query cannot have made and which behind a pooler are another
+    /// Uses or drops a prepared statement. A query cannot have prepared one, so behind a pooler it is another
     /// client's.
     Prepared,
-    /// Make, move or close a cursor, which behind a pooler may be another client's. A result needs none.
+    /// Creates, moves or closes a cursor, which behind a pooler may be another client's.
     Cursor,
-    /// Switch the connection to another protocol.
+    /// Switches the connection to another protocol.
     Copy,
-    /// Run code that the allowlist does not see.
+    /// Runs code that the allowlist does not see.
     Code,
-    /// Make a table. The server refuses `SELECT … INTO` in a read-only transaction, but not behind `EXPLAIN`.
+    /// Creates a table. In a read-only transaction the server refuses `SELECT … INTO`, but not after
+    /// `EXPLAIN`.
     Into,
-    /// Do something else than read. The server refuses most of it in a read-only transaction, but not all:
-    /// `EXPLAIN ANALYZE CREATE TABLE … AS`, `REINDEX`, and changes of temporary tables pass.
+    /// Does something else than reading. The server refuses most of it in a read-only transaction, but not
+    /// `EXPLAIN ANALYZE CREATE TABLE … AS`, `REINDEX`, and changes of temporary tables.
     Write,
 }
 
 impl SqlProblem {
-    /// What the author can do about it.
+    /// Tells the author what to do.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unterminated { .. } => "close it",
@@ -101,7 +102,7 @@ impl SqlProblem {
                 "remove it, or write \"into\" in double quotes if it is a name"
             }
             Self::Refused { refusal: Refusal::Write, .. } => "write SELECT",
-            Self::Refused { .. } => "remove it: each query runs in a read-only transaction of its own",
+            Self::Refused { .. } => "remove it: each query runs in its own read-only transaction",
         }
     }
 }
@@ -122,12 +123,11 @@ impl fmt::Display for Refusal {
 }
 
 impl Sql {
-    /// Checks every statement of `text`. A plain `SET` becomes `SET LOCAL`, since the query's transaction is
-    /// all that it may change; a line break is added behind a `--` comment that the text ends in. Everything
-    /// else stays as it is.
+    /// Checks every statement of `text`. A plain `SET` becomes `SET LOCAL`, since a query may only change its
+    /// own transaction. A line break is added if the text ends in a `--` comment. The rest stays unchanged.
     ///
     /// # Errors
-    /// The first thing that speaks against sending it.
+    /// The first reason to refuse it.
     pub fn parse(text: &str) -> Result<Self, SqlProblem> {
         if text.contains('\0') {
             return Err(SqlProblem::Nul);
@@ -188,12 +188,12 @@ impl Sql {
         &self.text
     }
 
-    /// Whether there is nothing to run: white space, comments and semicolons only.
+    /// Whether there is nothing to run: only white space, comments and semicolons.
     pub fn is_empty(&self) -> bool {
         self.statements == 0
     }
 
-    /// How many statements there are, empty ones not counted.
+    /// The number of statements, without empty ones.
     pub fn statement_count(&self) -> usize {
         self.statements
     }
@@ -203,8 +203,8 @@ impl Sql {
         self.localized
     }
 
-    /// Whether a string would end elsewhere with `standard_conforming_strings = off`, and other statements be sent
-    /// than were checked. If not, all tokens are the same with either setting.
+    /// Whether `standard_conforming_strings = off` would end a string elsewhere, so that other statements
+    /// would run than were checked. If false, the tokens are the same with either setting.
     pub fn needs_standard_strings(&self) -> bool {
         self.needs_standard_strings
     }

@@ -1,5 +1,5 @@
-//! Which database to connect to, as whom and how: what a secret, a URL and libpq's environment variables come
-//! to. Parsing only; it reads no environment, fetches nothing and connects to nothing.
+//! The database to connect to, the role and the login, from a secret, a URL and libpq's environment
+//! variables. This module only parses. It reads no environment and makes no connection.
 
 mod json;
 mod parts;
@@ -25,7 +25,7 @@ pub struct Target {
     pub database: String,
     /// The role.
     pub user: String,
-    /// How the role proves to be it.
+    /// How the role logs in.
     pub login: Login,
     /// How the connection is protected.
     pub tls: Tls,
@@ -33,17 +33,17 @@ pub struct Target {
     pub connect_timeout: Option<Duration>,
 }
 
-/// How a role proves to be it.
+/// How a role logs in.
 #[derive(Debug, Clone)]
 pub enum Login {
-    /// By this password; without one where the server asks for none.
+    /// With this password, or without one if the server does not ask.
     Password(Option<SecretString>),
-    /// By a token of RDS IAM authentication, which is made for each connection and then stands in for the
-    /// password. Such a target demands [`SslMode::VerifyFull`].
+    /// With a token of RDS IAM authentication, which is made for each connection and sent as the password.
+    /// Such a target requires [`SslMode::VerifyFull`].
     IamToken,
 }
 
-/// Where a server listens.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     /// A name or an address, reached over TCP. IPv6 addresses are without brackets.
@@ -53,9 +53,9 @@ pub enum Host {
 }
 
 impl Host {
-    /// The AWS region that the name of an RDS or Aurora endpoint says: `eu-central-1` of
-    /// `shop.abc123.eu-central-1.rds.amazonaws.com` (Amazon RDS User Guide, "Finding the connection information"),
-    /// and in China `cn-north-1` of `shop.abc123.rds.cn-north-1.amazonaws.com.cn`.
+    /// The AWS region in the name of an RDS or Aurora endpoint: `eu-central-1` of
+    /// `shop.abc123.eu-central-1.rds.amazonaws.com` (Amazon RDS User Guide, "Finding the connection
+    /// information"), and in China `cn-north-1` of `shop.abc123.rds.cn-north-1.amazonaws.com.cn`.
     pub fn rds_region(&self) -> Option<&str> {
         let Self::Tcp(name) = self else { return None };
         let name = name.strip_suffix('.').unwrap_or(name);
@@ -70,8 +70,8 @@ impl Host {
         (!region.is_empty()).then_some(region)
     }
 
-    /// Whether it is an endpoint of RDS Proxy, whose certificates lead to Amazon's public authorities and not to
-    /// those of RDS (Amazon RDS User Guide, "Using TLS/SSL with RDS Proxy").
+    /// Whether it is an endpoint of RDS Proxy. Amazon's public authorities issue its certificates, not those
+    /// of RDS (Amazon RDS User Guide, "Using TLS/SSL with RDS Proxy").
     pub fn is_rds_proxy(&self) -> bool {
         matches!(self, Self::Tcp(name) if name.contains(".proxy-")) && self.rds_region().is_some()
     }
@@ -80,31 +80,31 @@ impl Host {
 /// How a connection is protected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// How much is demanded.
+    /// The required protection.
     pub mode: SslMode,
-    /// Whom to trust, where the certificate is verified.
+    /// The trusted authorities, if the certificate is verified.
     pub root_certificates: RootCertificates,
     /// Whether the password's exchange is bound to the server's certificate.
     pub channel_binding: ChannelBinding,
 }
 
-/// The authorities that a server's certificate may lead to.
+/// The authorities that may issue a server's certificate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootCertificates {
     /// The platform's.
     Platform,
     /// The platform's and those of Amazon RDS.
     PlatformAndRds(RdsAuthorities),
-    /// Those of a PEM file and no others (libpq's `sslrootcert`).
+    /// The authorities in a PEM file, and no others (libpq's `sslrootcert`).
     File(PathBuf),
 }
 
-/// Where the authorities of Amazon RDS are, and which of them count.
+/// The file of Amazon RDS's authorities, and which of them are trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RdsAuthorities {
     /// The file that packaging/rds_authorities.py makes. It may be missing.
     pub file: PathBuf,
-    /// The AWS region whose authorities count; absent: all.
+    /// Only this region's authorities are trusted. Absent: those of all regions.
     pub region: Option<String>,
 }
 
@@ -128,14 +128,14 @@ pub enum SslMode {
 pub enum ChannelBinding {
     /// Not used.
     Disable,
-    /// Used where the server has it.
+    /// Used if the server supports it.
     Prefer,
-    /// A server without it is refused.
+    /// Required.
     Require,
 }
 
 impl Login {
-    /// What the server is told if it asks for a password.
+    /// The password to send if the server asks for one.
     pub fn password(&self) -> Option<&SecretString> {
         match self {
             Self::Password(password) => password.as_ref(),
@@ -145,8 +145,8 @@ impl Login {
 }
 
 impl Target {
-    /// Whether a session with the one is a session with the other: the same server, database and role, protected in
-    /// the same way. Passwords are not compared.
+    /// Whether both targets are the same server, database and role with the same protection. Passwords are
+    /// not compared.
     pub fn leads_where(&self, other: &Self) -> bool {
         let plain = |target: &Self| {
             let Self { host, port, database, user, tls, .. } = target.clone();
@@ -155,7 +155,7 @@ impl Target {
         plain(self) == plain(other)
     }
 
-    /// Whether both lead to the same place with the same login.
+    /// Whether both targets are the same, including the login.
     pub fn is_same(&self, other: &Self) -> bool {
         let has_same_login = match (&self.login, &other.login) {
             (Login::IamToken, Login::IamToken) => true,
@@ -168,11 +168,11 @@ impl Target {
         self.leads_where(other) && has_same_login
     }
 
-    /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. What it
-    /// does not say comes from `defaults`.
+    /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. `defaults`
+    /// complete missing parts.
     ///
     /// # Errors
-    /// Everything that is wrong with the text and everything that is missing from both.
+    /// Every mistake in the text, and every part that is missing from both.
     pub fn from_secret(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
         let text = text.trim();
         if text.is_empty() {
@@ -187,10 +187,10 @@ impl Target {
         }
     }
 
-    /// Reads a URL, as [`Target::from_secret`] does, and nothing else.
+    /// Reads a URL, as [`Target::from_secret`] does.
     ///
     /// # Errors
-    /// Everything that is wrong with the URL and everything that is missing from both.
+    /// Every mistake in the URL, and every part that is missing from both.
     pub fn from_url(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
         match url::without_scheme(text.trim()) {
             Some(rest) => url::read(rest).complete(defaults),

@@ -1,4 +1,4 @@
-//! What a secret's text says of who may scrape. Of what it accepts, only digests are kept.
+//! The credentials that a secret's text accepts. Only their digests are kept.
 
 use std::fmt;
 
@@ -14,20 +14,20 @@ pub struct Accepted(Vec<Credential>);
 /// Something in the secret that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The key, behind the number of the object where there are several; empty for the text as a whole.
+    /// The key, after the number of the object if there are several. Empty for the whole text.
     pub place: String,
-    /// What is wrong: lowercase, without anything of the secret.
+    /// The mistake, in lowercase and without any text of the secret.
     pub message: String,
 }
 
 const TOKEN: &str = "must be letters, digits and -._~+/, with = at the end alone";
 
 impl Accepted {
-    /// Reads a secret: a JSON object with `bearer_token`, or with `username` and `password`, each of them text or a
-    /// list of texts; a list of such objects; or a token as the whole text. Other keys are ignored.
+    /// Reads a secret. It is a JSON object with `bearer_token`, or with `username` and `password`, each a
+    /// text or a list of texts; a list of such objects; or a token as the whole text. Other keys are ignored.
     ///
     /// # Errors
-    /// Everything that is wrong. A secret is read as a whole or not at all.
+    /// Every mistake. One mistake makes the whole secret unusable.
     pub fn of_secret(text: &str) -> Result<Self, Vec<Problem>> {
         let text = text.trim();
         if !text.starts_with(['{', '[']) {
@@ -60,15 +60,15 @@ impl Accepted {
         if problems.is_empty() { Ok(Self(accepted)) } else { Err(problems) }
     }
 
-    /// Whether this is one of the accepted credentials. The time that it takes depends on how many there are and not
-    /// on what they are.
+    /// Whether this is one of the accepted credentials. The time depends only on the number of accepted
+    /// credentials.
     pub fn admits(&self, presented: &Credential) -> bool {
         let none = Choice::from(0);
         self.0.iter().fold(none, |found, credential| found | credential.matches(presented)).into()
     }
 
-    /// What `WWW-Authenticate` says of the schemes that are accepted (RFC 9110, section 11.6.1). In one line, since
-    /// an HTTP API answers with one header of a name.
+    /// The value of `WWW-Authenticate` for the accepted schemes (RFC 9110, section 11.6.1). One line, since
+    /// an HTTP API keeps only one header of each name.
     pub fn challenge(&self) -> &'static str {
         let has = |scheme| self.0.iter().any(|credential| credential.scheme == scheme);
         match (has(Scheme::Bearer), has(Scheme::Basic)) {
@@ -122,7 +122,7 @@ fn read(
         .extend(users.into_iter().zip(passwords).map(|(user, password)| Credential::basic(user, password)));
 }
 
-/// The texts under a key, none where it is absent.
+/// The texts of a key; none if the key is absent.
 fn texts(value: Option<&Value>) -> Result<Vec<&str>, &'static str> {
     let values = match value {
         None | Some(Value::Null) => return Ok(Vec::new()),
@@ -138,8 +138,8 @@ fn texts(value: Option<&Value>) -> Result<Vec<&str>, &'static str> {
     }
 }
 
-/// `b64token` (RFC 6750, section 2.1): what any client can send and no service in front of the function changes.
-/// An HTTP API, for one, joins headers with a comma.
+/// `b64token` (RFC 6750, section 2.1). Every client can send it and no service in front of the function
+/// changes it, as an HTTP API does by joining headers with a comma.
 fn is_token(text: &str) -> bool {
     let body = text.trim_end_matches('=');
     !body.is_empty() && body.chars().all(|c| c.is_ascii_alphanumeric() || "-._~+/".contains(c))

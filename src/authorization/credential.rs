@@ -1,5 +1,5 @@
-//! What a request presents in `Authorization` (RFC 9110, section 11.6.2): a bearer token (RFC 6750) or a user and a
-//! password (RFC 7617), known here by a digest alone.
+//! The credential in a request's `Authorization` (RFC 9110, section 11.6.2): a bearer token (RFC 6750) or a
+//! user and a password (RFC 7617). Only its digest is kept.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use lambda_http::http::header::AUTHORIZATION;
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
-/// Clients leave the padding away or not.
+/// Clients may omit the padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -23,8 +23,8 @@ pub(super) enum Scheme {
     Basic,
 }
 
-/// A credential, presented or accepted. Its digest has the same length whatever its own, so that comparing two takes
-/// the same time whatever they are.
+/// A presented or accepted credential. All digests have one length, so comparing two takes the same time
+/// whatever the credentials are.
 #[derive(Clone)]
 pub struct Credential {
     pub(super) scheme: Scheme,
@@ -32,8 +32,8 @@ pub struct Credential {
 }
 
 impl Credential {
-    /// What the headers present: nothing where there is no `Authorization`, where there are several, and where it
-    /// is none of these schemes.
+    /// The credential in the headers. None if `Authorization` is missing, appears twice or has another
+    /// scheme.
     pub fn of_headers(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), values.next()) {
@@ -59,7 +59,7 @@ impl Credential {
         Self::new(Scheme::Bearer, token.as_bytes())
     }
 
-    /// `user` has no colon, which is what ends it.
+    /// A colon ends the user, so `user` must not contain one.
     pub(super) fn basic(user: &str, password: &str) -> Self {
         Self::new(Scheme::Basic, format!("{user}:{password}").as_bytes())
     }
@@ -72,14 +72,14 @@ impl Credential {
         Self { scheme, digest: Sha256::new().chain_update(prefix).chain_update(text).finalize().into() }
     }
 
-    /// Whether the two are the same, in constant time.
+    /// Compares in constant time.
     pub(super) fn matches(&self, other: &Self) -> Choice {
         self.digest.ct_eq(&other.digest)
     }
 }
 
 impl fmt::Debug for Credential {
-    /// Without the digest: a short password can be found by its digest.
+    /// Omits the digest: a short password can be found from its digest.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}([REDACTED])", self.scheme)
     }

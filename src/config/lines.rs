@@ -1,6 +1,6 @@
-//! On which lines of a file the places of problems are. The tree that the queries are read from has no lines, so
-//! the file is gone through once more, and only where there is something to say. A place whose line is not
-//! certain has none: what an alias or a merge key brings along, and what two entries are written as.
+//! Finds the lines of problems in a file. The tree of the queries has no lines, so the file is parsed a
+//! second time, but only if there are problems. A problem has no line if the line is not certain: in an
+//! alias, a merge key, or a key that appears twice.
 
 use std::collections::HashMap;
 
@@ -9,10 +9,10 @@ use saphyr_parser::{Event, Parser, ScalarStyle, StrInput};
 use super::Problem;
 use super::report::{item_place, key_place};
 
-/// Deeper than YAML that can be read.
+/// Deeper than YAML can be read.
 const DEPTH_LIMIT: usize = 200;
 
-/// Completes the problems of a file.
+/// Adds lines to the problems of a file.
 pub(super) fn locate<'p>(text: &str, problems: impl Iterator<Item = &'p mut Problem>) {
     let mut problems: Vec<_> =
         problems.filter(|problem| problem.line.is_none() && !problem.place.is_empty()).collect();
@@ -29,7 +29,7 @@ pub(super) fn locate<'p>(text: &str, problems: impl Iterator<Item = &'p mut Prob
     }
 }
 
-/// A node and the lines in it, counted from 1.
+/// A node and its lines, counted from 1.
 enum Node {
     Leaf,
     List(Vec<(Option<usize>, Self)>),
@@ -37,13 +37,13 @@ enum Node {
 }
 
 struct Entry {
-    /// `None` if it is more than text.
+    /// `None` if it is not a scalar.
     key: Option<String>,
     line: usize,
     value: Node,
 }
 
-/// The entries of all documents as those of one.
+/// The entries of all documents, as one document.
 fn root(text: &str) -> Option<Node> {
     let mut events = Events(Parser::new_from_str(text));
     let mut entries = Vec::new();
@@ -54,7 +54,7 @@ fn root(text: &str) -> Option<Node> {
             (Event::DocumentStart(_), _) => {
                 let (event, _) = events.next()?;
                 if let Node::Map(further) = events.node(&event, 0)? {
-                    // What is merged here may define anew what an earlier document defines.
+                    // A merge may define keys of an earlier document again.
                     if further.iter().any(Entry::merges) {
                         entries.clear();
                     }
@@ -75,7 +75,7 @@ impl Entry {
 struct Events<'t>(Parser<'t, StrInput<'t>>);
 
 impl<'t> Events<'t> {
-    /// An event and its line. `None` where the text is no YAML to this parser.
+    /// An event and its line. `None` if this parser refuses the text.
     fn next(&mut self) -> Option<(Event<'t>, usize)> {
         let (event, span) = self.0.next_event()?.ok()?;
         Some((event, span.start.line()))
@@ -94,7 +94,7 @@ impl<'t> Events<'t> {
                     if event == Event::SequenceEnd {
                         return Some(Node::List(items));
                     }
-                    // Where nothing is written, what comes next is where the parser sees it.
+                    // The parser reports an empty value at the line of the next token.
                     let is_nothing = |text: &str| text.is_empty() || text == "~";
                     let is_written =
                         !matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if is_nothing(text));
@@ -123,7 +123,7 @@ impl<'t> Events<'t> {
     }
 }
 
-/// Finds the lines of the wanted places at and below `place`, where `node` is.
+/// Finds the lines of the wanted places at and below `place`, whose node is `node`.
 fn find(place: &str, node: &Node, wanted: &[&str], lines: &mut HashMap<String, Option<usize>>) {
     let mut found = |place: String, line: Option<usize>, node: &Node| {
         let wanted: Vec<_> = wanted.iter().copied().filter(|wanted| wanted.starts_with(&place)).collect();
@@ -141,7 +141,7 @@ fn find(place: &str, node: &Node, wanted: &[&str], lines: &mut HashMap<String, O
             }
         }
         Node::Map(entries) => {
-            // One of equal keys counts, the last.
+            // The last of several equal keys counts.
             let mut last = HashMap::new();
             for entry in entries {
                 let Some(key) = &entry.key else { return };

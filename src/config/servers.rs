@@ -1,39 +1,39 @@
-//! Which servers and databases a query is for: ranges of versions, and patterns of names.
+//! Conditions on servers and databases: ranges of versions, and patterns of names.
 
 use std::str::FromStr;
 
-/// A set of server versions, as postgres_exporter's `runonserver` writes it: comparisons that all have to hold
-/// (`>=12.0.0 <17.0.0`, `<16`), a span (`10 - 12`), a wildcard (`14.x`), and `||` between alternatives.
+/// A set of server versions, in the format of postgres_exporter's `runonserver`: comparisons that must all
+/// hold (`>=12.0.0 <17.0.0`, `<16`), a span (`10 - 12`), a wildcard (`14.x`), and `||` between alternatives.
 ///
-/// PostgreSQL has no third number; what stands there is read and means nothing.
+/// PostgreSQL has no third number; it is read and ignored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VersionRange(Vec<Vec<Interval>>);
 
-/// Versions as `server_version_num` has them (150003 is 15.3), from one up to but without another.
+/// Versions as in `server_version_num` (150003 is 15.3), from the first to before the second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Interval {
     from: u32,
     until: u32,
-    /// Or else all others are meant.
+    /// If false, all versions outside the interval are meant.
     inside: bool,
 }
 
-/// Why a text is no range.
+/// Why a text is not a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidRange {
     /// An alternative is empty.
-    #[error("no range of versions: nothing stands on one side of ||")]
+    #[error("not a range of versions: one side of || is empty")]
     Empty,
-    /// Something that is no version, or no comparison with one.
-    #[error("no range of versions: a version is one to three numbers, such as 14 or 14.0.0")]
+    /// A word that is neither a version nor a comparison.
+    #[error("not a range of versions: a version is one to three numbers, such as 14 or 14.0.0")]
     Version,
-    /// More or less than two versions beside a ` - `.
-    #[error("no range of versions: a span is two versions with ' - ' between them")]
+    /// A span without exactly two versions.
+    #[error("not a range of versions: a span is two versions with ' - ' between them")]
     Span,
 }
 
 impl VersionRange {
-    /// Whether a server is in it, by its `server_version_num` (150003 is 15.3; before 10, 90624 is 9.6.24).
+    /// Whether the set has the server with this `server_version_num` (150003 is 15.3; 90624 is 9.6.24).
     pub fn contains(&self, server_version_num: u32) -> bool {
         let within = |interval: &Interval| (interval.from..interval.until).contains(&server_version_num);
         self.0.iter().any(|all| all.iter().all(|interval| within(interval) == interval.inside))
@@ -81,7 +81,7 @@ fn alternative(text: &str) -> Result<Vec<Interval>, InvalidRange> {
     }
 }
 
-/// The versions that one written version means: `14` and `14.x` are every 14, `14.2` is one.
+/// The versions that a written version means: `14` and `14.x` are every 14, `14.2` is one version.
 fn version(text: &str) -> Result<Interval, InvalidRange> {
     let mut numbers = Vec::new();
     for part in text.split('.') {
@@ -100,7 +100,7 @@ fn version(text: &str) -> Result<Interval, InvalidRange> {
         return Err(InvalidRange::Version);
     }
     let base = major * 10_000;
-    // Before 10, a major version was two numbers, and `server_version_num` has two digits for each of three.
+    // Before 10, a major version had two numbers, and `server_version_num` had two digits for each of three.
     let (from, width) = match (major, minor, patch) {
         (_, None, _) => (base, 10_000),
         (..10, Some(minor), None) => (base + minor * 100, 100),
@@ -123,13 +123,13 @@ fn compared(operator: &str, Interval { from, until, .. }: Interval) -> Result<In
     Ok(Interval { from, until, inside })
 }
 
-/// A database's name, or a pattern of names as CloudNativePG has them: `*` is any text, `?` any character, `[a-c]`
-/// one of these, `[^a-c]` or `[!a-c]` any other.
+/// A database's name, or a pattern as in CloudNativePG: `*` is any text, `?` any character, `[a-c]` one of
+/// these, `[^a-c]` or `[!a-c]` any other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DatabasePattern(glob::Pattern);
 
 impl DatabasePattern {
-    /// Whether a database's name is one of those meant.
+    /// Whether the pattern matches a database's name.
     pub fn matches(&self, name: &str) -> bool {
         self.0.matches(name)
     }
@@ -139,7 +139,7 @@ impl FromStr for DatabasePattern {
     type Err = glob::PatternError;
 
     fn from_str(text: &str) -> Result<Self, glob::PatternError> {
-        // Go writes `[^…]`, and to the library `**` is about folders.
+        // Go writes `[^…]`, and the glob library gives `**` another meaning.
         let mut pattern = text.replace("[^", "[!");
         while pattern.contains("**") {
             pattern = pattern.replace("**", "*");

@@ -1,4 +1,4 @@
-//! What a query would return, told by the server without running it.
+//! Asks the server for the columns of a query's result without running the query.
 
 use std::time::Duration;
 
@@ -20,17 +20,15 @@ pub struct ResultColumn {
 }
 
 impl Connection {
-    /// The columns of the result of each of `statements`, none of which is run; as many as there are statements.
-    /// `limit` is for each of them.
+    /// The columns of the result of each statement, without running it. `limit` applies to each statement.
     ///
-    /// `None` where the server does not tell: of several statements at once, of a statement that it refuses, or
-    /// within `limit`. Where it does not answer at all, the connection is unusable from then on, and `None` stands
-    /// for the rest.
+    /// An element is `None` if the server does not describe it: several statements in one text, a statement
+    /// that it refuses, or no answer within `limit`. Without any answer the connection becomes unusable, and
+    /// the remaining elements are `None`.
     ///
-    /// The extended protocol that this takes is used nowhere else. All is prepared in one read-only transaction,
-    /// which ends without prepared statements, so that this connection is as new for queries, and behind a pooler
-    /// nobody else finds one. Once in the life of a connection: the driver goes on to believe in its own statements,
-    /// with which it asks for types that it does not know.
+    /// Only this function uses the extended protocol. It prepares everything in one read-only transaction and
+    /// leaves no prepared statements, so that queries and other clients of a pooler find none. Call it once
+    /// for each connection: the driver keeps using its own statements for unknown types.
     pub async fn describe_once(
         &mut self,
         statements: &[&Sql],
@@ -45,7 +43,7 @@ impl Connection {
         described
     }
 
-    /// `None` where the connection cannot be used any more.
+    /// `None` if the connection cannot be used any more.
     async fn describe_all(
         &self,
         statements: &[&Sql],
@@ -67,7 +65,7 @@ impl Connection {
                 Err(error) if error::is_of_statement(&error) => None,
                 Err(_) => return None,
             });
-            // With it go the locks of the statement.
+            // This also releases the statement's locks.
             send("ROLLBACK TO SAVEPOINT before_statement").await?;
         }
         send("DEALLOCATE ALL; ROLLBACK").await

@@ -1,4 +1,4 @@
-//! What is true of the server behind a connection, known from one message.
+//! Facts about the server, from one message.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use super::Connection;
 use super::error::{ConnectError, Phase};
 use super::run::{NOT_TEXT, Strings, message};
 
-/// One statement without variable parts, so that `pg_stat_statements` has one entry for it. `aurora_version` is a
-/// function of Amazon Aurora (Aurora user guide, "Aurora PostgreSQL functions reference").
+/// One constant statement, so that `pg_stat_statements` has one entry for it. `aurora_version` is a function
+/// of Amazon Aurora (Aurora user guide, "Aurora PostgreSQL functions reference").
 const FACTS: &str = "SELECT current_setting('server_version_num'), pg_is_in_recovery(), current_database(), \
                      to_regproc('aurora_version') IS NOT NULL";
 
-/// What is true of a server and of the database that was connected to.
+/// Facts about a server and the connected database.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ServerFacts {
     /// `server_version_num`: 150003 is 15.3, and 90605 is 9.6.5.
     pub version_num: u32,
-    /// Whether it is a standby, or has not yet become a primary.
+    /// Whether the server is a standby, or is not yet promoted.
     pub is_in_recovery: bool,
     /// The name of the database.
     pub database: String,
@@ -28,8 +28,8 @@ pub struct ServerFacts {
 }
 
 impl Connection {
-    /// Asks the server anew. Whatever is not an answer within `limit` leaves the connection unusable: a server
-    /// that cannot say this answers no query either.
+    /// Asks the server for its facts. Without a valid answer within `limit` the connection becomes unusable,
+    /// since such a server would not answer queries either.
     pub(super) async fn ask_facts(&mut self, limit: Duration) -> Result<(), ConnectError> {
         self.ready = false;
         self.allowance.renew();

@@ -122,8 +122,8 @@ impl Connection {
         };
         match timeout(limit, stop).await {
             Ok(Ok(())) => tracing::debug!("the query was cancelled"),
-            Ok(Err(error)) => tracing::warn!("cancelling the query: {}", error::chain(&error)),
-            Err(_) => tracing::warn!("cancelling the query: the server did not end it in time"),
+            Ok(Err(error)) => tracing::warn!(error = error::chain(&error), "cannot cancel the query"),
+            Err(_) => tracing::warn!("the server did not cancel the query in time"),
         }
     }
 

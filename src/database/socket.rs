@@ -1,4 +1,4 @@
-//! The way to the server: resolving its name, opening the socket, and a bound on what is read from it.
+//! Name resolution, the socket to the server, and a limit on the bytes that are read from it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,7 +17,7 @@ use super::error::{ConnectError, Phase};
 use super::run::RECEIVED_BYTES_MAX;
 use crate::target::Host;
 
-/// Where one server listens.
+/// The address of a server.
 #[derive(Debug, Clone)]
 pub(super) enum Address {
     Tcp(SocketAddr),
@@ -25,7 +25,7 @@ pub(super) enum Address {
 }
 
 impl Address {
-    /// Opens a socket. The caller bounds the time.
+    /// Opens a socket. The caller limits the time.
     pub(super) async fn connect(&self, allowance: &Allowance) -> io::Result<Socket> {
         let stream: Box<dyn Stream> = match self {
             Self::Tcp(address) => {
@@ -39,7 +39,7 @@ impl Address {
     }
 }
 
-/// Where `host` can be reached, in the order of the resolver, found within `limit`. There is at least one address.
+/// The addresses of `host` in the order of the resolver, at least one, found within `limit`.
 pub(super) async fn resolve(host: &Host, port: u16, limit: Duration) -> Result<Vec<Address>, ConnectError> {
     let addresses: Vec<_> = match host {
         Host::Socket(folder) => vec![Address::Unix(socket_path(folder, port))],
@@ -56,7 +56,7 @@ pub(super) async fn resolve(host: &Host, port: u16, limit: Duration) -> Result<V
     Ok(addresses)
 }
 
-/// PostgreSQL's name for the socket of a port (`unix_socket_directories`).
+/// PostgreSQL's file name for the socket of a port (`unix_socket_directories`).
 fn socket_path(folder: &Path, port: u16) -> PathBuf {
     folder.join(format!(".s.PGSQL.{port}"))
 }
@@ -65,16 +65,16 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A socket from which no more than an [`Allowance`] is read. The driver keeps a message in memory until the
-/// whole of it is there, and one cell may have a gigabyte: only below the driver can that be stopped.
+/// A socket that reads no more than an [`Allowance`]. The driver buffers each message completely, and one
+/// cell may have a gigabyte, so the limit must be below the driver.
 pub(super) struct Socket {
     stream: Box<dyn Stream>,
     allowance: Allowance,
     has_answered: bool,
 }
 
-/// The first byte of what PostgreSQL answers to a first message (PostgreSQL documentation, "Message Flow"): whether
-/// it has TLS, or the kind of a message. The driver takes any other byte for "no TLS".
+/// The first byte of PostgreSQL's first answer (PostgreSQL documentation, "Message Flow"): whether the server
+/// supports TLS, or the type of a message. The driver would take any other byte for "no TLS".
 const FIRST_BYTES: &[u8] = b"SNERv";
 
 impl AsyncRead for Socket {
@@ -90,7 +90,7 @@ impl AsyncRead for Socket {
         {
             self.has_answered = true;
             if !FIRST_BYTES.contains(first) {
-                let reason = "the first byte is of no answer to a login";
+                let reason = "the first byte does not begin an answer to a login";
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
             }
         }
@@ -116,7 +116,7 @@ impl AsyncWrite for Socket {
     }
 }
 
-/// How many bytes may still be read for the message that is being answered.
+/// The number of bytes that may still be read for the current message.
 #[derive(Debug, Clone)]
 pub(super) struct Allowance(Arc<AtomicU64>);
 
@@ -135,7 +135,7 @@ impl Allowance {
         self.0.load(Ordering::Relaxed) == 0
     }
 
-    /// Only the driver's task spends, so there is no race between the two steps.
+    /// Only the driver's task calls this, so there is no race between load and store.
     fn spend(&self, bytes: usize) {
         let left = self.0.load(Ordering::Relaxed).saturating_sub(bytes as u64);
         self.0.store(left, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! TLS to the server, by rustls with ring: which of libpq's modes demands what, and whom it trusts.
+//! TLS to the server, by rustls with ring: the requirements of libpq's modes, and the trusted authorities.
 //!
 //! | mode | without TLS on the server | certificate |
 //! |---|---|---|
@@ -10,8 +10,8 @@
 //!
 //! Trusted are the platform's authorities and those of Amazon RDS, or those of a file (`authorities`).
 //!
-//! On a Unix socket there is no TLS, whatever the mode, as in libpq. Names are those of the subject alternative
-//! names: unlike libpq, rustls does not fall back to a common name.
+//! As in libpq, a Unix socket has no TLS in any mode. Names are those in the subject alternative names.
+//! Unlike libpq, rustls does not fall back to the common name.
 
 mod authorities;
 
@@ -35,18 +35,18 @@ use super::socket::Socket;
 use crate::target::{Host, RootCertificates, SslMode, Target};
 use authorities::Trusted;
 
-/// How one connection and its cancel requests are protected.
+/// The protection of a connection and of its cancel requests.
 #[derive(Clone)]
 pub(super) struct Encryption {
     mode: DriverMode,
     tls: Option<MakeRustlsConnect>,
     server_name: String,
-    /// What to do about a certificate that no trusted authority has issued.
+    /// A hint for a certificate of an unknown authority.
     advice: String,
 }
 
 impl Encryption {
-    /// Reads root certificates where the mode needs them, and only there.
+    /// Reads root certificates if the mode needs them.
     pub(super) fn new(target: &Target) -> Result<Self, ConnectError> {
         let mode = match (&target.host, target.tls.mode) {
             (Host::Socket(_), _) | (_, SslMode::Disable) => DriverMode::Disable,
@@ -74,7 +74,7 @@ impl Encryption {
         Ok(Self { mode, tls, server_name, advice })
     }
 
-    /// The reason of a login that failed. Where the certificate's authority is not trusted, it says whose are.
+    /// Why a login failed. If the certificate's authority is not trusted, the reason names the trusted ones.
     pub(super) fn explain(&self, error: &tokio_postgres::Error) -> ConnectError {
         match ConnectError::of_login(error) {
             ConnectError::Tls(reason) if is_unknown_authority(error) => {
@@ -88,7 +88,7 @@ impl Encryption {
         self.mode
     }
 
-    /// What does the handshake; `None` where there is none.
+    /// The connector for the handshake, or `None` without TLS.
     pub(super) fn connector(
         &self,
     ) -> Option<impl TlsConnect<Socket, Stream: Send + 'static, Future: Send> + use<>> {
@@ -104,7 +104,7 @@ impl std::fmt::Debug for Encryption {
     }
 }
 
-/// What is verified of a certificate.
+/// The verified parts of a certificate.
 enum Verification {
     Nothing,
     Authority(RootCertStore),
@@ -133,15 +133,15 @@ fn client_config(verification: Verification) -> Result<ClientConfig, ConnectErro
     Ok(config)
 }
 
-/// Whether the server's certificate leads to nobody who is trusted.
+/// Whether the server's certificate was issued by an authority that is not trusted.
 fn is_unknown_authority(error: &tokio_postgres::Error) -> bool {
     std::iter::successors(error.source(), |&error| error.source())
         .filter_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>())
         .any(|error| matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
 }
 
-/// Checks the certificate's chain if there are roots, and never the name. The handshake's signatures are checked
-/// in any case: the server has the key of the certificate that it shows.
+/// Checks the certificate's chain if there are roots, and never the name. The handshake's signatures are
+/// always checked: they prove that the server has the certificate's key.
 #[derive(Debug)]
 struct Unnamed {
     roots: Option<RootCertStore>,

@@ -1,20 +1,19 @@
-//! `Accept` (RFC 9110, section 12.5.1) as it picks one of the formats.
+//! Chooses the format by `Accept` (RFC 9110, section 12.5.1).
 
 use std::cmp::Reverse;
 
 use super::Format;
 
 impl Format {
-    /// The format that an `Accept` header prefers; several headers are joined by commas before.
+    /// The format that an `Accept` header prefers. The caller joins several headers with commas.
     ///
-    /// Of each format the most specific range that fits it decides its weight. The heavier format wins, then the
-    /// one that is named more specifically, then the one that is named first. Without a header, with `*/*`, or if
-    /// nothing fits or is well-formed, it is 0.0.4: an answer in a format that was not asked for serves better
-    /// than none.
+    /// The most specific range that fits a format sets the format's weight. The higher weight wins, then the
+    /// more specific range, then the first. Without a header, with `*/*`, and if no range fits or is
+    /// well-formed, the format is 0.0.4.
     ///
-    /// A range fits if it names no version or exactly the format's: a client that asks for OpenMetrics 0.0.1 alone
-    /// gets 0.0.4. A charset must be UTF-8. Any other parameter fits; `escaping`, for one, since no name here
-    /// needs any.
+    /// A range fits if it names no version or exactly the format's version: a client that accepts only
+    /// OpenMetrics 0.0.1 gets 0.0.4. A charset must be UTF-8. Every other parameter fits, such as `escaping`:
+    /// no name here needs escaping.
     pub fn negotiate(accept: Option<&str>) -> Self {
         let ranges: Vec<Range> = unquoted(accept.unwrap_or_default(), ',').filter_map(Range::parse).collect();
         let rank = |format: &Self| {
@@ -59,7 +58,7 @@ impl<'a> Range<'a> {
             let (name, value) = part.split_once('=')?;
             let value = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value);
             if name.eq_ignore_ascii_case("q") {
-                // What follows the weight is not about the media type.
+                // Parameters after the weight do not belong to the media type.
                 range.weight = weight(value)?;
                 break;
             } else if name.eq_ignore_ascii_case("version") {
@@ -73,7 +72,7 @@ impl<'a> Range<'a> {
         Some(range)
     }
 
-    /// How specifically it names the format, or `None` if it does not.
+    /// How specifically the range names the format, or `None` if it does not fit.
     fn fit(&self, format: Format) -> Option<u8> {
         let (main, sub, version) = format.media_type();
         let specificity = match (self.main, self.sub) {
@@ -88,11 +87,11 @@ impl<'a> Range<'a> {
     }
 }
 
-/// `qvalue` (RFC 9110, section 12.4.2) in thousandths; more than three decimals are let pass.
+/// `qvalue` (RFC 9110, section 12.4.2) in thousandths. More than three decimals are accepted.
 fn weight(text: &str) -> Option<u16> {
     let is_decimal = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let weight: f64 = is_decimal.then(|| text.parse().ok()).flatten()?;
-    // A weight that is not 0 stays above it.
+    // A weight above 0 does not become 0.
     (weight <= 1.0).then(|| (weight * 1000.0).ceil() as u16)
 }
 
@@ -102,7 +101,7 @@ fn is_token(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// The pieces between separators that stand outside quotes.
+/// The pieces between separators outside quotes.
 fn unquoted(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let mut is_quoted = false;
     let mut is_escaped = false;

@@ -1,12 +1,13 @@
-//! Floats as text that reads back as the same float, in the fewest digits.
+//! Floats as the shortest text that reads back as the same float.
 
 use std::fmt::Write as _;
 
-/// From here on a value is written with an exponent.
+/// From this value on, a sample's value has an exponent.
 const VALUE_PLAIN_BELOW: f64 = 1e15;
 
-/// From here on a bound is: Go's shortest `%g`, the shape that OpenMetrics (1.0, "Considerations: Canonical
-/// Numbers") wants of `le`, and other exporters write. A bound's text is part of its series' identity.
+/// From this value on, a bound has an exponent, as in Go's shortest `%g`. OpenMetrics (1.0, "Considerations:
+/// Canonical Numbers") recommends this form for `le`, and other exporters write it. The text of a bound is
+/// part of its series' identity.
 const BOUND_PLAIN_BELOW: f64 = 1e6;
 
 /// A sample's value: `NaN`, `+Inf`, `-Inf`, `123456789`, `1e+15`.
@@ -14,7 +15,7 @@ pub(super) fn push_value(out: &mut String, value: f64) {
     push(out, value, VALUE_PLAIN_BELOW);
 }
 
-/// A finite time in seconds, as the whole milliseconds that 0.0.4 has.
+/// A finite time in seconds, as whole milliseconds for 0.0.4.
 pub(super) fn push_milliseconds(out: &mut String, seconds: f64) {
     let _ = write!(out, "{}", (seconds * 1000.0).round() as i64);
 }
@@ -26,7 +27,7 @@ pub(super) fn text_bound(bound: f64) -> String {
     text
 }
 
-/// The same in OpenMetrics, where it is visibly a float: `1.0`, `0.5`, `1e+06`.
+/// The same in OpenMetrics, always with a point or an exponent: `1.0`, `0.5`, `1e+06`.
 pub(super) fn openmetrics_bound(bound: f64) -> String {
     let mut text = text_bound(bound);
     if !text.contains(['.', 'e']) {

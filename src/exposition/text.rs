@@ -3,8 +3,8 @@
 use super::{Format, number};
 use crate::metric::{Family, Histogram, Kind, Metric, Quantile, StateSet, Summary, Value};
 
-/// The families in their order, each with its HELP, its TYPE and its samples; families without metrics are left
-/// out, and so is a HELP without text. In OpenMetrics, [`end`] must follow as the last line.
+/// Encodes the families in order, each with HELP, TYPE and samples. Families without metrics and empty HELP
+/// texts are omitted. In OpenMetrics, [`end`] must follow as the last line.
 pub fn encode(families: &[Family], format: Format) -> String {
     let mut lines = Lines { out: String::new(), format, without_times: false };
     for family in families.iter().filter(|family| !family.metrics.is_empty()) {
@@ -13,9 +13,9 @@ pub fn encode(families: &[Family], format: Format) -> String {
     lines.out
 }
 
-/// About how many bytes these families take in either format: more than they do, but not by much.
+/// The approximate size of these families in either format, rounded up.
 pub fn estimated_bytes(families: &[Family]) -> usize {
-    /// Of a sample: quotes and commas, a suffix, a value, a time.
+    /// Quotes, commas, suffix, value and time of one sample.
     const SAMPLE_BYTES: usize = 48;
     let metric_bytes = |family: &Family, metric: &Metric| {
         let labels: usize =
@@ -28,7 +28,7 @@ pub fn estimated_bytes(families: &[Family]) -> usize {
         .sum()
 }
 
-/// What the last line of an answer is.
+/// The last line of an answer.
 pub fn end(format: Format) -> &'static str {
     match format {
         Format::Text => "",
@@ -39,12 +39,12 @@ pub fn end(format: Format) -> &'static str {
 struct Lines {
     out: String,
     format: Format,
-    /// Whether the samples of the family at hand go out without their times.
+    /// Whether to omit the times of the current family's samples.
     without_times: bool,
 }
 
-/// Whether some metrics have a time and others have none. To a parser of OpenMetrics all of an info family is one
-/// group, in which either all samples have a time or none has (1.0, "MetricPoint").
+/// Whether some metrics have a time and others do not. To an OpenMetrics parser, an info family is one group,
+/// in which all samples or none have a time (1.0, "MetricPoint").
 fn is_mixed(family: &Family) -> bool {
     let mut has_time = family.metrics.iter().map(|metric| metric.timestamp_seconds.is_some());
     has_time.next().is_some_and(|first| has_time.any(|other| other != first))
@@ -71,15 +71,16 @@ impl Lines {
         }
     }
 
-    /// What HELP and TYPE say. Samples have the family's own name in either format, with a suffix if need be.
+    /// The name and the type for HELP and TYPE. Samples have the family's name in both formats, with a suffix
+    /// where needed.
     fn name_and_type<'a>(&self, family: &'a Family) -> (&'a str, &'static str) {
         let name = family.name.as_str();
         match (self.format, family.kind) {
             (Format::Text, Kind::Counter) => (name, "counter"),
             (Format::OpenMetrics, Kind::Counter) => match family.name.without_total() {
                 Some(base) if !family.is_retyped => (base, "counter"),
-                // OpenMetrics has no counter without `_total`, and none whose name without it is another family's.
-                // Renaming it would part it from its past.
+                // In OpenMetrics a counter needs `_total`, and its name without `_total` must not belong to
+                // another family. Renaming the counter would break its series.
                 _ => (name, "unknown"),
             },
             (Format::OpenMetrics, Kind::Info) => match family.name.without_info() {
@@ -87,7 +88,7 @@ impl Lines {
                 _ => (name, "gauge"),
             },
             (Format::OpenMetrics, Kind::StateSet) => (name, "stateset"),
-            // What 0.0.4 does not know is a gauge there.
+            // 0.0.4 lacks these types.
             (Format::Text, Kind::Info | Kind::StateSet) | (_, Kind::Gauge) => (name, "gauge"),
             (Format::Text, Kind::Untyped) => (name, "untyped"),
             (Format::OpenMetrics, Kind::Untyped) => (name, "unknown"),
@@ -119,8 +120,8 @@ impl Lines {
         }
     }
 
-    /// Whether the format has such a sum, or such a value of a quantile (OpenMetrics 1.0, "Summary"): not a
-    /// negative one, and not NaN, which only a quantile may be.
+    /// Whether the format allows this sum, or this value of a quantile (OpenMetrics 1.0, "Summary"). It must
+    /// not be negative; only a quantile may be NaN.
     fn allows(&self, value: f64) -> bool {
         self.format == Format::Text || value >= 0.0
     }
@@ -205,8 +206,8 @@ impl Lines {
     }
 }
 
-/// The sum, where OpenMetrics (1.0, "Histogram") allows one: not with negative bounds, and it is a number that is
-/// not negative. Sum and count stand together there or not at all.
+/// The sum, if OpenMetrics (1.0, "Histogram") allows one: without negative bounds, and if the sum is neither
+/// negative nor NaN. The format requires sum and count together or neither.
 fn openmetrics_sum(histogram: &Histogram) -> Option<f64> {
     let has_negative_bounds = histogram.buckets.iter().any(|bucket| bucket.upper_bound < 0.0);
     histogram.sum.filter(|&sum| sum >= 0.0 && !has_negative_bounds)

@@ -1,4 +1,4 @@
-//! A scrape as the body of an answer that is not larger than the service behind the event allows.
+//! The body of an answer, within the size limit of the service behind the event.
 
 use std::io::Write as _;
 
@@ -11,19 +11,19 @@ use crate::exposition::{self, Format};
 use crate::metric::Family;
 use crate::scrape::Scrape;
 
-/// What a function may answer, as JSON (AWS Lambda quotas, "Invocation payload", 6 MB).
+/// The limit of an answer as JSON (AWS Lambda quotas, "Invocation payload", 6 MB).
 const LAMBDA_LIMIT_BYTES: usize = 6 << 20;
-/// What it may answer a load balancer, as JSON (Elastic Load Balancing, "Lambda functions as targets", 1 MB; it is
-/// not said which, so it is the smaller).
+/// The limit behind a load balancer (Elastic Load Balancing, "Lambda functions as targets", 1 MB). The page
+/// does not define MB, so the smaller one is used.
 const ALB_LIMIT_BYTES: usize = 1_000_000;
-/// What is kept of it for the JSON around the body: the status and the headers, which a load balancer gets twice.
+/// The JSON around the body: the status and the headers, which a load balancer gets twice.
 const ENVELOPE_BYTES: usize = 4096;
 
-/// A smaller body gains nothing from gzip.
+/// Smaller bodies gain nothing from gzip.
 const GZIP_FLOOR_BYTES: usize = 1400;
 
-/// The most that a body may take in the JSON of an answer that may take `answer_bytes_max`, or less where the service
-/// behind the request allows less.
+/// The maximum size of a body in the answer's JSON: `answer_bytes_max`, or the limit of the service behind
+/// the request if that is lower.
 pub(super) fn limit_bytes(request: &Request, answer_bytes_max: Option<usize>) -> usize {
     let allowed = match request.request_context_ref() {
         Some(RequestContext::Alb(_)) => ALB_LIMIT_BYTES,
@@ -40,12 +40,13 @@ pub(super) fn body(scrape: &mut Scrape, format: Format, gzip: bool, limit_bytes:
         return body;
     }
     drop(body);
-    // Encoding the answer again without each in turn would take a multiple of the scrape's time. The sizes of the single
-    // results tell how many must go at least; only what queries share makes the whole smaller than their sum.
+    // Encoding the answer again for each omitted query would take a multiple of the scrape's time. The sizes
+    // of the single results show how many must be omitted at least: only shared families make the whole
+    // smaller than the sum.
     let own = json_bytes(&pack(scrape.own.encode(), gzip));
     let alone = |families: &[Family]| json_bytes(&pack(exposition::encode(families, format), gzip));
     let mut sizes: Vec<_> = scrape.by_query().map(alone).enumerate().collect();
-    // The largest is the last; of equal ones, the last of the files.
+    // The largest is last. Among equal ones, the last in the files is last.
     sizes.sort_by_key(|&(position, bytes)| (bytes, position));
     let mut sum = own + sizes.iter().map(|(_, bytes)| bytes).sum::<usize>();
     loop {
@@ -77,7 +78,7 @@ fn pack(text: String, gzip: bool) -> Body {
     compressed.map_or(Body::Text(text), Body::Binary)
 }
 
-/// What a body takes as a value in JSON: text is escaped (RFC 8259, section 7), bytes are base64.
+/// The size of a body as a JSON value: text is escaped (RFC 8259, section 7), bytes are base64.
 fn json_bytes(body: &Body) -> usize {
     let in_quotes = match body {
         Body::Text(text) => text.bytes().map(escaped_bytes).sum(),
@@ -96,7 +97,7 @@ fn escaped_bytes(byte: u8) -> usize {
 }
 
 fn compressed(text: &str) -> Option<Vec<u8>> {
-    // Level 1 already takes nine tenths off an exposition; more costs time of every scrape.
+    // Level 1 already saves nine tenths of an exposition. Higher levels cost time in every scrape.
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(text.as_bytes()).ok()?;
     encoder.finish().ok()

@@ -1,5 +1,6 @@
-//! The page for a person who opens the URL: what this is, where its metrics are, and how each query last ended in this
-//! environment. It names queries and the reasons that metrics name too; it must not know SQL, values or the target.
+//! The page for a person who opens the URL: the exporter, the address of its metrics, and the last result of
+//! each query in this environment. It shows names of queries and the reasons that metrics show. It must not
+//! show SQL, values or the target.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use crate::age::Moment;
 use crate::scrape::{Exporter, Overview, QueryState};
 use crate::self_metrics::{QueryReport, Verdict};
 
-/// Nothing is loaded and nothing is run. The icon is an empty one, so that no browser asks for /favicon.ico.
+/// The page loads and runs nothing. The empty icon keeps browsers from requesting /favicon.ico.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
@@ -40,7 +41,7 @@ th[scope=row] { font-weight: 400; overflow-wrap: anywhere; }
 }
 ";
 
-/// The page. Without an exporter it gives the reason.
+/// The page. Without an exporter it shows the reason.
 pub(super) fn answer(request: &Request, exporter: Result<&Exporter, &Unusable>) -> Response<Body> {
     let overview = exporter.map(Exporter::overview);
     let mut response = super::text(
@@ -76,21 +77,21 @@ fn page(base: &str, overview: Result<&Overview, Unusable>, now: Moment) -> Strin
     )
 }
 
-/// What was last seen, of the whole and of each query.
+/// The last scrape, and the last result of each query.
 fn queries(base: &str, overview: &Overview, now: Moment) -> String {
     let mut html = match overview.last_scrape {
         None => "<p>No scrape in this environment yet.</p>\n".to_owned(),
         Some(scrape) => {
             let (class, state) = if scrape.up {
-                ("", "The database was there")
+                ("", "The database was reachable")
             } else {
-                ("bad", "The database was not there")
+                ("bad", "The database was not reachable")
             };
             format!("<p class=\"{class}\">{state} in the last scrape, {}.</p>\n", ago(scrape.at, now))
         }
     };
     html.push_str(
-        "<table>\n<caption>Queries, as they last ended in this environment</caption>\n<thead><tr>\
+        "<table>\n<caption>Last result of each query in this environment</caption>\n<thead><tr>\
          <th scope=\"col\">Query</th><th scope=\"col\">State</th><th scope=\"col\" class=\"number\">Rows</th>\
          <th scope=\"col\" class=\"number\">Took</th><th scope=\"col\" class=\"number\">When</th></tr></thead>\n<tbody>\n",
     );
@@ -118,7 +119,7 @@ fn row(html: &mut String, base: &str, query: &QueryState, now: Moment) {
     );
 }
 
-/// How a query ended, in the words of the exporter's own metrics, and the class that marks what is not well.
+/// The result of a query in the words of the exporter's own metrics, and the class that marks failures.
 fn state(report: Option<&QueryReport>, is_disabled: bool) -> (&'static str, String) {
     match report {
         None if is_disabled => ("bad", "failed: config".into()),
@@ -127,7 +128,7 @@ fn state(report: Option<&QueryReport>, is_disabled: bool) -> (&'static str, Stri
             (Verdict::Failed(failure), _) => ("bad", format!("failed: {}", failure.as_str())),
             (Verdict::Skipped(skip), _) => ("", format!("skipped: {}", skip.as_str())),
             (Verdict::Succeeded, Some(age)) if report.duration.is_none() => {
-                ("", format!("ok, a result that was {} old", in_words(age)))
+                ("", format!("ok, cached, {} old", in_words(age)))
             }
             (Verdict::Succeeded, _) => ("", "ok".into()),
         },
@@ -143,7 +144,7 @@ fn ago(at: Moment, now: Moment) -> String {
     }
 }
 
-/// Two digits or more, in the unit that fits.
+/// At least two digits, in a fitting unit.
 fn in_words(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
@@ -172,10 +173,10 @@ fn percent_encoded(text: &str) -> String {
     })
 }
 
-/// The path of the landing page as the client sees it, under which the other routes lie.
+/// The path of the landing page as the client sees it. The other routes are below it.
 fn base_path(request: &Request) -> &str {
     let path = match request.request_context_ref() {
-        // Of a REST API only this one has the stage.
+        // Among the paths of a REST API's event, only this one has the stage.
         Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
         _ => None,
     };

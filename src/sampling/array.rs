@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-/// The elements of `{1,NULL,"a \"b\""}`, `None` for NULL. Bounds before it (`[0:1]={…}`) do not matter.
-/// `None` for what is no array, or one of several dimensions.
+/// The elements of `{1,NULL,"a \"b\""}`, `None` for NULL. Bounds before the array (`[0:1]={…}`) are ignored.
+/// Returns `None` if the text is not an array or has several dimensions.
 pub(super) fn elements(text: &str) -> Option<Vec<Option<Cow<'_, str>>>> {
     let text = text.trim_ascii();
     let braced = match text.strip_prefix('[') {
@@ -36,7 +36,7 @@ fn bare_element(text: &str) -> Option<Element<'_>> {
     is_bare.then(|| ((element != "NULL").then_some(Cow::Borrowed(element)), after))
 }
 
-/// An element whose opening quote is behind us.
+/// An element, after its opening quote.
 fn quoted_element(text: &str) -> Option<Element<'_>> {
     let mut element = String::new();
     let mut chars = text.chars();

@@ -1,21 +1,21 @@
-//! What became no sample, counted by reason.
+//! Counts dropped samples by reason.
 
 use std::iter::Sum;
 use std::ops::AddAssign;
 
-/// How many metrics were dropped, by reason. A metric counts once, however many samples it would have had; an
-/// element or a part of a histogram that is dropped alone counts once too.
+/// The numbers of dropped metrics by reason. A metric counts once, however many samples it has. An element or
+/// a part of a histogram that is dropped alone counts once too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropped {
     /// NULL.
     pub null: u64,
     /// Text that its column's usage cannot read.
     pub unparsable: u64,
-    /// A second metric of one name and label set.
+    /// A second metric with the same name and labels.
     pub duplicate: u64,
-    /// A row or column that has no sound label set.
+    /// A row or column without valid labels.
     pub label: u64,
-    /// Read, but nothing that the formats allow: a value, a name, or a clash of names.
+    /// A value, a name or a clash of names that the formats do not allow.
     pub invalid: u64,
 }
 
@@ -30,7 +30,7 @@ pub(super) enum Reason {
 }
 
 impl Dropped {
-    /// The counts under the names that they have as values of the label `reason`; also those that are 0.
+    /// The counts by the values of the label `reason`, zeros included.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let Self { null, unparsable, duplicate, label, invalid } = *self;
         [

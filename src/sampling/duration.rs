@@ -1,9 +1,9 @@
-//! Durations as milliseconds, from the texts in which people and programs write them.
+//! Durations in milliseconds.
 
 use super::{number, time};
 
-/// The units of Go's `time.ParseDuration`, which query files rely on, in milliseconds. A text may have each of
-/// them several times and in any order.
+/// The units of Go's `time.ParseDuration`, which query files use, in milliseconds. A text may have a unit
+/// several times and in any order.
 const UNITS: [(&str, f64); 8] = [
     ("ns", 1e-6),
     ("us", 1e-3),
@@ -15,8 +15,8 @@ const UNITS: [(&str, f64); 8] = [
     ("h", 3600e3),
 ];
 
-/// Milliseconds of `1h2m3s`, `-1.5s`, `250ms`; of an interval or a time as PostgreSQL writes it; or of a bare
-/// number, which is taken for milliseconds.
+/// Milliseconds of `1h2m3s`, `-1.5s` or `250ms`, of an interval or a time as PostgreSQL writes it, or of a
+/// number, which is in milliseconds already.
 pub(super) fn milliseconds(text: &str) -> Option<f64> {
     let text = text.trim_ascii();
     number::decimal(text).or_else(|| time::interval_milliseconds(text)).or_else(|| with_units(text))
@@ -40,7 +40,7 @@ fn with_units(text: &str) -> Option<f64> {
     }
 }
 
-/// The longest beginning of such characters, which is not empty, and what follows.
+/// The longest non-empty prefix of such characters, and the rest.
 fn leading(text: &str, is_part: impl Fn(char) -> bool) -> Option<(&str, &str)> {
     let end = text.find(|c| !is_part(c)).unwrap_or(text.len());
     text.split_at_checked(end).filter(|(part, _)| !part.is_empty())

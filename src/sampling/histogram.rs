@@ -1,23 +1,23 @@
-//! A histogram in one row: an array of bounds, one of cumulative counts, the sum and the count.
+//! A histogram in one row: an array of bounds, an array of cumulative counts, the sum and the count.
 
 use super::dropped::{Dropped, Reason};
 use super::reading::{Cells, cell, read_array, read_number, read_part, sort_unique};
 use crate::config::HISTOGRAM_SUFFIXES;
 use crate::metric::{Bucket, Histogram};
 
-/// The columns of the result that hold a histogram.
+/// The columns of a histogram.
 pub(super) struct Columns {
     bounds: usize,
     cumulative_counts: usize,
-    /// Without it the histogram has no sum.
+    /// If it is missing, the histogram has no sum.
     sum: Option<usize>,
     count: usize,
-    /// Of bounds and sum.
+    /// The factor of bounds and sum.
     scale: f64,
 }
 
 impl Columns {
-    /// `position` finds a column of the result. `None` if there is no reading the histogram without one it lacks.
+    /// Finds the columns with `position`. `None` if a column that a histogram requires is missing.
     pub(super) fn of(
         bounds: usize,
         name: &str,
@@ -37,12 +37,13 @@ impl Columns {
 
     /// The histogram of a row.
     ///
-    /// A NULL element drops its bucket, a NULL array all buckets but `+Inf`, a NULL sum only the sum. Buckets are
-    /// put into the order of their bounds; of two with one bound, the first stays. `+Inf` is the count.
+    /// A NULL element drops its bucket, a NULL array drops all buckets except `+Inf`, and a NULL sum only
+    /// drops the sum. Buckets are sorted by bound; the first of two equal bounds stays. `+Inf` is the count.
     ///
     /// # Errors
-    /// [`Reason::Null`] without a count; [`Reason::Unparsable`] if any part is no number or no array of numbers;
-    /// [`Reason::Invalid`] if the arrays differ in length, counts are not whole or fall, or bounds are no numbers.
+    /// [`Reason::Null`] without a count; [`Reason::Unparsable`] if a part is not a number or an array of
+    /// numbers; [`Reason::Invalid`] if the arrays differ in length, counts are not whole or fall, or a bound
+    /// is NaN.
     pub(super) fn read(&self, cells: &Cells<'_>, dropped: &mut Dropped) -> Result<Histogram, Reason> {
         let count = read_number(cell(cells, self.count).ok_or(Reason::Null)?)?;
         let sum = read_part(cells, self.sum, dropped)?.map(|sum| sum * self.scale);
@@ -77,7 +78,7 @@ impl Columns {
         for (bound, count) in bounds.iter().zip(counts) {
             match (bound.map(|bound| bound * self.scale), count) {
                 (Some(f64::INFINITY), _) => {}
-                // Adding 0 makes -0 the 0 that it is equal to.
+                // Adding 0 turns -0 into 0.
                 (Some(bound), Some(count)) if bound.is_finite() => {
                     buckets.push(Bucket { upper_bound: bound + 0.0, cumulative_count: *count });
                 }

@@ -1,16 +1,16 @@
-//! Which label sets are one to Prometheus.
+//! Identity of label sets, as Prometheus compares them.
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 
 use crate::metric::Labels;
 
-/// A label set, equal to those that Prometheus cannot tell from it.
+/// A label set that equals every set that Prometheus treats as the same.
 #[derive(Debug, Clone)]
 pub(super) struct Identity(Labels);
 
 impl Identity {
-    /// Cheap: the label set is shared.
+    /// Cheap, since the labels are shared.
     pub(super) fn of(labels: &Labels) -> Self {
         Self(labels.clone())
     }
@@ -30,12 +30,12 @@ impl Hash for Identity {
     }
 }
 
-/// Label sets under numbers from 0, in the order in which they came.
+/// Numbers label sets from 0, in the order of arrival.
 #[derive(Debug, Default)]
 pub(super) struct LabelSets(HashMap<Identity, usize>);
 
 impl LabelSets {
-    /// The number of these labels, which is new unless there was an identical set.
+    /// The number of these labels: the number of an identical set, or a new one.
     pub(super) fn number(&mut self, labels: &Labels) -> usize {
         let new = self.0.len();
         *self.0.entry(Identity::of(labels)).or_insert(new)

@@ -1,11 +1,11 @@
-//! The numbers in PostgreSQL's text. It sees one value at a time and knows nothing of columns or metrics.
+//! Numbers in PostgreSQL's text. This module reads single values, without columns or metrics.
 
 use super::time;
 
 /// A number, or a boolean as PostgreSQL writes it: `42`, `1e3`, `NaN`, `-Infinity`, `t`.
 ///
-/// White space around it and `_` between digits are allowed, as PostgreSQL (16 and later) and the exporters that
-/// query files were written for allow them in numbers. A number too large for a float is none.
+/// Spaces around the number and `_` between digits are allowed, as in PostgreSQL 16 and later and in the
+/// exporters that query files were written for. Returns `None` for a number that is too large for a float.
 pub(super) fn plain(text: &str) -> Option<f64> {
     match text.trim_ascii() {
         "t" => Some(1.0),
@@ -14,8 +14,8 @@ pub(super) fn plain(text: &str) -> Option<f64> {
     }
 }
 
-/// What [`plain`] reads, and the shapes of FORMAT's values that need no type to be recognised: dates, times and
-/// intervals in seconds, `pg_lsn` in bytes, a `bytea` (as hex) that holds a number.
+/// Reads everything that [`plain`] reads, and the forms that are recognised without their type: dates, times
+/// and intervals in seconds, `pg_lsn` in bytes, and a `bytea` (as hex) of a number.
 pub(super) fn any(text: &str) -> Option<f64> {
     plain(text).or_else(|| {
         let text = text.trim_ascii();
@@ -27,7 +27,7 @@ pub(super) fn any(text: &str) -> Option<f64> {
     })
 }
 
-/// A number without anything around it.
+/// A number without spaces around it.
 pub(super) fn decimal(text: &str) -> Option<f64> {
     let number: f64 = if text.contains('_') {
         underscores_stand_between_digits(text).then(|| text.replace('_', "").parse().ok()).flatten()?

@@ -1,4 +1,4 @@
-//! Rows that are observations: those of one label set become one histogram or summary.
+//! Rows that are observations. The rows of one label set become one histogram or summary.
 
 use std::collections::HashMap;
 
@@ -6,12 +6,12 @@ use super::dropped::Reason;
 use super::reading::{NumberCell, Row};
 use crate::metric::{Bucket, Histogram, Labels, Metric, Quantile, Summary, Value};
 
-/// What the observations of a label set come to.
+/// The kind of metric that the observations of a label set become.
 #[derive(Clone, Copy)]
 pub(super) enum Shape<'a> {
-    /// A histogram with these upper bounds, which are finite and rise.
+    /// A histogram with these upper bounds, which are finite and ascending.
     Histogram(&'a [f64]),
-    /// A summary with these quantiles, which are from 0 to 1 and rise.
+    /// A summary with these quantiles, which are ascending and from 0 to 1.
     Summary(&'a [f64]),
 }
 
@@ -25,18 +25,18 @@ pub(super) struct Observations<'a> {
     places: HashMap<usize, usize>,
 }
 
-/// The observations of one label set. It is there even if none of its rows has one.
+/// The observations of one label set. A group without observations is kept.
 struct Group {
     labels: Labels,
     label_set: usize,
-    /// The latest of its rows.
+    /// The latest of its rows' times.
     timestamp_seconds: Option<f64>,
     observed: Observed,
 }
 
 enum Observed {
     Counted {
-        /// Of each bucket, not cumulative; those above the last bound are in none.
+        /// The counts of the buckets, not cumulative. Observations above the last bound are in none.
         counts: Vec<u64>,
         sum: f64,
         count: u64,
@@ -52,8 +52,8 @@ impl<'a> Observations<'a> {
     /// Takes a row's observation.
     ///
     /// # Errors
-    /// [`Reason::Null`], [`Reason::Unparsable`], or [`Reason::Invalid`] if it is NaN, which belongs to no bucket
-    /// and has no rank. Its group goes on without it.
+    /// [`Reason::Null`], [`Reason::Unparsable`], or [`Reason::Invalid`] if it is NaN, which has no bucket and
+    /// no rank. The group continues without it.
     pub(super) fn observe(&mut self, row: &Row<'_>) -> Result<(), Reason> {
         let place = *self.places.entry(row.label_set).or_insert(self.groups.len());
         if place == self.groups.len() {
@@ -75,7 +75,7 @@ impl<'a> Observations<'a> {
         Ok(())
     }
 
-    /// The metrics, each with the number of its label set. None is left.
+    /// Removes and returns the metrics, each with the number of its label set.
     pub(super) fn take_metrics(&mut self) -> impl Iterator<Item = (usize, Metric)> {
         let shape = self.shape;
         self.places.clear();
@@ -134,14 +134,14 @@ impl Observed {
     }
 }
 
-/// What PostgreSQL's `percentile_cont` says of the same values: interpolated linearly between the two nearest
-/// ranks (documentation, "Ordered-Set Aggregate Functions"; the operations are those of `float8_lerp`). `None`
-/// without values.
+/// The result of PostgreSQL's `percentile_cont` for the same values: linear interpolation between the two
+/// nearest ranks (documentation, "Ordered-Set Aggregate Functions"), with the operations of `float8_lerp`.
+/// `None` without values.
 fn interpolated(sorted: &[f64], quantile: f64) -> Option<f64> {
     let rank = quantile * (sorted.len().checked_sub(1)? as f64);
     let low = *sorted.get(rank.floor() as usize)?;
     let high = *sorted.get(rank.ceil() as usize)?;
-    // The difference of two infinities is no number.
+    // The difference of two infinities is NaN.
     Some(if low == high { low } else { low + (rank - rank.floor()) * (high - low) })
 }
 

@@ -1,11 +1,11 @@
-//! A summary in one row: an array of quantiles, one of their values, the sum and the count.
+//! A summary in one row: an array of quantiles, an array of their values, the sum and the count.
 
 use super::dropped::{Dropped, Reason};
 use super::reading::{Cells, cell, read_array, read_part, sort_unique};
 use crate::config::SUMMARY_SUFFIXES;
 use crate::metric::{Quantile, Summary};
 
-/// The columns of the result that hold a summary.
+/// The columns of a summary.
 pub(super) struct Columns {
     quantiles: usize,
     values: usize,
@@ -15,7 +15,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// `position` finds a column of the result. `None` without the values; sum and count may be unknown.
+    /// Finds the columns with `position`. `None` without the values; sum and count are optional.
     pub(super) fn of(
         quantiles: usize,
         name: &str,
@@ -28,13 +28,14 @@ impl Columns {
 
     /// The summary of a row.
     ///
-    /// A NULL element drops its quantile, a NULL array all of them, as an aggregate over no rows gives it; a NULL
-    /// sum or count only itself. Quantiles are put into their order; of two that are equal, the first stays.
+    /// A NULL element drops its quantile. A NULL array drops all quantiles, since an aggregate without rows
+    /// returns NULL. A NULL sum or count only drops itself. Quantiles are sorted; the first of two equal ones
+    /// stays.
     ///
     /// # Errors
-    /// [`Reason::Null`] if every part is NULL; [`Reason::Unparsable`] if one is no number or no array of numbers;
-    /// [`Reason::Invalid`] if the arrays differ in length, a quantile is not from 0 to 1, or the count is not whole
-    /// or negative.
+    /// [`Reason::Null`] if every part is NULL; [`Reason::Unparsable`] if a part is not a number or an array
+    /// of numbers; [`Reason::Invalid`] if the arrays differ in length, a quantile is not from 0 to 1, or the
+    /// count is not whole or is negative.
     pub(super) fn read(&self, cells: &Cells<'_>, dropped: &mut Dropped) -> Result<Summary, Reason> {
         let quantiles = match (cell(cells, self.quantiles), cell(cells, self.values)) {
             (Some(quantiles), Some(values)) => {
@@ -69,7 +70,7 @@ impl Columns {
         for pair in quantiles.iter().zip(values) {
             match pair {
                 (Some(quantile), _) if !(0.0..=1.0).contains(quantile) => return Err(Reason::Invalid),
-                // Adding 0 makes -0 the 0 that it is equal to.
+                // Adding 0 turns -0 into 0.
                 (Some(quantile), Some(value)) => {
                     pairs.push(Quantile { quantile: quantile + 0.0, value: value * self.scale });
                 }

@@ -1,19 +1,19 @@
-//! PostgreSQL's text of dates, times and intervals as seconds, in the styles that every query is sent with:
-//! DateStyle ISO and IntervalStyle postgres (PostgreSQL documentation, "Date/Time Output", "Interval Output").
-//! What comes out is what `EXTRACT(EPOCH FROM …)` says of the same value.
+//! PostgreSQL's text of dates, times and intervals as seconds, in the styles that each query sets: DateStyle
+//! ISO and IntervalStyle postgres (PostgreSQL documentation, "Date/Time Output", "Interval Output"). The
+//! result equals `EXTRACT(EPOCH FROM …)` of the same value.
 
 use std::ops::RangeInclusive;
 
 const MICROS: i128 = 1_000_000;
 const DAY_SECONDS: i128 = 86_400;
 
-/// The parts of an interval that are counted, from long to short, and their seconds: `EXTRACT` takes a year for
-/// 365.25 days and a month for 30.
+/// The units of an interval from long to short, and their seconds. For `EXTRACT`, a year has 365.25 days and
+/// a month 30.
 const INTERVAL_UNITS: [(&str, &str, i128); 3] =
     [("year", "years", 31_557_600), ("mon", "mons", 30 * DAY_SECONDS), ("day", "days", DAY_SECONDS)];
 
 /// Unix seconds of a `date`, `timestamp` or `timestamptz`: `2020-01-02`, `2020-01-02 03:04:05.678+05:30`,
-/// `0044-03-15 BC`. Without an offset it is UTC.
+/// `0044-03-15 BC`. UTC without an offset.
 pub(super) fn timestamp(text: &str) -> Option<f64> {
     let (text, is_before_christ) = match text.strip_suffix(" BC") {
         Some(text) => (text, true),
@@ -24,7 +24,7 @@ pub(super) fn timestamp(text: &str) -> Option<f64> {
     Some(seconds(day_micros + zoned(clock)?))
 }
 
-/// Seconds since midnight UTC of a `timetz`: `03:04:05+02`. Without an offset it is [`interval`]'s.
+/// Seconds since midnight UTC of a `timetz`: `03:04:05+02`. Without an offset, [`interval`] reads it.
 pub(super) fn time_with_zone(text: &str) -> Option<f64> {
     Some(seconds(zoned(text)?))
 }
@@ -34,9 +34,9 @@ pub(super) fn interval(text: &str) -> Option<f64> {
     Some(seconds(interval_micros(text)?))
 }
 
-/// Milliseconds of the same.
+/// Milliseconds of an `interval` or a `time`.
 pub(super) fn interval_milliseconds(text: &str) -> Option<f64> {
-    // A thousand times as many seconds are milliseconds, without rounding twice.
+    // Multiplied before rounding, so that the result is rounded once.
     Some(seconds(interval_micros(text)? * 1000))
 }
 
@@ -58,7 +58,7 @@ fn interval_micros(text: &str) -> Option<i128> {
     Some(micros)
 }
 
-/// Microseconds since midnight UTC: a clock's, less the offset behind it.
+/// Microseconds since midnight UTC of a time and its offset.
 fn zoned(text: &str) -> Option<i128> {
     let sign_at = text.find(['+', '-']).unwrap_or(text.len());
     let (local, offset) = text.split_at_checked(sign_at)?;
@@ -78,7 +78,7 @@ fn zone_offset(text: &str) -> Option<i128> {
     fields.next().is_none().then_some(sign * (hours * 3600 + minutes * 60 + seconds) * MICROS)
 }
 
-/// Microseconds of `hours:minutes:seconds`, with up to six digits of a fraction.
+/// Microseconds of `hours:minutes:seconds`, with a fraction of up to six digits.
 fn clock(text: &str, hour_digits: RangeInclusive<usize>) -> Option<i128> {
     let (hours, rest) = text.split_once(':')?;
     let (minutes, rest) = rest.split_once(':')?;
@@ -95,7 +95,7 @@ fn days_since_1970(text: &str, is_before_christ: bool) -> Option<i128> {
     let year = digits(fields.next()?, 4..=7).filter(|&year| year > 0)?;
     let month = digits(fields.next()?, 2..=2)?;
     let day = digits(fields.next()?, 2..=2)?;
-    // There is no year 0: 1 BC comes before AD 1.
+    // The year 0 does not exist: 1 BC comes before AD 1.
     let year = if is_before_christ { 1 - year } else { year };
     let is_date = fields.next().is_none() && (1..=days_in_month(year, month)?).contains(&day);
     is_date.then(|| days_from_civil(year, month, day))
@@ -111,8 +111,8 @@ fn days_in_month(year: i128, month: i128) -> Option<i128> {
     }
 }
 
-/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms": years begin in March, so that the leap day is
-/// the last one, and 719,468 days lie between 0000-03-01 and 1970-01-01.
+/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms". Years begin in March, so that the leap day
+/// is the last one, and 719,468 days are between 0000-03-01 and 1970-01-01.
 fn days_from_civil(year: i128, month: i128, day: i128) -> i128 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
@@ -133,7 +133,7 @@ fn digits(text: &str, lengths: RangeInclusive<usize>) -> Option<i128> {
     is_number.then(|| text.parse().ok()).flatten()
 }
 
-/// The float nearest to so many microseconds.
+/// The float nearest to this number of microseconds.
 fn seconds(micros: i128) -> f64 {
     const EXACT: i128 = 1 << f64::MANTISSA_DIGITS;
     if micros % MICROS == 0 {
@@ -141,7 +141,7 @@ fn seconds(micros: i128) -> f64 {
     } else if micros.abs() <= EXACT {
         micros as f64 / MICROS as f64
     } else {
-        // Rounded once, by the parser: dividing would round a second time.
+        // The parser rounds once. A division would round a second time.
         let sign = if micros < 0 { "-" } else { "" };
         let micros = micros.unsigned_abs();
         let decimal =
@@ -154,7 +154,7 @@ fn seconds(micros: i128) -> f64 {
 mod tests {
     use super::*;
 
-    // Each number is what PostgreSQL 15 answers to `EXTRACT(EPOCH FROM …)`.
+    // Each number is PostgreSQL 15's `EXTRACT(EPOCH FROM …)`.
 
     #[test]
     fn timestamps_and_dates() {

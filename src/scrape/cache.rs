@@ -1,7 +1,7 @@
-//! The last good results of queries with `cache_seconds`, for as long as they are young enough.
+//! The last successful results of queries with `cache_seconds`, while they are young enough.
 //!
-//! Families are kept and not tables: what a query aggregates or discards is not kept at all, values are read once,
-//! and what is kept cannot be much more than an answer may have. Their label sets are shared with the scrape.
+//! The cache keeps families, not tables: aggregated and discarded values are not kept, and its size is
+//! limited like an answer's. Label sets are shared with the scrape.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::sampling::Dropped;
 #[derive(Debug, Default)]
 pub(super) struct Cache(HashMap<String, Good>);
 
-/// What a query gave when it succeeded.
+/// The result of a query that succeeded.
 #[derive(Debug, Clone)]
 pub(super) struct Good {
     pub(super) families: Arc<Vec<Family>>,
@@ -26,7 +26,7 @@ pub(super) struct Good {
 }
 
 impl Cache {
-    /// The result of `query`, if there is one that is young enough, and its age.
+    /// The result of `query` and its age, if it is young enough.
     pub(super) fn young(&mut self, query: &Query, now: Moment) -> Option<(Good, Duration)> {
         let age = self.0.get(&query.namespace)?.at.age(now);
         match age.filter(|&age| query.cache.is_some_and(|longest| age < longest)) {
@@ -38,7 +38,7 @@ impl Cache {
         }
     }
 
-    /// Keeps a result in place of an earlier one.
+    /// Keeps a result, which replaces an earlier one.
     pub(super) fn keep(&mut self, query: &Query, good: Good) {
         self.0.insert(query.namespace.clone(), good);
     }

@@ -1,8 +1,8 @@
-//! The link to the database that outlives a scrape: the target as it was last fetched, and the connection to it.
+//! The target and the connection that outlive a scrape.
 //!
-//! It owns when a target is fetched anew and when a connection is given up. A process may have been frozen since the
-//! last scrape, so nothing that is kept is trusted before it was checked; and what is right stays where something new
-//! cannot be had. It knows nothing of queries.
+//! This module decides when to fetch the target again and when to give up a connection. The process may have
+//! been frozen since the last scrape, so kept values are checked before use. They stay in use if a new value
+//! cannot be fetched. Queries are not known here.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -17,38 +17,38 @@ use crate::database::{ConnectError, Connection};
 use crate::settings::Keeping;
 use crate::target::Target;
 
-/// How long a kept connection has to show that it is alive; then a new one is made.
+/// A kept connection must answer within this time, otherwise a new one is made.
 const ALIVE_LIMIT: Duration = Duration::from_secs(1);
-/// What connecting leaves of a scrape's time for the queries; half of a short one.
+/// The part of a scrape's time that connecting leaves for the queries. Half of a short time.
 const QUERIES_RESERVE: Duration = Duration::from_secs(1);
-/// When a connection is not there after this time, or half of a short one, the secret is read again while the attempt
-/// goes on: the server may have moved, or be slow to let anybody in.
+/// If connecting takes longer than this, or than half of a short time, the secret is read again during the
+/// attempt: the server may have moved, or may be slow to accept logins.
 const SLOW_AFTER: Duration = Duration::from_secs(4);
-/// In Lambda the credentials of the function are at hand; elsewhere the SDK may have to ask for them.
+/// In Lambda the function's credentials are in the environment. Elsewhere the SDK may have to fetch them.
 const TOKEN_LIMIT: Duration = Duration::from_secs(2);
-/// For a fetch that a scrape cannot do without.
+/// The limit of a fetch that a scrape requires.
 const FETCH_LIMIT: Duration = Duration::from_secs(4);
-/// The same where an earlier target is at hand.
+/// The limit of a fetch while an earlier target is kept.
 const REFRESH_LIMIT: Duration = Duration::from_secs(2);
-/// What is kept of the way to the database.
+/// The kept target and connection.
 #[derive(Debug)]
 pub(super) struct Link {
     keeping: Keeping,
     target: Option<Target>,
     renewal: Renewal,
     connection: Option<Connection>,
-    /// Whether an earlier target has been fetched anew in this scrape: once is enough.
+    /// Whether this scrape has fetched the target a second time. Once is enough.
     is_refetched: bool,
-    /// Whether the target has led elsewhere since this was last asked.
+    /// Whether the target has changed to another place since [`Link::take_moved`] was called last.
     has_moved: bool,
 }
 
-/// There is no connection to the database; the log says why.
+/// There is no connection to the database. The log has the reason.
 #[derive(Debug)]
 pub(super) struct Unreachable;
 
 impl Link {
-    /// Nothing yet.
+    /// A link without target and connection.
     pub(super) fn new(keeping: Keeping) -> Self {
         Self {
             keeping,
@@ -60,32 +60,33 @@ impl Link {
         }
     }
 
-    /// What comes before the queries of a scrape: a target that has become too old is renewed, and a connection that
-    /// nobody answers on is given up. Takes a small bounded time, whatever hangs.
+    /// Prepares a scrape: renews a target that is too old, and gives up a connection that does not answer.
+    /// Takes a short, limited time.
     pub(super) async fn begin_scrape(&mut self, credentials: &Credentials, deadline: Instant) {
         self.is_refetched = false;
         if credentials.is_fetched() && self.renewal.is_due(Moment::now()) {
-            // What works is renewed in the time that the queries can spare. A failure is in the log.
+            // A target that works is renewed in time that the queries can spare. A failure is logged.
             let limit = REFRESH_LIMIT.min(time_left(deadline) / 4);
             let _: Result<(), Unreachable> = self.fetch(credentials, limit, deadline).await;
         }
-        // Nobody told the process what happened while it was frozen. A server may also have become a primary.
+        // The connection may have been lost while the process was frozen. A standby may also have become a
+        // primary.
         let limit = ALIVE_LIMIT.min(time_left(deadline) / 2);
         if let Some(connection) = &mut self.connection
             && !connection.is_alive(limit).await
         {
-            tracing::info!("the kept connection is dead, connecting anew");
+            tracing::info!("the kept connection is dead; connecting again");
             self.connection = None;
         }
     }
 
-    /// Makes a new connection where none is kept.
+    /// Makes a connection if none is kept.
     pub(super) async fn connect(
         &mut self,
         credentials: &Credentials,
         deadline: Instant,
     ) -> Result<(), Unreachable> {
-        // Lets the driver notice that the server has hung up while something else had the thread.
+        // Lets the driver notice that the server has closed the connection.
         tokio::task::yield_now().await;
         self.connection = self.connection.take().filter(Connection::is_usable);
         if self.connection.is_none() {
@@ -99,27 +100,27 @@ impl Link {
         self.connection.as_mut().ok_or(Unreachable)
     }
 
-    /// Whether there is a connection on which a query can be sent, as far as is known here.
+    /// Whether the connection can be used, as far as the client knows.
     pub(super) fn is_usable(&self) -> bool {
         self.connection.as_ref().is_some_and(Connection::is_usable)
     }
 
-    /// Whether the target has led to another server, database or role since this was last asked.
+    /// Whether the target has changed to another server, database or role since the last call.
     pub(super) fn take_moved(&mut self) -> bool {
         std::mem::take(&mut self.has_moved)
     }
 
-    /// How long the connection has been open.
+    /// The age of the connection.
     pub(super) fn connection_age(&self) -> Option<Duration> {
         self.connection.as_ref().filter(|connection| connection.is_usable()).map(Connection::age)
     }
 
-    /// How long ago the target was fetched.
+    /// The age of the target.
     pub(super) fn target_age(&self) -> Option<Duration> {
         self.renewal.age(Moment::now())
     }
 
-    /// Says goodbye to the server, within `limit`.
+    /// Closes the connection within `limit`.
     pub(super) async fn close(&mut self, limit: Duration) {
         if let Some(connection) = self.connection.take() {
             connection.close(limit).await;
@@ -166,7 +167,7 @@ impl Link {
         }
     }
 
-    /// Fetches the target. What is kept stays where that fails.
+    /// Fetches the target. If the fetch fails, the earlier target stays.
     async fn fetch(
         &mut self,
         credentials: &Credentials,
@@ -183,7 +184,8 @@ impl Link {
             Unreachable
         })?;
         self.renewal.succeeded(Moment::now());
-        // A session outlives a change of its password, but it does not follow to another place.
+        // A session survives a change of its password. For another server, database or role it must be
+        // replaced.
         if self.target.as_ref().is_some_and(|kept| !kept.leads_where(&target)) {
             tracing::info!("the secret leads to another database or role");
             self.connection = None;
@@ -194,7 +196,7 @@ impl Link {
     }
 }
 
-/// Opens a connection to `target`. Why there is none is in the log.
+/// Opens a connection to `target`. If that fails, the log has the reason.
 async fn open(
     keeping: Keeping,
     credentials: &Credentials,

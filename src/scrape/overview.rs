@@ -1,4 +1,4 @@
-//! What the queries last came to in this environment, for a person who looks: no samples, no SQL, nothing of the target.
+//! The last result of each query in this environment, for the landing page: no samples, no SQL, no target.
 
 use std::collections::HashMap;
 
@@ -7,36 +7,36 @@ use crate::age::Moment;
 use crate::config::Config;
 use crate::self_metrics::QueryReport;
 
-/// The queries and how they last ended in this environment. Another environment of the function has its own.
+/// The last result of each query in this environment. Each environment of the function has its own.
 #[derive(Debug, Clone)]
 pub struct Overview {
     /// The last scrape, if there was one.
     pub last_scrape: Option<LastScrape>,
-    /// Every namespace in the order of the files, those that are disabled behind the others.
+    /// All namespaces in the order of the files; disabled ones follow.
     pub queries: Vec<QueryState>,
 }
 
-/// A scrape of which only this is known any more.
+/// A summary of the last scrape.
 #[derive(Debug, Clone, Copy)]
 pub struct LastScrape {
-    /// Whether the database was there.
+    /// Whether the database was reachable.
     pub up: bool,
     /// When it ended.
     pub at: Moment,
 }
 
-/// A namespace and how it last ended.
+/// A namespace and its last result.
 #[derive(Debug, Clone)]
 pub struct QueryState {
     /// The namespace.
     pub namespace: String,
-    /// Whether a mistake in the configuration keeps it from running at all.
+    /// Whether a mistake in the configuration disables it.
     pub is_disabled: bool,
-    /// What became of it in the last scrape that chose it, and when that ended.
+    /// Its result in the last scrape that chose it, and when that scrape ended.
     pub last: Option<(QueryReport, Moment)>,
 }
 
-/// What has been noted of the scrapes so far.
+/// The results of the scrapes so far.
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     last_scrape: Option<LastScrape>,
@@ -44,7 +44,7 @@ pub(super) struct Noted {
 }
 
 impl Noted {
-    /// Notes what a scrape came to; of queries that it did not choose the last outcome stays.
+    /// Keeps the results of a scrape. Queries that the scrape did not choose keep their last result.
     pub(super) fn note(&mut self, scrape: &Scrape, now: Moment) {
         self.last_scrape = Some(LastScrape { up: scrape.own.up, at: now });
         let reports = scrape.own.queries.iter().map(|report| (report.query.clone(), (report.clone(), now)));

@@ -1,13 +1,13 @@
-//! How much the queries of a scrape may still give.
+//! Limits on the results of all queries of a scrape.
 
 use crate::exposition;
 use crate::metric::Family;
 
-/// What the queries of one scrape may give together, as it would be exposed: what is beyond could be sent in no answer,
-/// even compressed, and would take the memory and the time of what can.
+/// The maximum size of the results of one scrape, as exposition. A larger answer could not be sent even
+/// compressed.
 const EXPOSED_BYTES_MAX: usize = 16 << 20;
 
-/// What the queries of one scrape gave so far, and how much of it fits.
+/// The results so far, and the limits.
 #[derive(Debug)]
 pub(super) struct Room {
     series_max: usize,
@@ -22,25 +22,25 @@ struct Taken {
     bytes: usize,
 }
 
-/// Why something does not fit.
+/// The limit that a result exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoRoom {
     /// `MAX_SERIES`.
-    #[error("result left out: the scrape would exceed MAX_SERIES, {0} series")]
+    #[error("its result would exceed the {0} series of a scrape; raise MAX_SERIES, or return fewer rows")]
     Series(usize),
-    #[error("result left out: the scrape would exceed {} MiB", EXPOSED_BYTES_MAX >> 20)]
+    #[error("its result would exceed the {} MiB of a scrape; return fewer rows", EXPOSED_BYTES_MAX >> 20)]
     Bytes,
 }
 
 impl Room {
-    /// For `series_max` samples.
+    /// With the limit `MAX_SERIES`.
     pub(super) fn new(series_max: usize) -> Self {
         Self { series_max, taken: vec![] }
     }
 
-    /// Takes what the query at `position` gave. The queries to leave out come back, the largest ones, which may be this
-    /// one, until the rest fits; of equal ones, the last of the files. So a query that just fits does not take the room
-    /// of all others.
+    /// Adds the result of the query at `position`. Returns the queries to omit so that the rest fits: the
+    /// largest, which may include this one. Among equal ones, the last in the files is omitted. So a query
+    /// that just fits does not displace all others.
     pub(super) fn take(&mut self, position: usize, families: &[Family]) -> Vec<(usize, NoRoom)> {
         let samples = families.iter().flat_map(|family| &family.metrics);
         let series = samples.map(|metric| metric.value.sample_count()).sum();

@@ -1,4 +1,4 @@
-//! Which of the queries one scrape is about.
+//! The queries of one scrape.
 
 use std::collections::BTreeSet;
 
@@ -8,22 +8,22 @@ use glob::Pattern;
 #[derive(Debug, Clone)]
 pub struct Selection(BTreeSet<String>);
 
-/// A pattern that no query's namespace matches.
+/// Patterns that match no query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no query is named {}; there are: {}", .patterns.join(", "), .namespaces.join(", "))]
 pub struct UnknownQuery {
-    /// The patterns, in the order in which they were given.
+    /// The patterns in the given order.
     pub patterns: Vec<String>,
-    /// What there is, in the order of the files.
+    /// All namespaces in the order of the files.
     pub namespaces: Vec<String>,
 }
 
 impl Selection {
-    /// Those of `namespaces` that a pattern of `collect` matches, or all if it has none, without those that a
-    /// pattern of `exclude` matches. Patterns are globs: `*` stands for any text, also for none.
+    /// The `namespaces` that match a pattern of `collect` (all if it is empty) and no pattern of `exclude`.
+    /// In a pattern, `*` matches any text, including none.
     ///
     /// # Errors
-    /// [`UnknownQuery`] if a pattern matches nothing, which is more often a mistake than meant.
+    /// [`UnknownQuery`] if a pattern matches nothing, which is usually a mistake.
     pub fn new(namespaces: &[&str], collect: &[&str], exclude: &[&str]) -> Result<Self, UnknownQuery> {
         let unknown = |pattern: &&&str| !namespaces.iter().any(|namespace| matches(pattern, namespace));
         let patterns: Vec<_> =
@@ -45,10 +45,10 @@ impl Selection {
     }
 }
 
-/// Nothing but `*` is special.
+/// Only `*` is special.
 fn matches(pattern: &str, namespace: &str) -> bool {
     let pieces: Vec<_> = pattern.split('*').map(Pattern::escape).collect();
-    // Several in a row mean what one means.
+    // Several stars in a row mean the same as one.
     let mut pattern = pieces.join("*");
     while pattern.contains("**") {
         pattern = pattern.replace("**", "*");

@@ -94,7 +94,8 @@ impl State {
             }
             for (position, why) in run.room.take(position, outcome.families()) {
                 let Some(outcome) = run.outcomes.get_mut(position) else { continue };
-                tracing::warn!(query = outcome.query.namespace, reason = Failure::Limit.as_str(), "{why}");
+                let reason = Failure::Limit.as_str();
+                tracing::warn!(query = outcome.query.namespace, reason, error = %why, "query failed");
                 outcome.withdraw(Failure::Limit);
                 // What cannot be delivered is not worth its memory.
                 self.cache.forget(outcome.query);

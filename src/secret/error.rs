@@ -1,4 +1,4 @@
-//! How Secrets Manager fails, told apart as far as a reader of the log would act differently.
+//! Errors of Secrets Manager, by the action that a reader of the log has to take.
 
 use std::error::Error;
 use std::fmt;
@@ -7,30 +7,30 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
-/// Detail beyond this is cut off; it goes into one line of a log.
+/// Longer details are cut off, since they are part of one log line.
 const LONGEST_DETAIL: usize = 500;
 
-/// Why a secret could not be had.
+/// Why a secret could not be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretError {
-    /// The name or ARN that was asked for.
+    /// The requested name or ARN.
     pub id: String,
-    /// What went wrong.
+    /// The kind of error.
     pub failure: Failure,
-    /// What the service or the SDK said of it; may be empty. Never the secret.
+    /// The message of the service or the SDK. May be empty. Never the secret.
     pub detail: String,
 }
 
-/// What goes wrong when a secret is fetched.
+/// The kinds of errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
-    /// There is no secret of that name in that region, or it has no current value.
+    /// The region has no secret of this name, or the secret has no current value.
     #[error("not found")]
     NotFound,
     /// The role may not read the secret or use its key, or the request's signature was refused.
     #[error("access denied")]
     Denied,
-    /// No AWS credentials were found, or they have expired before they were used.
+    /// No AWS credentials were found, or they have expired.
     #[error("no usable AWS credentials")]
     NoCredentials,
     /// No region is configured.
@@ -39,22 +39,22 @@ pub enum Failure {
     /// Too many requests.
     #[error("throttled")]
     Throttled,
-    /// KMS could not decrypt the secret: the key is disabled, deleted or not to be used.
+    /// KMS could not decrypt the secret: its key is disabled, deleted or not permitted.
     #[error("cannot be decrypted")]
     Decryption,
-    /// The service answered that it has a fault.
+    /// The service answered with a server error.
     #[error("the service is unavailable")]
     Unavailable,
     /// No answer in time.
     #[error("no answer in time")]
     TimedOut,
-    /// No connection, or it broke before the answer was complete.
+    /// The connection failed or broke before the answer was complete.
     #[error("the service cannot be reached")]
     Unreachable,
-    /// There is an answer that holds no text.
+    /// The answer has no text.
     #[error("unusable: {0}")]
     Unusable(&'static str),
-    /// Anything else; the detail has the service's code for it.
+    /// Any other error. The detail has the service's error code.
     #[error("the request failed")]
     Other,
 }
@@ -76,7 +76,7 @@ fn failure(error: &SdkError<GetSecretValueError>) -> Failure {
         SdkError::DispatchFailure(_) if chain(error).any(|cause| cause.is::<CredentialsError>()) => {
             Failure::NoCredentials
         }
-        // A response error is one whose body broke off.
+        // A response error means that the body was incomplete.
         SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Failure::Unreachable,
         SdkError::ServiceError(service) => {
             of_code(service.err().code().unwrap_or_default(), service.raw().status().as_u16())
@@ -126,8 +126,8 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |&error| error.source())
 }
 
-/// What the service said or, where it said nothing, the chain of causes. Nothing of an answer of success: it
-/// may hold the secret.
+/// The message of the service, or the chain of causes if there is none. A successful answer is never quoted:
+/// it may contain the secret.
 fn detail(error: &SdkError<GetSecretValueError>) -> String {
     let line = match error {
         SdkError::ServiceError(service) => {

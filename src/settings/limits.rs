@@ -1,22 +1,22 @@
-//! How much may be given: of series, of a label, of an answer.
+//! Limits of series, labels and answers.
 
 use std::ops::RangeInclusive;
 
 use super::{Problem, present};
 
-/// How much a scrape may give.
+/// The limits of a scrape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// `MAX_SERIES`: how many samples all queries of a scrape may give together.
+    /// `MAX_SERIES`: the maximum number of samples of all queries of a scrape.
     pub series: usize,
-    /// `MAX_LABEL_LENGTH`: how many bytes of UTF-8 the value of a label may take.
+    /// `MAX_LABEL_LENGTH`: the maximum size of a label's value in bytes of UTF-8.
     pub label_bytes: usize,
-    /// `MAX_RESPONSE_BYTES`: how many bytes of JSON an answer may take; absent: as many as the service behind the
-    /// request allows, which counts in any case.
+    /// `MAX_RESPONSE_BYTES`: the maximum size of an answer in bytes of JSON. The limit of the service behind
+    /// the request applies in any case.
     pub response_bytes: Option<usize>,
 }
 
-/// What Lambda allows is no more (AWS Lambda quotas, "Invocation payload", 6 MB).
+/// Lambda's own limit (AWS Lambda quotas, "Invocation payload", 6 MB).
 const RESPONSE_BYTES: RangeInclusive<usize> = 1..=6 << 20;
 
 impl Default for Limits {
@@ -26,17 +26,17 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Reads `MAX_SERIES`, `MAX_LABEL_LENGTH` and `MAX_RESPONSE_BYTES` through `lookup`. An empty value is as good as
-    /// none.
+    /// Reads `MAX_SERIES`, `MAX_LABEL_LENGTH` and `MAX_RESPONSE_BYTES` through `lookup`. Empty values count
+    /// as unset.
     ///
     /// # Errors
-    /// Everything that is wrong.
+    /// Every mistake.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let read = present(lookup);
         let mut problems = Vec::new();
         let mut number = |variable, allowed: RangeInclusive<usize>| {
             let text = read(variable)?;
-            // A sign is no part of a whole number here, though Rust reads one.
+            // Rust would accept a sign.
             let number =
                 text.parse().ok().filter(|number| allowed.contains(number) && !text.starts_with('+'));
             if number.is_none() {

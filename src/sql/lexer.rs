@@ -1,5 +1,5 @@
-//! PostgreSQL's lexical structure (documentation, 4.1; `scan.l` where that is silent): what is text, what is a
-//! comment and what is a word. It knows nothing of what the words mean.
+//! PostgreSQL's lexical structure (documentation, section 4.1, and `scan.l`): strings, comments and words,
+//! without their meaning.
 
 /// A piece of SQL that is neither white space nor comment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,13 +14,13 @@ pub(super) struct Token<'a> {
 pub(super) enum Kind {
     /// A keyword or an identifier without quotes.
     Word,
-    /// What ends a statement.
+    /// The end of a statement.
     Semicolon,
-    /// Strings, quoted identifiers, and every other character by itself.
+    /// A string, a quoted identifier, or any other single character.
     Other,
 }
 
-/// A construct that the text ends in.
+/// A string, quoted identifier or comment without an end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unterminated {
     pub(super) construct: &'static str,
@@ -41,15 +41,16 @@ impl<'a> Lexer<'a> {
         Self { text, at: 0, ends_in_comment: false, needs_standard_strings: false }
     }
 
-    /// Whether the text ends within a `--` comment, so that anything appended would belong to it. Known at the
-    /// end of the text only.
+    /// Whether the text ends within a `--` comment, which would swallow appended text. Only known at the end
+    /// of the text.
     pub(super) fn ends_in_comment(&self) -> bool {
         self.ends_in_comment
     }
 
-    /// Whether a string so far ends elsewhere with `standard_conforming_strings = off`. Then a backslash escapes the
-    /// next character. So the ends are the same unless an odd number of backslashes stands before a quote. (`B'…'` and
-    /// `X'…'` do not depend on the setting, and `U&'…'` is an error where it is off; they are counted all the same.)
+    /// Whether a string so far ends elsewhere with `standard_conforming_strings = off`, where a backslash
+    /// escapes the next character. The ends only differ if an odd number of backslashes is before a quote.
+    /// (`B'…'` and `X'…'` do not depend on the setting, and `U&'…'` is an error if it is off; they count all
+    /// the same.)
     pub(super) fn needs_standard_strings(&self) -> bool {
         self.needs_standard_strings
     }
@@ -91,7 +92,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Stops before the line's end. True if the text ends first.
+    /// Stops before the end of the line. True if the text ends first.
     fn skip_line_comment(&mut self) -> bool {
         while let Some(c) = self.peek(0) {
             if is_newline(c) {
@@ -124,7 +125,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// A string or a quoted identifier, in which the doubled quote stands for itself.
+    /// A string or a quoted identifier, in which a doubled quote is a quote.
     fn quoted(&mut self, quote: u8, construct: &'static str) -> Result<Kind, Unterminated> {
         let start = self.at;
         self.at += 1;
@@ -143,8 +144,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// The quotes of `E'…'`, in which a backslash takes away the meaning of what follows. Only here does it
-    /// matter that a literal may go on after a line break: its backslashes go on too.
+    /// The quotes of `E'…'`, in which a backslash escapes the next character. Such a literal may continue
+    /// after a line break, and its backslashes still escape.
     fn escaped(&mut self) -> Result<Kind, Unterminated> {
         let start = self.at;
         self.at += 1;
@@ -164,8 +165,8 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Behind the opening quote of the literal's next part, if there is one: line breaks, spaces and `--`
-    /// comments may stand between, at least one line break must. Otherwise nothing is skipped.
+    /// Skips to after the opening quote of the literal's next part, if there is one. Between the parts are
+    /// spaces, `--` comments and at least one line break. Otherwise nothing is skipped.
     fn skip_to_continuation(&mut self) -> bool {
         let end = self.at;
         let mut broken = false;
@@ -190,7 +191,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// `$tag$…$tag$`, or a `$` that begins none.
+    /// `$tag$…$tag$`, or a `$` that begins no string.
     fn dollar(&mut self) -> Result<Kind, Unterminated> {
         let start = self.at;
         let mut length = 1;

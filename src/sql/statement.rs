@@ -1,18 +1,20 @@
-//! The allowlist: which statements may be sent, decided by the tokens of each.
+//! The allowlist of statements.
 
 use super::Refusal;
 use super::lexer::{Kind, Token};
 
-/// The command of a statement that nothing more is known of than that it is not on the allowlist.
+/// The command in messages about other statements.
 pub(super) const OTHER: &str = "this statement";
 
-/// Statements that may be sent; so may one that begins with a parenthesis. Further rules apply to `SET` and `EXPLAIN`.
+/// Statements that may be sent. A statement may also begin with a parenthesis. `SET` and `EXPLAIN` have
+/// further rules.
 const SENT: [&str; 7] = ["EXPLAIN", "SELECT", "SET", "SHOW", "TABLE", "VALUES", "WITH"];
 
-/// Statements that `EXPLAIN` may explain, and one that begins with a parenthesis: `EXPLAIN ANALYZE` runs it.
+/// Statements that `EXPLAIN` may explain, since `EXPLAIN ANALYZE` runs them. They may also begin with a
+/// parenthesis.
 const EXPLAINED: [&str; 4] = ["SELECT", "TABLE", "VALUES", "WITH"];
 
-/// Statements that are refused for a reason of their own.
+/// Statements that are refused for a specific reason.
 const REFUSED: [(&str, Refusal); 24] = [
     ("ABORT", Refusal::Transaction),
     ("BEGIN", Refusal::Transaction),
@@ -43,17 +45,17 @@ const REFUSED: [(&str, Refusal); 24] = [
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
     Send,
-    /// Insert `LOCAL` behind the first word.
+    /// Insert `LOCAL` after the first word.
     Localize,
     Refuse {
         command: &'static str,
         refusal: Refusal,
-        /// Where the command stands, in bytes.
+        /// The position of the command, in bytes.
         start: usize,
     },
 }
 
-/// Decides about one statement.
+/// Decides whether a statement may be sent.
 pub(super) fn judge(tokens: &[Token<'_>]) -> Verdict {
     let statement = Statement(tokens);
     let refuse = |command, refusal, index: usize| {
@@ -88,7 +90,7 @@ pub(super) fn judge(tokens: &[Token<'_>]) -> Verdict {
 struct Statement<'s, 'a>(&'s [Token<'a>]);
 
 impl Statement<'_, '_> {
-    /// Whether the token is this keyword. In double quotes it is a name.
+    /// Whether the token is this keyword. A word in double quotes is a name.
     fn is(&self, index: usize, word: &str) -> bool {
         self.0.get(index).is_some_and(|token| is(token, word))
     }
@@ -97,7 +99,7 @@ impl Statement<'_, '_> {
         self.0.get(index).is_some_and(|token| token.text == symbol)
     }
 
-    /// Whether one of these words or a parenthesis is there.
+    /// Whether the token is one of these words or a parenthesis.
     fn begins(&self, index: usize, words: &[&str]) -> bool {
         self.has(index, "(") || words.iter().any(|word| self.is(index, word))
     }
@@ -106,8 +108,7 @@ impl Statement<'_, '_> {
         self.0.iter().position(|token| is(token, word))
     }
 
-    /// Where the query of `EXPLAIN` begins, behind options in parentheses or without. None if it explains something
-    /// else.
+    /// The position of the query of `EXPLAIN`, after its options. `None` if it explains something else.
     fn explained(&self) -> Option<usize> {
         let mut at = 1;
         if self.has(at, "(") && !self.begins(at + 1, &EXPLAINED) {
@@ -120,10 +121,10 @@ impl Statement<'_, '_> {
         self.begins(at, &EXPLAINED).then_some(at)
     }
 
-    /// `UPDATE` or `DELETE` in `WITH`, which changes temporary tables even in a read-only transaction; `INSERT` and
-    /// `MERGE` have an `INTO`. It begins a query of a list, or follows a list.
+    /// `UPDATE` or `DELETE` in `WITH`, which changes temporary tables even in a read-only transaction.
+    /// `INSERT` and `MERGE` have an `INTO`. The change begins a query of a list, or follows a list.
     fn change(&self, query: usize) -> Option<(&'static str, usize)> {
-        // For each open parenthesis, whether it is in a list: from `WITH` until `SELECT`.
+        // For each open parenthesis: whether it is in a list, which goes from `WITH` to `SELECT`.
         let mut lists = vec![self.is(query, "WITH")];
         for index in query..self.0.len() {
             if self.has(index, "(") {
@@ -141,7 +142,7 @@ impl Statement<'_, '_> {
             if !begins_query && lists.last() != Some(&true) {
                 continue;
             }
-            // A query in a list may have either word for its name.
+            // Either word may also be the name of a query in a list.
             if self.is(index, "DELETE") && self.is(index + 1, "FROM") {
                 return Some(("DELETE", index));
             }
@@ -152,8 +153,9 @@ impl Statement<'_, '_> {
         None
     }
 
-    /// A `SET` that reaches beyond the query. `SET LOCAL transaction_read_only = off` need not be refused: the server
-    /// does, once a transaction that is read-only has begun. `SET ROLE` becomes local like any other setting.
+    /// A `SET` with effects beyond the query. `SET LOCAL transaction_read_only = off` is not refused here:
+    /// the server refuses it once a read-only transaction has begun. `SET ROLE` becomes local like any other
+    /// setting.
     fn refused_setting(&self) -> Option<(&'static str, Refusal)> {
         let what = if self.is_set_of("LOCAL", 1) { 2 } else { 1 };
         if self.is_set_of("TRANSACTION", what) {
@@ -162,13 +164,13 @@ impl Statement<'_, '_> {
         if self.is_set_of("SESSION", what) {
             return Some(("SET SESSION", Refusal::Session));
         }
-        // The next random numbers of the session follow from it, after the end of the transaction too.
+        // The seed determines the session's next random numbers, even after the transaction.
         let name = self.0.get(what).map_or("", |token| token.text.trim_matches('"'));
         name.eq_ignore_ascii_case("SEED").then_some(("SET SEED", Refusal::Session))
     }
 
-    /// Whether `LOCAL` has to be inserted. `SET CONSTRAINTS` ends with the transaction by itself, and does not take it;
-    /// the server refuses what has no name, or nothing behind it.
+    /// Whether `LOCAL` has to be inserted. `SET CONSTRAINTS` does not take `LOCAL` and ends with the
+    /// transaction anyway. The server refuses a `SET` without a name or a value.
     fn is_plain_set(&self) -> bool {
         let is_named =
             self.0.get(1).is_some_and(|token| token.kind == Kind::Word || token.text.starts_with('"'))
@@ -178,7 +180,7 @@ impl Statement<'_, '_> {
         is_named && is_complete && !self.is_set_of("LOCAL", 1) && !self.is_set_of("CONSTRAINTS", 1)
     }
 
-    /// Whether the word is there and no setting has it for its name, as in `SET session.x = 1`.
+    /// Whether the word is a keyword here, and not the name of a setting as in `SET session.x = 1`.
     fn is_set_of(&self, word: &str, index: usize) -> bool {
         let next = index + 1;
         let names_a_setting =

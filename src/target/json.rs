@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::parts::Reading;
 use super::{Mistake, Part, Problem};
 
-/// The keys that are read. Of two that mean the same the later one wins: `user` and `database` are what
-/// drivers call `username` and `dbname`. Other keys (`dbClusterIdentifier`, `masterarn`, …) are for others.
+/// The keys that are read. Drivers write `user` and `database` for `username` and `dbname`; the later one of
+/// two synonyms wins. Other keys (`dbClusterIdentifier`, `masterarn`, …) are ignored.
 const KEYS: [(&str, Part); 10] = [
     ("host", Part::Host),
     ("port", Part::Port),

@@ -1,4 +1,4 @@
-//! The parts of a target: how the text of each is read wherever it stands, and what they default to.
+//! The parts of a target: how their texts are read, and their defaults.
 
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use super::{
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// What one source says of a target. Each part may be missing.
+/// The parts of a target that one source has. Each part is optional.
 #[derive(Debug, Clone, Default)]
 pub struct Parts {
     host: Option<Host>,
@@ -24,7 +24,7 @@ pub struct Parts {
     roots: Option<Roots>,
     rds_authorities: Option<RdsAuthorities>,
     channel_binding: Option<ChannelBinding>,
-    /// `Duration::MAX` where the source says that there is no limit.
+    /// `Duration::MAX` for an explicit "no limit".
     connect_timeout: Option<Duration>,
     by_token: bool,
 }
@@ -58,17 +58,17 @@ enum Roots {
     File(PathBuf),
 }
 
-/// What was read from a text, and what could not be.
+/// The parts of a text, and its mistakes.
 pub(super) struct Reading {
     pub(super) parts: Parts,
     pub(super) problems: Vec<Problem>,
 }
 
 impl Parts {
-    /// Reads `text` as that part. Empty text leaves the part as it is, as with libpq.
+    /// Reads `text` as that part. Empty texts are ignored, as in libpq.
     ///
     /// # Errors
-    /// The text is not one that the part can have; the part is left as it is.
+    /// The text is not valid for the part. The part stays unchanged.
     pub fn set(&mut self, part: Part, text: &str) -> Result<(), Mistake> {
         if text.is_empty() {
             return Ok(());
@@ -90,17 +90,17 @@ impl Parts {
         Ok(())
     }
 
-    /// Has these authorities trusted beside the platform's, unless `sslrootcert` says otherwise. Their region is
-    /// that of a host whose name does not say one itself.
+    /// Trusts these authorities in addition to the platform's, unless `sslrootcert` is set. Their region is
+    /// used for hosts whose names have no region.
     pub fn trust_rds(&mut self, authorities: RdsAuthorities) {
         self.rds_authorities = Some(authorities);
     }
 
-    /// The role logs in by a token of RDS IAM authentication: passwords no longer count, and a token is sent over
-    /// verified TLS only. This holds for everything that these parts complete.
+    /// The role logs in with a token of RDS IAM authentication. Passwords are ignored, and verified TLS is
+    /// required. This also applies to other parts that these complete.
     ///
     /// # Errors
-    /// A weaker `sslmode` is said already. It is forgotten.
+    /// A weaker `sslmode` was set before. It is dropped.
     pub fn log_in_by_token(&mut self) -> Result<(), Problem> {
         self.by_token = true;
         match self.ssl_mode {
@@ -119,14 +119,13 @@ impl Parts {
 
     /// A target from these parts alone.
     ///
-    /// As with libpq the port is 5432 and the database has the user's name unless something else is said, and
-    /// on a Unix socket there is no TLS whatever is said. Without an `sslmode` the server is verified in full,
-    /// but for loopback, where nobody listens in and certificates are rare: there `prefer`, unless the role logs in
-    /// by a token.
+    /// As in libpq, the port defaults to 5432, the database to the user's name, and a Unix socket never uses
+    /// TLS. `sslmode` defaults to `verify-full`, but for loopback to `prefer`: its traffic cannot be read,
+    /// and certificates are rare. With a token, the default is always `verify-full`.
     ///
     /// # Errors
-    /// The host or the user is missing, `sslrootcert=system` stands beside a weaker mode than it allows, or a token
-    /// would be sent otherwise than over verified TLS.
+    /// The host or the user is missing, `sslrootcert=system` is combined with a weaker mode than it allows,
+    /// or a token would be sent without verified TLS.
     pub fn complete(self) -> Result<Target, Vec<Problem>> {
         let tls = self.tls();
         match (self.host, self.user, tls) {
@@ -180,8 +179,8 @@ impl Parts {
         }
     }
 
-    /// Amazon RDS User Guide, "Connecting to your DB instance using IAM authentication": a token is a password that
-    /// is sent as it is, so nobody but the server that it is for may read it.
+    /// A token is a password in clear text, so only the verified server may read it (Amazon RDS User Guide,
+    /// "Connecting to your DB instance using IAM authentication").
     fn tokens_ssl_mode(&self) -> Result<SslMode, Problem> {
         match (&self.host, self.ssl_mode, self.channel_binding) {
             (Some(Host::Socket(_)), _, _) => {
@@ -223,8 +222,8 @@ impl Reading {
         }
     }
 
-    /// A target, if all was read. A part with a mistake in it is not also reported as missing, nor is any
-    /// where the text as a whole could not be read.
+    /// A target, if there is no mistake. A part with a mistake is not reported as missing too. If the text as
+    /// a whole is unreadable, no part is reported as missing.
     pub(super) fn complete(self, defaults: &Parts) -> Result<Target, Vec<Problem>> {
         let mut problems = self.problems;
         if problems.iter().any(Problem::is_of_text) {

@@ -1,31 +1,31 @@
-//! What can be wrong with the parts of a target. Nothing here carries a value: a value may be the password.
+//! Mistakes in the parts of a target. They never contain a value, since a value may be the password.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use super::Part;
 
-/// One thing that is wrong with a secret's text, a URL or a variable.
+/// A mistake in a secret's text, a URL or a variable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The part of the target that it concerns, if it is one.
+    /// The part of the target, if there is one.
     pub part: Option<Part>,
-    /// The key or option as its author wrote it. Empty where the whole text is meant.
+    /// The key or option as written. Empty for the whole text.
     pub name: Cow<'static, str>,
-    /// What is wrong.
+    /// The kind of mistake.
     pub mistake: Mistake,
 }
 
-/// What is wrong with a part of a target.
+/// Kinds of mistakes in a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Mistake {
-    /// There is no text.
+    /// The text is empty.
     #[error("empty")]
     Empty,
-    /// A secret is neither JSON nor a URL.
+    /// The secret is neither JSON nor a URL.
     #[error("neither a JSON object nor a URL that begins with postgres:// or postgresql://")]
     UnknownShape,
-    /// A text that must be a URL is none.
+    /// The text must be a URL and is not.
     #[error("not a URL that begins with postgres:// or postgresql://")]
     NotUrl,
     /// The JSON cannot be parsed.
@@ -36,75 +36,75 @@ pub enum Mistake {
         /// Counted from 1.
         column: usize,
     },
-    /// A JSON value of another type.
+    /// The JSON value has another type.
     #[error("must be a string")]
     NotString,
-    /// A secret of another database.
+    /// The secret is for another database system.
     #[error("must be postgres or aurora-postgresql")]
     Engine,
     /// Not a TCP port.
     #[error("must be a number from 1 to 65535")]
     Port,
-    /// A character that no host name and no address has.
+    /// The text has a character that no host name and no address has.
     #[error("not a host name, an address or the folder of a Unix socket")]
     Host,
-    /// `host:port` where a host alone is meant.
+    /// The text is `host:port`, but must be a host.
     #[error("holds a port; give the port by itself")]
     HostWithPort,
     /// libpq's list of hosts.
     #[error("several hosts are not supported; name one")]
     SeveralHosts,
-    /// An IPv6 address in a URL without brackets.
-    #[error("holds more than one colon; an IPv6 address stands in brackets: [::1]")]
+    /// A URL has an IPv6 address without brackets.
+    #[error("holds more than one colon; write an IPv6 address in brackets: [::1]")]
     BracketsMissing,
-    /// PostgreSQL's protocol ends a text with NUL.
+    /// PostgreSQL's protocol ends texts with NUL.
     #[error("must not contain a NUL character")]
     Nul,
-    /// Bytes that are no text.
+    /// The bytes are not text.
     #[error("must be UTF-8 after percent-decoding")]
     NotUtf8,
-    /// No `sslmode` that libpq has.
+    /// libpq does not have this `sslmode`.
     #[error("must be disable, allow, prefer, require, verify-ca or verify-full")]
     SslMode,
-    /// libpq refuses this too: authorities that the world trusts say nothing of an unverified name.
+    /// libpq refuses this too: public authorities do not identify the server if its name is not verified.
     #[error("must be verify-full where sslrootcert is system")]
     WeakSslMode,
-    /// The platform trusts authorities that certify anybody, so without a name to check they say nothing of the server.
+    /// The platform's authorities certify any name, so without a name they do not identify the server.
     #[error(
         "verify-ca needs sslrootcert: without it any certificate of a public authority would do; use verify-full"
     )]
     PublicSslMode,
-    /// Whoever is not the server could read the token.
+    /// Without verification, another server could read the token.
     #[error("must be verify-full where DB_AUTH is iam: a token is sent over verified TLS only")]
     TokenSslMode,
-    /// There is no TLS on a Unix socket.
-    #[error("must be no Unix socket where DB_AUTH is iam: a token is sent over verified TLS only")]
+    /// A Unix socket has no TLS.
+    #[error("must not be a Unix socket where DB_AUTH is iam: a token is sent over verified TLS only")]
     TokenOverSocket,
-    /// RDS asks for a token in clear text inside TLS, and only SCRAM can be bound to a certificate.
+    /// RDS requests the token in clear text inside TLS, and only SCRAM supports channel binding.
     #[error("must not be require where DB_AUTH is iam: a token's login cannot be bound to the certificate")]
     TokenChannelBinding,
-    /// No `channel_binding` that libpq has.
+    /// libpq does not have this `channel_binding`.
     #[error("must be disable, prefer or require")]
     ChannelBinding,
-    /// No `connect_timeout` that libpq has.
-    #[error("must be a whole number of seconds; 0 means no limit of its own")]
+    /// libpq does not accept this `connect_timeout`.
+    #[error("must be a whole number of seconds; 0 means no limit")]
     ConnectTimeout,
-    /// An option without `=`.
+    /// The option has no `=`.
     #[error("needs a value, as in option=value")]
     NoValue,
-    /// An option that is not known or whose meaning cannot be kept.
+    /// The option is unknown, or its meaning is not supported.
     #[error("not an option that is supported here")]
     UnknownOption,
-    /// An option that can be ignored with other values, but not with this.
+    /// This value of the option is not supported; other values can be ignored.
     #[error("not supported with this value")]
     UnsupportedValue,
-    /// Probably a `?` in the password; the options are not named, since they would be parts of it.
+    /// The password probably has a `?`. The options are not named, since they may be parts of the password.
     #[error("the part after the first ? holds an @ and cannot be read; write ? as %3F and @ as %40")]
     QuestionMark,
-    /// Nothing says where the server is.
+    /// The host is missing.
     #[error("missing here, and PGHOST is not set")]
     HostMissing,
-    /// Nothing says who connects.
+    /// The user is missing.
     #[error("missing here (in JSON it is username), and PGUSER is not set")]
     UserMissing,
 }

@@ -1,11 +1,11 @@
-//! Connection URLs (PostgreSQL documentation, "Connection URIs"), read so that a password which nobody
-//! percent-encoded works too, as far as it is unambiguous:
+//! Connection URLs (PostgreSQL documentation, "Connection URIs"). Passwords that are not percent-encoded work
+//! too, if they are unambiguous:
 //!
 //! `postgresql://[user[:password]@][host][:port][/dbname][?option=value[&…]]`
 //!
 //! The options begin at the first `?`. Before it, the last `@` ends the user and the password, so that both
-//! may hold `@`, `/`, `#`, spaces and anything else, but for `?` (and `:` in the user). A `%` that two
-//! hexadecimal digits follow is percent-encoding; any other `%` is itself.
+//! may contain `@`, `/`, `#`, spaces and other characters, except `?` (and `:` in the user). A `%` before two
+//! hexadecimal digits is percent-encoding; any other `%` is a plain character.
 
 use std::borrow::Cow;
 
@@ -26,7 +26,7 @@ const OPTIONS: [(&str, Part); 9] = [
     ("connect_timeout", Part::ConnectTimeout),
 ];
 
-/// libpq's options that may be ignored, since they only tune what the exporter decides for itself.
+/// libpq's options that are ignored: the exporter has its own values.
 const IGNORED: [&str; 15] = [
     "application_name",
     "client_encoding",
@@ -45,14 +45,14 @@ const IGNORED: [&str; 15] = [
     "tcp_user_timeout",
 ];
 
-/// Options that ask for nothing with these values, and for something that is not here with others.
+/// Options that are ignored with these values and refused with others.
 const IGNORED_VALUES: [(&str, &[&str]); 2] =
     [("gssencmode", &["disable", "prefer"]), ("target_session_attrs", &["any"])];
 
-/// Stands for the name of an option that may not be shown.
+/// Replaces the name of an option that must not be shown.
 const ANONYMOUS: Cow<'static, str> = Cow::Borrowed("option");
 
-/// What follows the scheme, if it is PostgreSQL's.
+/// The text after the scheme, if the scheme is PostgreSQL's.
 pub(super) fn without_scheme(text: &str) -> Option<&str> {
     text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"))
 }
@@ -61,7 +61,7 @@ pub(super) fn read(rest: &str) -> Reading {
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
     let mut reading = Reading::new();
     read_address(address, &mut reading);
-    // After a raw & in a password, what looks like an option's name may be a piece of the password.
+    // After a raw & in a password, an option's name may be a piece of the password.
     let may_name = !query.contains("password=");
     for option in query.split('&').filter(|option| !option.is_empty()) {
         read_option(option, may_name, &mut reading);
@@ -115,7 +115,7 @@ fn read_option(option: &str, may_name: bool, reading: &mut Reading) {
         (Some((name, part)), _, Some(value)) => set(reading, *part, name, value),
         (_, Some((_, values)), Some(value)) if values.contains(&value) => {}
         (_, Some(_), _) => reading.problems.push(problem(Mistake::UnsupportedValue)),
-        // What JDBC has instead of sslmode; libpq reads it the same way.
+        // JDBC's form of sslmode; libpq reads it the same way.
         (_, _, Some("true")) if name == "ssl" => set(reading, Part::SslMode, "ssl", "require"),
         _ if IGNORED.contains(&name) => {}
         _ => reading.problems.push(problem(Mistake::UnknownOption)),
@@ -129,7 +129,7 @@ fn set(reading: &mut Reading, part: Part, name: &'static str, encoded: &str) {
     }
 }
 
-/// An option's name as it may be shown: what does not look like a name is not repeated.
+/// An option's name, if it is safe to show. Texts that do not look like a name are replaced.
 fn printable(name: &str) -> Cow<'static, str> {
     let is_name = name.len() <= 40 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
     if is_name && !name.is_empty() { Cow::Owned(name.to_owned()) } else { ANONYMOUS }

@@ -142,4 +142,4 @@ def test_a_screen_reader_finds_a_table(visit: Visit, odd: Endpoint, width: int) 
     assert {name for role, name in tree if role == "rowheader"} >= {"good", "fails", "disabled", "old"}
     roles = {role for role, _ in tree}
     assert {"RootWebArea", "banner", "main", "heading"} <= roles, roles
-    assert {("navigation", "Endpoints"), ("table", "Queries, as they last ended in this environment")} <= set(tree)
+    assert {("navigation", "Endpoints"), ("table", "Last result of each query in this environment")} <= set(tree)

@@ -238,7 +238,7 @@ async fn recovers_from(fault: secrets_manager::Answer, in_log: &str) {
     for authorization in [None, Some(bearer(TOKEN)), Some(bearer(""))] {
         let answer = function.scrape(authorization.as_deref()).await;
         assert_eq!((answer.status, &*answer.headers["retry-after"]), (503, "3"), "{authorization:?}");
-        assert_eq!(answer.text(), "the authorization cannot be checked; the function's log says why\n");
+        assert_eq!(answer.text(), "the authorization cannot be checked; the function's log has the reason\n");
     }
     let health = function.answer(Event::get(Kind::HttpApi, "/healthz")).await;
     assert_eq!(health.status, 200);

@@ -176,7 +176,7 @@ fn whatever_would_send_a_token_unverified_is_a_mistake() {
     }
     assert_eq!(
         refusal(&[("PGHOST", "/run/postgresql"), role]),
-        "PGHOST: must be no Unix socket where DB_AUTH is iam: a token is sent over verified TLS only"
+        "PGHOST: must not be a Unix socket where DB_AUTH is iam: a token is sent over verified TLS only"
     );
     assert_eq!(
         refusal(&[("DATABASE_URL", "postgres://exporter@db/shop?channel_binding=require")]),

@@ -1,4 +1,4 @@
-//! The keys that say where, when and how often a query runs.
+//! The keys that decide where, when and how often a query runs.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ pub(super) fn server_versions(node: &Node, at: &mut At<'_>) -> Option<VersionRan
     range.map_err(|invalid| at.error(format!("{invalid}"), "write it as `>=12.0.0 <17.0.0`")).ok()
 }
 
-/// YAML 1.1's words too, which Go's parser reads, and CloudNativePG's quoted ones.
+/// Also the words of YAML 1.1, which Go's parser reads, and quoted booleans, which CloudNativePG reads.
 pub(super) fn is_true(node: &Node, at: &mut At<'_>) -> bool {
     match at.text(node).unwrap_or_default().to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" => return true,
@@ -54,13 +54,13 @@ pub(super) fn databases(node: &Node, at: &mut At<'_>) -> Vec<DatabasePattern> {
         }
         match text.parse() {
             Ok(pattern) => patterns.push(pattern),
-            Err(_) => at.error("no pattern of names", "close each [ with a ]"),
+            Err(_) => at.error("not a pattern of names", "close each [ with a ]"),
         }
     }
     patterns
 }
 
-/// `!` is what postgres_exporter's fork for Aurora writes for a query that does not work there.
+/// postgres_exporter's fork for Aurora writes `!` for a query that does not work on Aurora.
 pub(super) fn aurora(node: &Node, at: &mut At<'_>) -> Option<AuroraQuery> {
     match at.text(node)?.trim() {
         "" => None,
@@ -69,7 +69,7 @@ pub(super) fn aurora(node: &Node, at: &mut At<'_>) -> Option<AuroraQuery> {
     }
 }
 
-/// To postgres_exporter it means its first database, of which there is one here.
+/// In postgres_exporter, such a query runs only in the data source's own database.
 pub(super) fn master(node: &Node, at: &mut At<'_>) {
     if is_true(node, at) {
         at.warning("has no effect here", "for a query that only a primary can answer, write `primary: true`");

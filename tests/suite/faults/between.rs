@@ -82,7 +82,7 @@ async fn the_server_was_restarted() {
         server.start();
     });
     assert_complete(&scrape_within(&lambda, 10).await, &["good_v"]);
-    logged(&lambda, &["the kept connection is dead, connecting anew"]).await;
+    logged(&lambda, &["the kept connection is dead; connecting again"]).await;
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn the_backend_was_killed() {
     while_frozen(&lambda, || terminate_backends(&database));
     assert_complete(&scrape_within(&lambda, 10).await, &["good_v"]);
     assert_ne!(backend(&database), before);
-    logged(&lambda, &["the kept connection is dead, connecting anew"]).await;
+    logged(&lambda, &["the kept connection is dead; connecting again"]).await;
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn the_server_closed_the_idle_connection() {
     until(|| sessions(&database).is_empty(), || "the server keeps the session".to_owned()).await;
     lambda.thaw();
     assert_complete(&scrape_within(&lambda, 10).await, &["good_v"]);
-    logged(&lambda, &["the kept connection is dead, connecting anew"]).await;
+    logged(&lambda, &["the kept connection is dead; connecting again"]).await;
 }
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn the_old_connection_is_a_black_hole() {
     assert_complete(&samples(&answer), &["good_v"]);
     // It costs the second in which the connection does not say that it is alive.
     assert!((1..4).contains(&answer.took.as_secs()), "{:?}", answer.took);
-    logged(&lambda, &["the kept connection is dead, connecting anew"]).await;
+    logged(&lambda, &["the kept connection is dead; connecting again"]).await;
     assert_complete(&scrape_within(&lambda, 10).await, &["good_v"]);
 }
 
@@ -183,7 +183,7 @@ async fn the_name_has_another_address() {
         names.lead(NAME, [THERE]);
     });
     assert_complete(&scrape_within(&lambda, 10).await, &["good_v"]);
-    logged(&lambda, &["the kept connection is dead, connecting anew"]).await;
+    logged(&lambda, &["the kept connection is dead; connecting again"]).await;
     assert_complete(&scrape_within(&lambda, 10).await, &["good_v"]);
 }
 
