@@ -1,6 +1,7 @@
 //! `queries.yml` as the exporter understands it: the queries in their order, and every problem of the files
 //! with its place. It knows the format and the names of metrics, and nothing of databases, scrapes or wires.
 
+mod anchors;
 mod boolean;
 mod lines;
 mod names;
@@ -43,7 +44,8 @@ impl Config {
     /// there are, found in one go.
     ///
     /// A file may hold several documents. A namespace that is defined again, there or in another file, is what
-    /// its last definition says, at the place of that one; the earlier ones are not looked at.
+    /// its last definition says, at the place of that one; the earlier ones are not looked at. An entry that only
+    /// holds anchors is no namespace.
     pub fn parse(files: &[(String, String)], naming: &Naming) -> Self {
         let files: Vec<_> =
             files.iter().map(|(name, text)| (name.as_str(), text, definitions(name, text))).collect();
@@ -102,9 +104,7 @@ fn definitions(file: &str, text: &str) -> Definitions {
     let mut at = At::new(file, String::new(), &mut found.problems);
     match Node::documents(text) {
         Ok(documents) => {
-            if documents.iter().all(|document| *document == Node::Map(vec![])) {
-                at.warning("the file defines no query", "see docs/queries.md for the format");
-            }
+            let are_maps = documents.iter().all(|document| matches!(document, Node::Map(_)));
             let mut others: Vec<OtherFormat> = Vec::new();
             for document in documents {
                 match (OtherFormat::of(&document), document) {
@@ -120,10 +120,27 @@ fn definitions(file: &str, text: &str) -> Definitions {
                     }
                 }
             }
+            remove_holders(&mut found.namespaces, text);
+            if are_maps && others.is_empty() && found.namespaces.is_empty() {
+                at.warning("the file defines no query", "see docs/queries.md for the format");
+            }
         }
         Err(unreadable) => at.unreadable(unreadable),
     }
     found
+}
+
+/// Removes what is no query: entries whose names begin with `x-` or `.`, as in files of Docker Compose and GitLab CI,
+/// and those that only hold anchors.
+fn remove_holders(namespaces: &mut Vec<(String, Node)>, text: &str) {
+    namespaces.retain(|(name, _)| !name.starts_with("x-") && !name.starts_with('.'));
+    let has_query =
+        |node: &Node| matches!(node, Node::Map(keys) if keys.iter().any(|(key, _)| key == "query"));
+    if namespaces.iter().all(|(_, node)| has_query(node)) {
+        return;
+    }
+    let holders = anchors::holders(text);
+    namespaces.retain(|(name, node)| has_query(node) || !holders.contains(name));
 }
 
 /// One namespace of `queries.yml`.

@@ -12,11 +12,13 @@
 //! one within parentheses or in a `BEGIN ATOMIC` body, and the text after it is checked too.
 
 mod lexer;
+mod settings;
 mod statement;
 
 use std::fmt;
 
 use lexer::{Kind, Lexer, Token, Unterminated};
+pub use settings::PROLOGUE_SETTINGS;
 use statement::{Verdict, judge};
 
 /// SQL that may be sent in one message: see [`Sql::parse`].

@@ -92,7 +92,8 @@ pub(super) fn read(
         return Outcome::Off;
     }
     if matches!(draft.query, QueryText::Missing) {
-        at.error("the query is missing", "add `query`, or leave it empty to switch the namespace off");
+        let hint = "add `query`, leave it empty to switch the namespace off, or begin the name with x- if it is no query";
+        at.error("the query is missing", hint);
     }
     let prefix = format!("{}{}", naming.prefix, draft.name.as_deref().unwrap_or(namespace));
     check_prefix(&prefix, draft.name.is_some(), &mut at);
@@ -138,6 +139,7 @@ fn read_sql(node: &Node, at: &mut At<'_>) -> Option<Sql> {
             if sql.is_localized() {
                 at.warning("a plain SET is sent as SET LOCAL", "write SET LOCAL");
             }
+            warn_of_own_settings(&sql.prologue_settings_read(), at);
             Some(sql)
         }
         Err(problem) => {
@@ -145,6 +147,18 @@ fn read_sql(node: &Node, at: &mut At<'_>) -> Option<Sql> {
             None
         }
     }
+}
+
+/// To a query, these settings have values that the exporter has chosen for it.
+fn warn_of_own_settings(settings: &[&str], at: &mut At<'_>) {
+    let hint = match settings {
+        [] => return,
+        ["transaction_read_only"] => {
+            "read pg_is_in_recovery(), or `reset_val` of default_transaction_read_only in pg_settings"
+        }
+        _ => "read `reset_val` of pg_settings instead",
+    };
+    at.warning(format!("the query reads the exporter's own value of {}", settings.join(", ")), hint);
 }
 
 fn read_name(draft: &mut Draft, node: &Node, at: &mut At<'_>) {

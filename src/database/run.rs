@@ -10,7 +10,7 @@ use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
 use super::error::{self, QueryError, Sent};
 use super::{Connection, Refusal};
-use crate::sql::Sql;
+use crate::sql::{PROLOGUE_SETTINGS, Sql};
 use crate::table::Table;
 
 /// The most that the rows of one result may take in memory, in bytes: their text, and 16 for each cell.
@@ -170,16 +170,21 @@ pub(super) fn message(sql: &str, timeout: Duration, database_has_encoding: bool,
     };
     // Without an encoding the server knows of no characters, and refuses to call its bytes UTF-8.
     let encoding = if database_has_encoding { "UTF8" } else { "SQL_ASCII" };
-    format!(
-        "SELECT set_config('transaction_read_only','on',true), \
-         set_config('statement_timeout',{timeout},true), \
-         set_config('client_encoding','{encoding}',true), \
-         set_config('client_min_messages','error',true), \
-         set_config('DateStyle','ISO',true), \
-         set_config('IntervalStyle','postgres',true), \
-         set_config('extra_float_digits','1',true), \
-         set_config('bytea_output','hex',true);\n{sql}"
-    )
+    let quoted = |value: &str| format!("'{value}'");
+    let values = [
+        quoted("on"),
+        timeout,
+        quoted(encoding),
+        quoted("error"),
+        quoted("ISO"),
+        quoted("postgres"),
+        quoted("1"),
+        quoted("hex"),
+    ];
+    let calls = PROLOGUE_SETTINGS.iter().zip(values);
+    let calls: Vec<_> =
+        calls.map(|(setting, value)| format!("set_config('{setting}',{value},true)")).collect();
+    format!("SELECT {};\n{sql}", calls.join(", "))
 }
 
 /// Why there are no rows.
@@ -243,5 +248,10 @@ mod tests {
         assert!(of(Duration::from_secs(5)).contains("'statement_timeout','5000'"));
         assert!(of(Duration::MAX).contains("'statement_timeout','2147483647'"));
         assert!(of(Duration::ZERO).ends_with("true);\nSELECT 1"));
+        let whole = "SELECT set_config('transaction_read_only','on',true), set_config('statement_timeout','7',true), \
+                     set_config('client_encoding','UTF8',true), set_config('client_min_messages','error',true), \
+                     set_config('DateStyle','ISO',true), set_config('IntervalStyle','postgres',true), \
+                     set_config('extra_float_digits','1',true), set_config('bytea_output','hex',true);\nSELECT 1";
+        assert_eq!(of(Duration::from_millis(7)), whole);
     }
 }

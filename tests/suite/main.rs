@@ -11,6 +11,7 @@ mod compat;
 mod conditions;
 mod config;
 mod database;
+mod declarations;
 mod docs;
 mod events;
 mod faults;
