@@ -80,7 +80,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("cannot start the runtime")?;
     let output = runtime.block_on(future);
-    // A resolver that nobody answers has a thread that cannot be stopped.
+    // A thread that waits for a resolver cannot be stopped.
     runtime.shutdown_background();
     Ok(output)
 }

@@ -1,5 +1,5 @@
-//! `queries.yml` as the exporter understands it: the queries in their order, and every problem of the files
-//! with its place. It knows the format and the names of metrics, and nothing of databases, scrapes or wires.
+//! Reads `queries.yml`: the queries in their order, and every problem with its place. This module knows the
+//! format and the names of metrics. It does not know databases, scrapes or wire formats.
 
 mod anchors;
 mod boolean;
@@ -27,25 +27,24 @@ pub use boolean::meant;
 pub use servers::{DatabasePattern, InvalidRange, VersionRange};
 pub use sql_position::SqlPosition;
 
-/// What a set of query files says.
+/// The content of a set of query files.
 #[derive(Debug, Clone, Default)]
 pub struct Config {
-    /// The namespaces that can be run, in the order of the files.
+    /// The namespaces that can run, in the order of the files.
     pub queries: Vec<Query>,
-    /// The namespaces that a mistake disables, in the order of the files. `problems` says why.
+    /// The namespaces with a mistake, in the order of the files. `problems` has the reasons.
     pub disabled: Vec<String>,
-    /// All that is wrong or doubtful, in the order of the files.
+    /// All mistakes and warnings, in the order of the files.
     pub problems: Vec<Problem>,
 }
 
 impl Config {
-    /// Reads query files, each a name and its text, as one. A mistake inside a namespace disables that
-    /// namespace, and YAML that cannot be read its file; everything else counts. The problems are all that
-    /// there are, found in one go.
+    /// Reads query files, each a name and its text, as one. A mistake in a namespace disables the namespace;
+    /// a file that is not YAML is disabled as a whole. All problems are reported at once.
     ///
-    /// A file may hold several documents. A namespace that is defined again, there or in another file, is what
-    /// its last definition says, at the place of that one; the earlier ones are not looked at. An entry that only
-    /// holds anchors is no namespace.
+    /// A file may have several documents. If a namespace is defined again, in the same or in another file,
+    /// its last definition counts, at its place; earlier definitions are not read. An entry that only holds
+    /// anchors is not a namespace.
     pub fn parse(files: &[(String, String)], naming: &Naming) -> Self {
         let files: Vec<_> =
             files.iter().map(|(name, text)| (name.as_str(), text, definitions(name, text))).collect();
@@ -83,16 +82,16 @@ impl Config {
     }
 }
 
-/// What completes the names and labels of every query's metrics.
+/// Completes the names and labels of every query's metrics.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Naming {
-    /// What every metric's name begins with, before the query's own prefix.
+    /// The beginning of every metric name, before the query's own prefix.
     pub prefix: String,
-    /// Constant labels. A label of the same name that a query has itself, wins.
+    /// Constant labels. A query's own label of the same name overrides them.
     pub labels: Vec<(LabelName, String)>,
 }
 
-/// What one file defines, in its order and with repetitions.
+/// The definitions of one file, in their order and with repetitions.
 #[derive(Default)]
 struct Definitions {
     namespaces: Vec<(String, Node)>,
@@ -108,7 +107,7 @@ fn definitions(file: &str, text: &str) -> Definitions {
             let mut others: Vec<OtherFormat> = Vec::new();
             for document in documents {
                 match (OtherFormat::of(&document), document) {
-                    // The documents of a file are mostly alike.
+                    // The documents of a file usually have the same mistake.
                     (Some(other), _) if others.contains(&other) => {}
                     (Some(other), _) => {
                         at.error(other.message.clone(), other.hint.clone());
@@ -130,8 +129,8 @@ fn definitions(file: &str, text: &str) -> Definitions {
     found
 }
 
-/// Removes what is no query: entries whose names begin with `x-` or `.`, as in files of Docker Compose and GitLab CI,
-/// and those that only hold anchors.
+/// Removes entries that are not queries: entries whose names begin with `x-` or `.`, as in files of Docker
+/// Compose and GitLab CI, and entries that only hold anchors.
 fn remove_holders(namespaces: &mut Vec<(String, Node)>, text: &str) {
     namespaces.retain(|(name, _)| !name.starts_with("x-") && !name.starts_with('.'));
     let has_query =
@@ -146,60 +145,60 @@ fn remove_holders(namespaces: &mut Vec<(String, Node)>, text: &str) {
 /// One namespace of `queries.yml`.
 #[derive(Debug, Clone)]
 pub struct Query {
-    /// The key of the document, as it names the query in self-metrics and logs.
+    /// The key in the document. It names the query in the exporter's own metrics and in logs.
     pub namespace: String,
-    /// What is sent to the server.
+    /// The SQL to send.
     pub sql: Sql,
-    /// `name` or, without it, the namespace: what the names of the metrics begin with.
+    /// The beginning of the metrics' names: `name`, or the namespace without it.
     pub prefix: String,
-    /// The columns that `metrics` names, in that order. Other columns of the result are untyped metrics.
+    /// The columns in `metrics`, in that order. Other columns of the result are untyped metrics.
     pub columns: Vec<Column>,
     /// Constant labels, on every sample.
     pub labels: Vec<(LabelName, String)>,
-    /// The longest that the query may run, if the file says so.
+    /// The query's own time limit.
     pub timeout: Option<Duration>,
-    /// How long a good result may be served again.
+    /// How long a successful result may be served again.
     pub cache: Option<Duration>,
-    /// Run first: the query runs where its first cell is true.
+    /// Runs first. The query runs if its first cell is true.
     pub predicate: Option<Sql>,
-    /// The servers that the query is for; all where there is none.
+    /// The servers that the query is for. `None` means all.
     pub server_versions: Option<VersionRange>,
-    /// Only for a server that is not in recovery.
+    /// Whether the query only runs on a server that is not in recovery.
     pub primary_only: bool,
-    /// The databases that the query is for; all where there are none.
+    /// The databases that the query is for. If empty, all.
     pub databases: Vec<DatabasePattern>,
-    /// What Amazon Aurora is asked instead.
+    /// Replaces the SQL on Amazon Aurora.
     pub aurora: Option<AuroraQuery>,
 }
 
-/// What becomes of a query on Amazon Aurora.
+/// The effect of `query_aurora` on Amazon Aurora.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AuroraQuery {
-    /// It is skipped.
+    /// The query is skipped.
     Skip,
-    /// This is sent instead.
+    /// This SQL is sent instead.
     Instead(Sql),
 }
 
-/// A column of a result and what becomes of it.
+/// A column of a result and its use.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
     /// The column's name in the result.
     pub name: String,
-    /// What becomes of it.
+    /// The use of the column.
     pub usage: Usage,
 }
 
-/// What becomes of a column.
+/// The use of a column.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Usage {
     /// A label of every sample of the row.
     Label(LabelName),
-    /// A metric of its own.
+    /// A metric.
     Metric(MetricColumn),
     /// The time of every sample of the row.
     Timestamp,
-    /// Nothing.
+    /// Not exposed.
     Discard,
 }
 
@@ -210,11 +209,11 @@ pub struct MetricColumn {
     pub family: MetricName,
     /// HELP.
     pub help: String,
-    /// How the column's text is read, and so the family's type.
+    /// How the column's text is read, which also decides the family's type.
     pub reading: Reading,
-    /// The value where the column is NULL.
+    /// The value if the column is NULL.
     pub default: Option<f64>,
-    /// What a value is multiplied with.
+    /// The factor of the value.
     pub scale: Option<f64>,
     /// Constant labels, on every sample of this column.
     pub labels: Vec<(LabelName, String)>,
@@ -227,18 +226,18 @@ pub enum Reading {
     Gauge,
     /// A cumulative number.
     Counter,
-    /// Upper bounds here, and the columns `C_bucket`, `C_sum` and `C_count` beside it.
+    /// This column has upper bounds; the columns `C_bucket`, `C_sum` and `C_count` have the rest.
     HistogramArrays,
     /// Each row is one observation.
     HistogramObservations {
-        /// Upper bounds, rising and finite.
+        /// Upper bounds, ascending and finite.
         buckets: Vec<f64>,
     },
-    /// Quantiles here, and the columns `C_quantile`, `C_sum` and `C_count` beside it.
+    /// This column has quantiles; the columns `C_quantile`, `C_sum` and `C_count` have the rest.
     SummaryArrays,
     /// Each row is one observation.
     SummaryObservations {
-        /// From 0 to 1, rising.
+        /// From 0 to 1, ascending.
         quantiles: Vec<f64>,
     },
     /// The text becomes a label; the value is always 1.
@@ -253,9 +252,9 @@ pub enum Reading {
         /// The label that names the state of a sample.
         label: LabelName,
     },
-    /// A text for a number.
+    /// Texts and their numbers.
     Mapped(Vec<(String, f64)>),
-    /// A length of time, in milliseconds.
+    /// A duration, in milliseconds.
     Duration,
 }
 
@@ -272,7 +271,7 @@ impl Reading {
         }
     }
 
-    /// What the names of further columns that it reads have behind its own.
+    /// The suffixes of the further columns that this one reads.
     pub fn suffixes_beside(&self) -> &'static [&'static str] {
         match self {
             Self::HistogramArrays => &HISTOGRAM_SUFFIXES,
@@ -281,7 +280,7 @@ impl Reading {
         }
     }
 
-    /// The label that its metrics have beside those of their rows.
+    /// The label that its metrics have in addition to those of their rows.
     pub fn own_label(&self) -> Option<&str> {
         match self {
             Self::HistogramArrays | Self::HistogramObservations { .. } => Some("le"),
@@ -292,37 +291,37 @@ impl Reading {
     }
 }
 
-/// Behind the column of upper bounds: those of cumulative counts, of the sum and of the count.
+/// The suffixes of a histogram's further columns: cumulative counts, sum and count.
 pub const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
-/// Behind the column of quantiles: those of their values, of the sum and of the count.
+/// The suffixes of a summary's further columns: values of the quantiles, sum and count.
 pub const SUMMARY_SUFFIXES: [&str; 3] = ["_quantile", "_sum", "_count"];
 
-/// Something wrong or doubtful in a query file.
+/// A mistake or a warning in a query file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Whether it disables something.
+    /// Whether the problem disables something.
     pub severity: Severity,
-    /// The file, as it was named to the exporter.
+    /// The file, as given to the exporter.
     pub file: String,
-    /// Where in the document: `pg_stat_database.metrics[3].datname.usage`. Empty for the file as a whole.
+    /// The place in the document: `pg_stat_database.metrics[3].datname.usage`. Empty for the whole file.
     pub place: String,
-    /// The line, counted from 1, where the parser can tell it.
+    /// The line, counted from 1, if the parser can tell it.
     pub line: Option<usize>,
-    /// What is wrong: lowercase, without the SQL.
+    /// The mistake, in lowercase and without the SQL.
     pub message: String,
-    /// What to do about it; may be empty.
+    /// A hint on what to do. May be empty.
     pub hint: String,
 }
 
-/// How bad a [`Problem`] is.
+/// The severity of a [`Problem`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// The namespace (or, without a place, the file) is disabled.
+    /// Disables the namespace or, without a place, the file.
     Error,
-    /// Something is not understood and passed over; the rest of the namespace counts. A check of the files
-    /// fails on it as on an error, a scrape does not.
+    /// Something unknown is ignored, and the rest of the namespace counts. `check` fails on it, a scrape does
+    /// not.
     Ignored,
-    /// Everything runs; the author may have meant something else.
+    /// Everything runs, but the author may have meant something else.
     Warning,
 }
 

@@ -1,27 +1,30 @@
 //! The data model of an exposition: validated names, families, and the metrics in them.
 //!
-//! Terms are those of the OpenMetrics specification (1.0, "Data Model"): a *family* has a name, a type and
-//! *metrics*; a metric is one label set with one value; a value is exposed as one *sample* or, for a histogram,
-//! as several. This module knows nothing of SQL, of files or of the wire formats.
+//! The terms are those of OpenMetrics (1.0, "Data Model"). A *family* has a name, a type and *metrics*. A metric has
+//! one label set and one value, which is one *sample* or, for a histogram, several.
+
+mod labels;
 
 use std::fmt;
 use std::sync::Arc;
+
+pub use labels::{LabelNames, Labels};
 
 /// A metric name: `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus, "Metric names and labels").
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MetricName(Arc<str>);
 
-/// A label name: `[a-zA-Z_][a-zA-Z0-9_]*`, not beginning with `__`, which Prometheus keeps for itself.
+/// A label name: `[a-zA-Z_][a-zA-Z0-9_]*`. Names that begin with `__` are reserved by Prometheus.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LabelName(Arc<str>);
 
-/// Why a text is no metric or label name.
+/// Why a text is not a metric or label name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidName {
     /// The text is empty.
     #[error("it is empty")]
     Empty,
-    /// A character that the name's grammar does not have.
+    /// A character that the grammar of names does not allow.
     #[error("{0:?} is not allowed in it, only letters, digits and _, and no digit first")]
     Character(char),
     /// A label name that begins with `__`.
@@ -31,9 +34,6 @@ pub enum InvalidName {
 
 impl MetricName {
     /// Checks `text` against the grammar of metric names.
-    ///
-    /// # Errors
-    /// [`InvalidName`] says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, InvalidName> {
         check(text, |c| c == ':')?;
         Ok(Self(text.into()))
@@ -44,13 +44,13 @@ impl MetricName {
         &self.0
     }
 
-    /// The name without `_total`, which OpenMetrics demands at the end of a counter's sample and refuses at the
-    /// end of its family's name.
+    /// The name without `_total`. In OpenMetrics, the name of a counter's sample must end in `_total`, and
+    /// the name of its family must not.
     pub fn without_total(&self) -> Option<&str> {
         self.without("_total")
     }
 
-    /// The name without `_info`, which OpenMetrics demands of an info metric as it demands `_total` of a counter.
+    /// The name without `_info`, with the same rules for info metrics as `_total` has for counters.
     pub fn without_info(&self) -> Option<&str> {
         self.without("_info")
     }
@@ -60,16 +60,13 @@ impl MetricName {
     }
 }
 
-/// Whether the exporter's own metrics have this name, or may have it one day.
+/// Whether the exporter's own metrics use this name, or may use it in a later version.
 fn is_own(name: &str) -> bool {
     name == "pg_up" || name.starts_with("pg_exporter_")
 }
 
 impl LabelName {
     /// Checks `text` against the grammar of label names.
-    ///
-    /// # Errors
-    /// [`InvalidName`] says what is wrong with it.
     pub fn new(text: &str) -> Result<Self, InvalidName> {
         check(text, |_| false)?;
         if text.starts_with("__") {
@@ -106,96 +103,29 @@ impl fmt::Display for LabelName {
     }
 }
 
-/// The names that many label sets have in common, each once.
-#[derive(Debug, Clone, Default)]
-pub struct LabelNames {
-    sorted: Arc<[LabelName]>,
-    /// The place of each in the order that they were given in.
-    places: Vec<usize>,
-}
-
-impl LabelNames {
-    /// Takes the names in any order.
-    ///
-    /// # Errors
-    /// The name that stands twice.
-    pub fn new(names: Vec<LabelName>) -> Result<Self, LabelName> {
-        let mut placed: Vec<(LabelName, usize)> = names.into_iter().zip(0..).collect();
-        placed.sort();
-        let twice = placed.iter().zip(placed.iter().skip(1)).find(|((a, _), (b, _))| a == b);
-        if let Some(((name, _), _)) = twice {
-            return Err(name.clone());
-        }
-        let (sorted, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
-        Ok(Self { sorted: sorted.into(), places })
-    }
-
-    /// The label set with these values, in the order in which the names were given. A missing value is empty.
-    pub fn with(&self, values: &[&str]) -> Labels {
-        let in_order = || self.places.iter().map(|&place| values.get(place).copied().unwrap_or_default());
-        let mut text = String::with_capacity(in_order().map(str::len).sum());
-        let ends = in_order().map(|value| {
-            text.push_str(value);
-            text.len()
-        });
-        let ends = ends.collect();
-        Labels(Arc::new(LabelSet { names: self.sorted.clone(), ends, text: text.into_boxed_str() }))
-    }
-}
-
-/// The label set of one metric, sorted by name, each name once. Cheap to clone: the metrics of a row share it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Labels(Arc<LabelSet>);
-
-/// Few allocations, since there may be many thousand.
-#[derive(Debug, PartialEq, Eq, Hash, Default)]
-struct LabelSet {
-    names: Arc<[LabelName]>,
-    /// The end of each value in `text`; it begins where the one before it ends.
-    ends: Box<[usize]>,
-    text: Box<str>,
-}
-
-impl Labels {
-    /// The pairs in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&LabelName, &str)> {
-        let mut begin = 0;
-        self.0.names.iter().zip(&self.0.ends).map(move |(name, &end)| {
-            let value = self.0.text.get(begin..end);
-            begin = end;
-            (name, value.unwrap_or_default())
-        })
-    }
-
-    /// The pairs that tell one series from another: to Prometheus an empty value is the same as no label.
-    pub fn identity(&self) -> impl Iterator<Item = (&LabelName, &str)> {
-        self.iter().filter(|(_, value)| !value.is_empty())
-    }
-}
-
 /// The type of a family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// Cumulative, falls only when it is reset.
+    /// A cumulative number that falls only when it is reset.
     Counter,
-    /// Goes up and down.
+    /// A number that goes up and down.
     Gauge,
     /// Observations counted in buckets.
     Histogram,
     /// Quantiles of observations.
     Summary,
-    /// Facts that are told by labels: a gauge that is always 1 in 0.0.4.
+    /// Facts as labels. In 0.0.4, a gauge with the value 1.
     Info,
-    /// Which of several states holds: a gauge for each state in 0.0.4.
+    /// The current one of several states. In 0.0.4, a gauge for each state.
     StateSet,
-    /// Nothing is known of it: `untyped` in 0.0.4, `unknown` in OpenMetrics.
+    /// An unknown type: `untyped` in 0.0.4, `unknown` in OpenMetrics.
     Untyped,
 }
 
 impl Kind {
-    /// Every name that a family of this type keeps from all others: its own, those of its samples, and those that
-    /// OpenMetrics lets it generate (1.0, "MetricFamily", "Suffixes"). Two families that share one of them cannot be
-    /// written, in OpenMetrics at least.
+    /// All names that no other family may use: the name itself, the names of its samples, and the names that
+    /// OpenMetrics may generate (1.0, "MetricFamily", "Suffixes"). OpenMetrics cannot express two families
+    /// that share one of them.
     pub fn claimed_names(self, name: &MetricName) -> Vec<String> {
         let suffixes: &[&str] = match self {
             Self::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
@@ -205,8 +135,9 @@ impl Kind {
         suffixes.iter().map(|suffix| format!("{name}{suffix}")).collect()
     }
 
-    /// The names that OpenMetrics needs beside the [claimed](Self::claimed_names) ones to write this type as what it
-    /// is. Where another family needs one of them too, [OpenMetrics shows another type](Family::is_retyped).
+    /// The further names that OpenMetrics needs to show this type, in addition to the
+    /// [claimed](Self::claimed_names) ones. If another family needs one of them too, [OpenMetrics shows
+    /// another type](Family::is_retyped).
     pub fn names_of_type(self, name: &MetricName) -> Vec<String> {
         match (self, name.without_total(), name.without_info()) {
             (Self::Counter, Some(base), _) => vec![base.to_owned(), format!("{base}_created")],
@@ -215,19 +146,19 @@ impl Kind {
         }
     }
 
-    /// Whether one of these names belongs to the exporter's own metrics.
+    /// Whether one of these names is reserved for the exporter's own metrics.
     pub fn claims_own_name(self, name: &MetricName) -> bool {
         let mut names = self.claimed_names(name).into_iter().chain(self.names_of_type(name));
         names.any(|name| is_own(&name))
     }
 }
 
-/// All metrics of one name.
+/// All metrics with one name.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Family {
-    /// The name as it stands in `queries.yml`; suffixes of samples are the exposition's business.
+    /// The name as in `queries.yml`. The exposition adds the suffixes of samples.
     pub name: MetricName,
-    /// HELP, unescaped; may be empty and may hold line breaks.
+    /// HELP, unescaped. May be empty and may contain line breaks.
     pub help: String,
     /// The type.
     pub kind: Kind,
@@ -241,37 +172,36 @@ pub struct Family {
 /// One label set and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Metric {
-    /// What tells this metric from the others of its family.
+    /// The labels that identify this metric in its family.
     pub labels: Labels,
-    /// What was measured.
+    /// The measured value.
     pub value: Value,
-    /// When, in seconds since 1970; without it, the scrape's time counts.
+    /// The time in seconds since 1970. Without it, the time of the scrape counts.
     pub timestamp_seconds: Option<f64>,
 }
 
-/// What a metric measured. What is larger than a number is boxed, so that the many metrics that are numbers stay
-/// small.
+/// The value of a metric. Large values are boxed, since most metrics are numbers.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Of a counter, a gauge or an untyped metric.
+    /// The value of a counter, a gauge or an untyped metric.
     Number(f64),
-    /// Of a histogram.
+    /// The value of a histogram.
     Histogram(Box<Histogram>),
-    /// Of a summary.
+    /// The value of a summary.
     Summary(Box<Summary>),
-    /// Of an info metric: its labels say it all.
+    /// An info metric has only labels.
     Info,
-    /// Of a state set.
+    /// The value of a state set.
     StateSet(Box<StateSet>),
 }
 
 impl Value {
-    /// How many samples it is where all of them can be written, as in 0.0.4; each is a series.
+    /// The number of samples in 0.0.4, which is the number of series.
     pub fn sample_count(&self) -> usize {
         match self {
             Self::Number(_) | Self::Info => 1,
             Self::StateSet(set) => set.states.len(),
-            // The bucket `+Inf` and the count are always there.
+            // The bucket `+Inf` and the count always exist.
             Self::Histogram(histogram) => histogram.buckets.len() + 2 + usize::from(histogram.sum.is_some()),
             Self::Summary(summary) => {
                 let parts = [summary.sum, summary.count];
@@ -284,51 +214,51 @@ impl Value {
 /// A cumulative histogram.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Histogram {
-    /// Finite buckets with rising bounds and counts that do not fall. `+Inf` is `count`.
+    /// Finite buckets with ascending bounds and counts that do not fall. `+Inf` is `count`.
     pub buckets: Vec<Bucket>,
     /// The sum of the observations, if it is known.
     pub sum: Option<f64>,
-    /// How many observations there are.
+    /// The number of observations.
     pub count: f64,
 }
 
-/// How many observations were at most the bound.
+/// The number of observations up to a bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bucket {
-    /// Inclusive, as `le` says.
+    /// Inclusive, like `le`.
     pub upper_bound: f64,
-    /// Of this bucket and all below it.
+    /// The observations of this bucket and all lower ones.
     pub cumulative_count: f64,
 }
 
-/// Quantiles of observations; each part may be unknown.
+/// Quantiles of observations. Each part is optional.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Summary {
-    /// With rising quantiles.
+    /// In ascending order.
     pub quantiles: Vec<Quantile>,
     /// The sum of the observations.
     pub sum: Option<f64>,
-    /// How many observations there are.
+    /// The number of observations.
     pub count: Option<f64>,
 }
 
-/// The value that a part of the observations does not exceed.
+/// The value that a fraction of the observations does not exceed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quantile {
-    /// The part: from 0 to 1.
+    /// The fraction, from 0 to 1.
     pub quantile: f64,
     /// The value.
     pub value: f64,
 }
 
-/// Which of several states holds.
+/// The current one of several states.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StateSet {
     /// The label that names the state of a sample.
     pub label: LabelName,
-    /// Every state, in the order in which they are exposed.
+    /// All states, in the order of their samples.
     pub states: Arc<[String]>,
-    /// The index of the one that holds, if it is one of them.
+    /// The index of the current state, if it is one of them.
     pub current: Option<usize>,
 }
 
@@ -390,17 +320,5 @@ mod tests {
                 && own(Kind::Gauge, "pg_exporter_x")
         );
         assert!(!own(Kind::Gauge, "pg_up_x") && !own(Kind::Gauge, "pg_exporter"));
-    }
-
-    #[test]
-    fn labels_are_sorted_and_unique() {
-        let name = |text| LabelName::new(text).unwrap();
-        let names = LabelNames::new(vec![name("b"), name("c"), name("a")]).unwrap();
-        let labels = names.with(&["1", "", "3"]);
-        let pairs: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value)).collect();
-        assert_eq!(pairs, [("a", "3"), ("b", "1"), ("c", "")]);
-        assert_eq!(labels.identity().count(), 2);
-        assert_eq!(names.with(&["1"]), names.with(&["1", "", ""]));
-        assert_eq!(LabelNames::new(vec![name("a"), name("b"), name("a")]).unwrap_err(), name("a"));
     }
 }

@@ -1,8 +1,8 @@
-//! What a result means: a query's declaration and its table become families of metrics, and the results of all
-//! queries become one exposition's families. Whatever cannot be a sample is dropped and counted, never guessed.
+//! Turns a query's declaration and its result into families of metrics, and the results of all queries into
+//! the families of one exposition. Cells that cannot be samples are dropped and counted, never guessed.
 //!
-//! Same input, same output. It knows nothing of the database that the table came from, nor of the formats that
-//! the families are written in; what both formats forbid is dropped here.
+//! The same input gives the same output. This module does not know the database or the formats. It drops what
+//! both formats forbid.
 
 mod array;
 mod columns;
@@ -13,6 +13,7 @@ mod label_columns;
 mod label_sets;
 mod merge;
 mod missing;
+mod note;
 mod number;
 mod observations;
 mod reading;
@@ -33,17 +34,17 @@ use dropped::Reason;
 pub use merge::{declared, merge, merge_among};
 pub use missing::Missing;
 
-/// What one result gave.
+/// The families of one result.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sampled {
-    /// One for each name and type, in the order of the declaration, then of the undeclared columns. A family of a
-    /// declared column is here even without metrics: it keeps its name from undeclared ones, see [`fn@merge`].
+    /// One for each name and type, in the order of the declaration, then of the undeclared columns. The
+    /// family of a declared column exists even without metrics: it reserves its name, see [`fn@merge`].
     pub families: Vec<Family>,
-    /// How many metrics did not come about, and why.
+    /// The numbers of dropped metrics, by reason.
     pub dropped: Dropped,
-    /// Declared columns, or those that belong to one, which the result lacks.
+    /// Columns that the declaration needs and the result lacks.
     pub missing: Vec<Missing>,
-    /// For the log: a sentence for each column that has something wrong with it. Never a value.
+    /// For the log: a sentence for each column with a problem. Never a value.
     pub notes: Vec<String>,
 }
 
@@ -52,15 +53,16 @@ pub struct Sampled {
 #[error("without a LABEL no sample is exposed: {0}")]
 pub struct MissingLabel(pub Missing);
 
-/// Reads a result as its query declares it.
+/// Turns a result into metrics, by its query's declaration.
 ///
-/// Within the result, the first metric of a family with some label set stays and any other is a duplicate. A row's
-/// metrics share one label set, to which a column adds its constant labels and an INFO its own, and the time of a
-/// TIMESTAMP, without which there is none of them. Observations are grouped by label set, in the order of the groups' first rows; a group has the
-/// latest time of its rows. A label whose value takes more than `label_bytes_max` bytes drops what it would label.
+/// Within the result, the first metric of a family with some labels stays; others are duplicates. A row's
+/// metrics share one label set. A column adds its constant labels and an INFO its own label. A TIMESTAMP sets
+/// the time of the row's metrics; without a valid time they are dropped. Observations are grouped by label
+/// set, in the order of the groups' first rows; a group has the latest time of its rows. A label whose value
+/// exceeds `label_bytes_max` bytes drops its metrics.
 ///
 /// # Errors
-/// [`MissingLabel`] if a column that is declared as LABEL is not in the result.
+/// [`MissingLabel`] if a LABEL column is not in the result.
 pub fn sample(query: &Query, table: &Table, label_bytes_max: usize) -> Result<Sampled, MissingLabel> {
     let Columns { mut labels, mut time, mut metrics, families, missing } =
         Columns::of(query, table, label_bytes_max)?;
@@ -115,7 +117,7 @@ pub fn sample(query: &Query, table: &Table, label_bytes_max: usize) -> Result<Sa
     })
 }
 
-/// What the log should say of a result from which no sample can come.
+/// A note for the log on a result without metrics.
 fn without_metric(table: &Table) -> String {
     match table.columns() {
         [] => "the query returns no columns; end it with a SELECT",
@@ -127,11 +129,11 @@ fn without_metric(table: &Table) -> String {
     .to_owned()
 }
 
-/// Families that still take metrics.
+/// Families that still accept metrics.
 struct Open {
     families: Vec<Family>,
     label_sets: LabelSets,
-    /// Which label sets each family has, by their [number](LabelSets::number).
+    /// The label sets of each family, by their [number](LabelSets::number).
     has: Vec<Vec<bool>>,
 }
 
@@ -140,7 +142,7 @@ impl Open {
         Self { has: vec![Vec::new(); families.len()], families, label_sets: LabelSets::default() }
     }
 
-    /// What a row gives for a column: a metric, or an observation that is kept until all rows are there.
+    /// Adds a column's metric of a row, or keeps its observation until all rows are read.
     fn take(
         &mut self,
         column: &mut Column<'_>,
@@ -180,7 +182,7 @@ impl Open {
         }
     }
 
-    /// The row as a column with constant labels sees it.
+    /// The row with a column's constant labels.
     fn with_constants<'row>(
         &mut self,
         row: &Row<'row>,

@@ -1,8 +1,8 @@
-//! One scrape: credentials, a connection, the queries one after another until the deadline, and the account of it.
+//! One scrape: credentials, a connection, the queries one after another until the deadline, and the results.
 //!
-//! It owns the order and the time of things and all that lives in an execution environment between scrapes.
-//! A scrape is never an error: what could be had is delivered, and the exporter's own metrics say what could not.
-//! It knows nothing of events, formats and status codes.
+//! This module decides the order and the time limits, and owns everything that an execution environment keeps
+//! between scrapes. A scrape is never an error: available results are delivered, and the exporter's own
+//! metrics report the rest. Events, formats and status codes are not known here.
 
 mod account;
 mod cache;
@@ -33,38 +33,38 @@ pub use account::Scrape;
 pub use overview::{LastScrape, Overview, QueryState};
 pub use selection::{Selection, UnknownQuery};
 
-/// What answers scrapes, for as long as its execution environment lives.
+/// Answers scrapes, as long as its execution environment lives.
 #[derive(Debug)]
 pub struct Exporter {
     config: Config,
     credentials: Credentials,
     limits: Limits,
-    /// What the queries declare, whichever of them run.
+    /// The declared families of all queries, whether they run or not.
     declared: Arc<[Family]>,
     keeping: Keeping,
     state: Mutex<State>,
-    /// Beside the state, which a scrape holds for as long as it runs.
+    /// Not in the state, since a scrape locks the state while it runs.
     noted: sync::Mutex<Noted>,
 }
 
 impl Exporter {
-    /// An exporter that has not done anything yet.
+    /// A new exporter, without connection and secret.
     pub fn new(config: Config, credentials: Credentials, keeping: Keeping, limits: Limits) -> Self {
         let declared = sampling::declared(&config.queries).into();
         let state = Mutex::new(State::new(keeping));
         Self { config, credentials, limits, declared, keeping, state, noted: sync::Mutex::default() }
     }
 
-    /// Fetches the credentials and connects, so that the first scrape finds a connection. What fails is logged,
-    /// and tried again by the scrape.
+    /// Fetches the credentials and connects, so that the first scrape finds a connection. Failures are
+    /// logged, and the scrape tries again.
     pub async fn warm_up(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
-        // A failure is in the log already, and the first scrape tries again.
+        // A failure is already logged, and the first scrape tries again.
         let _: Result<(), link::Unreachable> =
             self.state.lock().await.link.connect(&self.credentials, deadline).await;
     }
 
-    /// Closes the connection, within `limit`: the server need not find out for itself that nobody is there any more.
+    /// Closes the connection within `limit`, so that the server does not keep a dead session.
     pub async fn close(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         if let Ok(mut state) = timeout_at(deadline, self.state.lock()).await {
@@ -82,7 +82,7 @@ impl Exporter {
         Selection::new(&namespaces, collect, exclude)
     }
 
-    /// Runs the queries of `selection`; of others nothing is said. It is over by `deadline`, whatever happens.
+    /// Runs the queries of `selection` and reports on them. Returns by `deadline`, whatever happens.
     pub async fn scrape(&self, selection: &Selection, deadline: Instant) -> Scrape {
         let begun = Instant::now();
         let run = Run::new(&self.config, selection, &self.limits);
@@ -102,12 +102,13 @@ impl Exporter {
         scrape
     }
 
-    /// Notes what a scrape has come to, for the overview: when its answer is made, since that may leave queries out.
+    /// Keeps the results of a scrape for the overview. Call it with the answer, since the size limit may omit
+    /// queries.
     pub fn note(&self, scrape: &Scrape) {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).note(scrape, Moment::now());
     }
 
-    /// What the queries last came to in this environment. It waits for no scrape.
+    /// The last results of the queries in this environment. Does not wait for a scrape.
     pub fn overview(&self) -> Overview {
         self.noted.lock().unwrap_or_else(PoisonError::into_inner).overview(&self.config)
     }

@@ -1,7 +1,7 @@
-//! What the exporter says of itself: one scrape's outcome as gauges, encoded by prometheus-client.
+//! The exporter's own metrics: the result of one scrape as gauges, encoded by prometheus-client.
 //!
-//! They describe this scrape alone. A process lives as long as its execution environment and there may be several,
-//! so counters over a process's life would mean nothing.
+//! They describe this scrape only. Counters over a process's life would be useless, since a process lives as
+//! long as its execution environment, and there may be several.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,54 +14,54 @@ use prometheus_client::registry::Registry;
 
 use crate::sampling::Dropped;
 
-/// The outcome of one scrape.
+/// The result of one scrape.
 #[derive(Debug, Clone)]
 pub struct SelfMetrics {
-    /// Whether the database was there.
+    /// Whether the database was reachable.
     pub up: bool,
     /// How long the scrape took, from the request to its last query.
     pub duration: Duration,
     /// Whether this is the first scrape of the execution environment.
     pub cold_start: bool,
-    /// How long the connection has been open.
+    /// The age of the connection.
     pub connection_age: Option<Duration>,
-    /// How long ago the credentials were fetched.
+    /// The age of the credentials.
     pub secret_age: Option<Duration>,
-    /// Whether a file of queries could not be read as a whole, so that it is not even known which queries lack.
+    /// Whether a query file could not be read at all, so that its queries are unknown.
     pub has_unreadable_file: bool,
     /// Every namespace, in the order of the files.
     pub queries: Vec<QueryReport>,
 }
 
-/// What became of one namespace.
+/// The result of one namespace.
 #[derive(Debug, Clone)]
 pub struct QueryReport {
     /// The namespace.
     pub query: String,
-    /// How it ended.
+    /// How the query ended.
     pub verdict: Verdict,
     /// How long it ran, its predicate included, if it ran.
     pub duration: Option<Duration>,
-    /// The rows that it returned, now or when they were kept.
+    /// The number of rows, also of a cached result.
     pub rows: Option<usize>,
-    /// The samples that its rows did not give.
+    /// The dropped samples.
     pub dropped: Dropped,
-    /// How old its result is, where results of this query are kept for later scrapes.
+    /// The age of the result, if results of this query are cached.
     pub cache_age: Option<Duration>,
 }
 
 /// How a query ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// It gave its samples.
+    /// The query succeeded.
     Succeeded,
-    /// It did not.
+    /// The query failed.
     Failed(Failure),
-    /// Its own conditions say that it does not run here. That is no failure.
+    /// A condition of the query does not hold here. This is not a failure.
     Skipped(Skip),
 }
 
-/// The condition of a query that does not hold, as the label `reason` says it.
+/// The condition that does not hold. It is the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Skip {
     /// `primary`, on a server in recovery.
@@ -89,26 +89,26 @@ impl Skip {
     }
 }
 
-/// Why a query has no samples, as the label `reason` says it.
+/// Why a query failed. It is the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// It ran longer than it may.
+    /// The query exceeded its time limit.
     Timeout,
     /// The scrape's time was over.
     Deadline,
-    /// The role may not read what it reads.
+    /// The role may not read something that the query reads.
     Permission,
-    /// The server does not understand it.
+    /// The server does not understand the query.
     Syntax,
-    /// It names a table, a column, a function or a schema that the server does not have.
+    /// The query names a table, a column, a function or a schema that does not exist.
     Undefined,
-    /// No connection, or it was lost.
+    /// There was no connection, or it was lost.
     Connection,
-    /// The server refuses its predicate, or the predicate's result is not one boolean.
+    /// The server refused the predicate, or its result is not one boolean.
     Predicate,
-    /// The namespace is wrong, or does not fit the columns of the result.
+    /// The namespace has a mistake, or does not fit the columns of the result.
     Config,
-    /// The result is larger than what is read, or the answer than what may be sent.
+    /// The result or the answer exceeded a limit.
     Limit,
     /// Any other error of the server.
     Other,
@@ -162,7 +162,7 @@ impl SelfMetrics {
         let mut text = String::new();
         match encode_registry(&mut text, &registry) {
             Ok(()) => text,
-            // A String takes every write, and the collector has no error of its own.
+            // Writing to a String does not fail, and the collector has no errors.
             Err(fmt::Error) => String::new(),
         }
     }
@@ -171,7 +171,7 @@ impl SelfMetrics {
 #[derive(Debug)]
 struct Gauges(SelfMetrics);
 
-/// Below it, an f64 tells whole numbers apart.
+/// Below this value, an f64 represents every whole number.
 const WHOLE_LIMIT: f64 = 9_007_199_254_740_992.0;
 
 /// Labels and a value.
@@ -237,7 +237,7 @@ impl Gauges {
         gauge(
             encoder,
             "pg_exporter_query_success",
-            "Whether the query gave its samples.",
+            "Whether the query succeeded.",
             self.per_query(|query| match query.verdict {
                 Verdict::Succeeded => Some(1.0),
                 Verdict::Failed(_) => Some(0.0),
@@ -271,13 +271,13 @@ impl Gauges {
         gauge(
             encoder,
             "pg_exporter_query_cache_age_seconds",
-            "How old the result is, of a query whose results are kept for later scrapes.",
+            "How old the result is, for a query with cache_seconds.",
             self.per_query(|query| query.cache_age.map(|age| age.as_secs_f64())),
         )?;
         gauge(
             encoder,
             "pg_exporter_query_samples_dropped",
-            "How many samples the query's rows did not give, labelled by the reason.",
+            "How many samples of the query's result were dropped, labelled by the reason.",
             self.0.queries.iter().flat_map(|query| {
                 let counted = query.dropped.iter().filter(|&(_, count)| count > 0);
                 counted
@@ -307,7 +307,7 @@ fn flag(value: bool) -> f64 {
     f64::from(u8::from(value))
 }
 
-/// Encodes a family of gauges, nothing at all where there are no samples.
+/// Encodes a family of gauges. Without samples, nothing is encoded.
 fn gauge<'a>(
     encoder: &mut DescriptorEncoder<'_>,
     name: &str,
@@ -320,7 +320,7 @@ fn gauge<'a>(
     }
     let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
     for (labels, value) in samples {
-        // Whole numbers are written without a fraction, as people write and grep for them.
+        // Whole numbers are written without a fraction, which is easier to read and to search for.
         let whole = (value.fract() == 0.0 && value.abs() < WHOLE_LIMIT).then_some(value as i64);
         let encode = |sample: &mut MetricEncoder<'_>| match whole {
             Some(whole) => sample.encode_gauge(&whole),

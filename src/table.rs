@@ -1,13 +1,13 @@
-//! The result of a query between the database and the metrics: column names, and rows of text cells as the
-//! server wrote them. It knows neither where the text came from nor what it will become.
+//! The result of a query, between the database and the metrics: column names, and rows of text cells as the
+//! server wrote them.
 
-/// Rows of optional text under named columns. The text of all cells lies in one buffer, so that a result of
-/// many thousand rows costs little more than its text.
+/// Rows of optional texts under named columns. One buffer holds the text of all cells, so a result with
+/// thousands of rows takes little more memory than its text.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
     columns: Vec<String>,
     text: String,
-    /// The end of each cell in `text`, row after row; a cell begins where the one before it ends.
+    /// The end of each cell in `text`, row after row. A cell begins at the end of the previous one.
     cells: Vec<Cell>,
 }
 
@@ -18,7 +18,7 @@ struct Cell {
 }
 
 impl Table {
-    /// An empty table with these columns, which may repeat a name as SQL allows.
+    /// An empty table with these columns. As in SQL, a name may repeat.
     pub fn new(columns: Vec<String>) -> Self {
         Self { columns, ..Self::default() }
     }
@@ -38,12 +38,12 @@ impl Table {
         &self.columns
     }
 
-    /// How many rows there are. A result without columns has none.
+    /// The number of rows. A result without columns has none.
     pub fn row_count(&self) -> usize {
         self.cells.len().checked_div(self.columns.len()).unwrap_or(0)
     }
 
-    /// The bytes that the cells' text takes.
+    /// The size of all cells' text in bytes.
     pub fn text_bytes(&self) -> usize {
         self.text.len()
     }

@@ -14,5 +14,6 @@ fuzz_target!(|text: &str| {
     assert_eq!(again.as_str(), sql.as_str());
     assert_eq!(again.statement_count(), sql.statement_count());
     assert!(!again.is_localized());
+    assert_eq!(again.prologue_settings_read(), sql.prologue_settings_read());
     assert_eq!(again.needs_standard_strings(), sql.needs_standard_strings());
 });

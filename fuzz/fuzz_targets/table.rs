@@ -14,6 +14,7 @@ q:
   metrics:
     - l: {usage: LABEL}
     - g: {usage: GAUGE}
+    - m: {usage: MAPPEDMETRIC, metric_mapping: {true: 1, false: 0}, name: g, labels: {of: m}}
     - c_total: {usage: COUNTER}
     - h: {usage: HISTOGRAM}
     - o: {usage: HISTOGRAM, buckets: [0, 1, 10]}
@@ -28,8 +29,8 @@ q:
 /// So few that some values are longer.
 const LABEL_BYTES_MAX: usize = 16;
 
-const COLUMNS: [&str; 17] = [
-    "l", "g", "c_total", "h", "h_bucket", "h_sum", "h_count", "o", "s", "s_quantile", "s_sum", "s_count", "p", "i",
+const COLUMNS: [&str; 18] = [
+    "l", "g", "m", "c_total", "h", "h_bucket", "h_sum", "h_count", "o", "s", "s_quantile", "s_sum", "s_count", "p", "i",
     "e", "d", "t",
 ];
 

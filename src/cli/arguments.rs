@@ -1,4 +1,4 @@
-//! What may stand behind the program's name.
+//! The arguments of the command line.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use lexopt::{Arg, Parser, ValueExt};
 
 use super::output::printable;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub(super) const HELP: &str = include_str!("help.txt");
 
-/// What is said where there are no arguments at all.
+/// The text without arguments.
 const INTRODUCTION: &str = include_str!("introduction.txt");
 
-/// What to do.
+/// The command to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Command {
     Help,
@@ -25,14 +25,14 @@ pub(super) enum Command {
 /// `check`
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Check {
-    /// Files and folders; without any, those that the function would find.
+    /// Files and folders. Without any, the files that the function would read.
     pub(super) paths: Vec<PathBuf>,
-    /// Whether the queries are run, too.
+    /// Whether to run the queries too.
     pub(super) database: bool,
     pub(super) format: Format,
 }
 
-/// How `check` prints what it finds.
+/// The output format of `check`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Format {
     #[default]
@@ -44,11 +44,11 @@ pub(super) enum Format {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Scrape {
     pub(super) openmetrics: bool,
-    /// Patterns of namespaces; without any, all.
+    /// Patterns of namespaces. Without any, all namespaces.
     pub(super) collect: Vec<String>,
 }
 
-/// Why the arguments cannot be understood.
+/// A mistake in the arguments.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UsageError {
     #[error("{INTRODUCTION}")]
@@ -87,7 +87,7 @@ impl Command {
     }
 }
 
-/// What every command takes.
+/// Options of every command.
 fn common(argument: Arg<'_>) -> Result<Command, UsageError> {
     match argument {
         Arg::Short('h') | Arg::Long("help") => Ok(Command::Help),

@@ -1,4 +1,4 @@
-//! `check`: all that is wrong with query files, and with `--database` what the queries give.
+//! `check`: reports every mistake in query files, and with `--database` the results of the queries.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -9,10 +9,10 @@ use super::trial::{self, Trial};
 use crate::config::{Config, Problem, Severity};
 use crate::startup;
 
-/// Whether nothing is wrong.
+/// Returns whether there is no mistake.
 ///
 /// # Errors
-/// There are no files or one cannot be read, or with `--database` the environment names no database.
+/// There are no files, a file cannot be read, or with `--database` the environment has no database.
 pub(super) fn run(
     command: &Check,
     lookup: impl Fn(&str) -> Option<String>,
@@ -51,7 +51,7 @@ pub(super) fn run(
         && trials.iter().all(Trial::succeeded))
 }
 
-/// What keeps a file from being as its author means it: what is not understood is among it.
+/// Problems that change the meaning of a file. Unknown keys are among them.
 fn mistakes(config: &Config) -> impl Iterator<Item = &Problem> {
     config.problems.iter().filter(|problem| problem.severity != Severity::Warning)
 }
@@ -60,7 +60,7 @@ fn warnings(config: &Config) -> impl Iterator<Item = &Problem> {
     config.problems.iter().filter(|problem| problem.severity == Severity::Warning)
 }
 
-/// A line for each mistake, then one for each warning, and an empty line behind either group.
+/// A line for each mistake, then a line for each warning, and an empty line after each group.
 fn report(config: &Config) -> String {
     let group = |word: &str, problems: Vec<&Problem>| match problems.is_empty() {
         true => String::new(),

@@ -1,11 +1,11 @@
-//! What becomes of the columns of a result, in words.
+//! Describes how the columns of a result are exposed.
 
 use crate::config::{MetricColumn, Query, Usage};
 use crate::metric::{Kind, LabelName, Labels, Metric, MetricName, Value};
 use crate::sampling::{self, Dropped};
 use crate::table::Table;
 
-/// What becomes of each of a result's columns: `label datname`, `gauge pg_x_size`, `discarded`.
+/// The use of each column of a result: `label datname`, `gauge pg_x_size`, `discarded`.
 pub(super) fn fates(query: &Query, columns: &[String]) -> Vec<String> {
     let exposed = exposed(query, columns);
     let fate = |(position, column): (usize, &String)| {
@@ -15,11 +15,10 @@ pub(super) fn fates(query: &Query, columns: &[String]) -> Vec<String> {
     columns.iter().enumerate().map(fate).collect()
 }
 
-/// The families that a result with these columns may have in an exposition. `None` where it lacks a label, so that
-/// the whole query fails.
+/// The families of a result with these columns. `None` if it lacks a label, so that the whole query fails.
 fn exposed(query: &Query, columns: &[String]) -> Option<Vec<(MetricName, Kind)>> {
     let mut families = sampling::sample(query, &Table::new(columns.to_vec()), usize::MAX).ok()?.families;
-    // What has no metrics is left out of an exposition, for whatever reason.
+    // Families without metrics are not in an exposition.
     let metric = Metric { labels: Labels::default(), value: Value::Number(0.0), timestamp_seconds: None };
     families.iter_mut().for_each(|family| family.metrics.push(metric.clone()));
     let (families, _) = sampling::merge(vec![(families, Dropped::default())]);
@@ -31,7 +30,8 @@ fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(Metri
         .is_none_or(|all| all.contains(&(name.clone(), kind)))
     {
         false => format!("dropped: the name {} belongs to another metric", name.as_str()),
-        // Of each row, the first that gives a metric stays; INFO has its text among the labels, and both may stay.
+        // In each row, the first column with a metric stays. An INFO has its text as a label, so both may
+        // stay.
         true if is_repeated && kind != Kind::Info => {
             "dropped where an earlier column has the name and a value".to_owned()
         }
@@ -60,13 +60,13 @@ fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(Metri
     }
 }
 
-/// `{size="small"}`, which tells columns of one metric apart.
+/// `{size="small"}`, the labels that distinguish columns of one metric.
 fn constants(labels: &[(LabelName, String)]) -> String {
     let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
 }
 
-/// Whether the metric of column `whole` reads `column`, too.
+/// Whether `column` is a part of the metric of column `whole`.
 fn is_part(metric: &MetricColumn, whole: &str, column: &str) -> bool {
     column.strip_prefix(whole).is_some_and(|suffix| metric.reading.suffixes_beside().contains(&suffix))
 }

@@ -1,4 +1,4 @@
-//! Whether a query is meant for the database that it is tried on.
+//! Whether a query runs on the database of `check --database`.
 
 use std::time::{Duration, Instant};
 
@@ -12,13 +12,13 @@ use crate::sql::Sql;
 /// Why a query is not run.
 #[derive(Debug)]
 pub(super) enum Reason {
-    /// It is not meant for this database.
+    /// A condition does not hold.
     Skipped(&'static str),
-    /// Its predicate gives no answer.
+    /// The predicate's result is not a boolean.
     Failed(String),
 }
 
-/// The SQL that is to be run for `query`, within what is left of `limit`.
+/// The SQL to run for `query`, within the rest of `limit`.
 pub(super) async fn sql<'q>(
     query: &'q Query,
     connection: &mut Connection,

@@ -1,15 +1,15 @@
-//! What of each query is in the exposition of all.
+//! The part of each query in the exposition of all queries.
 
 use std::collections::HashMap;
 
 use crate::metric::{Family, Metric};
 use crate::sampling::{self, Dropped};
 
-/// What [`sampling::merge`] leaves of each result, and what is dropped of it.
+/// The families of each result after [`sampling::merge`], and its dropped metrics.
 pub(super) fn by_query(results: Vec<(Vec<Family>, Dropped)>) -> Vec<(Vec<Family>, Dropped)> {
     let given: Vec<_> = results.iter().map(|(families, _)| families.clone()).collect();
     let (merged, dropped) = sampling::merge(results);
-    // A merged family has metrics in the order of the queries, and no label set twice.
+    // A merged family has its metrics in the order of the queries, without duplicates.
     let name = |family: &Family| (family.name.clone(), family.kind);
     let left = merged.iter().map(|family| (name(family), family.metrics.iter().peekable()));
     let mut left: HashMap<_, _> = left.collect();
@@ -27,8 +27,7 @@ pub(super) fn by_query(results: Vec<(Vec<Family>, Dropped)>) -> Vec<(Vec<Family>
     exposed.into_iter().zip(dropped).collect()
 }
 
-/// How many samples the families are, each of which is a series: a histogram of 2 buckets is 5 with `+Inf`, sum and
-/// count.
+/// The number of series. A histogram of 2 buckets has 5: the buckets, `+Inf`, sum and count.
 pub(super) fn series(families: &[Family]) -> usize {
     families.iter().flat_map(|family| &family.metrics).map(|metric| metric.value.sample_count()).sum()
 }

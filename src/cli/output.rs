@@ -1,4 +1,4 @@
-//! Standard output and standard error, either of which the other side may close at any time.
+//! Standard output and standard error. The reader may close either at any time.
 
 use std::io::{self, ErrorKind, Write};
 
@@ -7,8 +7,8 @@ use anyhow::{Context, Result};
 use super::colour::coloured;
 use crate::log::escaped;
 
-/// Standard output. Once nobody reads it any more (`… | head`), what is printed goes nowhere; the command goes on,
-/// since its exit status still says something.
+/// Standard output. After the reader has closed it (`… | head`), output is discarded. The command continues,
+/// since its exit status still counts.
 #[derive(Debug)]
 pub(super) struct Output {
     is_coloured: bool,
@@ -20,10 +20,10 @@ impl Output {
         Self { is_coloured, closed: false }
     }
 
-    /// Prints lines of a report at once, those that begin with `error: ` or `warning: ` in colour.
+    /// Prints lines of a report at once. Lines that begin with `error: ` or `warning: ` are coloured.
     ///
     /// # Errors
-    /// As of [`Output::print`].
+    /// As for [`Output::print`].
     pub(super) fn print_report(&mut self, lines: &str) -> Result<()> {
         match self.is_coloured {
             true => self.print(&coloured(lines)),
@@ -34,7 +34,7 @@ impl Output {
     /// Prints `text` at once.
     ///
     /// # Errors
-    /// It cannot be written, for another reason than that nobody reads it.
+    /// Writing failed, except if the reader has closed the output.
     pub(super) fn print(&mut self, text: &str) -> Result<()> {
         if self.closed {
             return Ok(());
@@ -50,18 +50,18 @@ impl Output {
     }
 }
 
-/// Prints the lines of `text` to standard error. Where that is closed, there is nobody left to tell.
+/// Prints the lines of `text` to standard error. Ignores errors, since they could not be reported.
 pub(super) fn complain(text: &str) {
     let lines: String = text.lines().map(|line| format!("{}\n", escaped(line))).collect();
     let _ = io::stderr().write_all(lines.as_bytes());
 }
 
-/// `text` in one line, without anything that would move the cursor of a terminal.
+/// `text` in one line, without characters that move the cursor of a terminal.
 pub(super) fn printable(text: &str) -> String {
     escaped(text).into_owned()
 }
 
-/// Rows of cells under each other, each column as wide as its widest cell by its number of characters.
+/// Rows of cells as a table. Each column is as wide as its widest cell, in characters.
 pub(super) fn aligned(rows: &[Vec<String>]) -> String {
     let width = |text: &String| text.chars().count();
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);

@@ -1,11 +1,11 @@
-//! Why the server refuses a query, for the person who wrote it: where in the file, and PostgreSQL's HINT.
+//! Explains to the author why the server refuses a query: the place in the file, and PostgreSQL's HINT.
 
 use super::output::printable;
 use crate::conditions::sql_for;
 use crate::config::{Query, SqlPosition};
 use crate::database::{Refusal, ServerFacts};
 
-/// `failure` with the place in the query files before it, and the token there and the HINT behind it.
+/// `failure` with the place in the query files before it, and the token and the HINT after it.
 pub(super) fn explain(
     failure: &str,
     refusal: &Refusal,
@@ -30,7 +30,7 @@ pub(super) fn explain(
     text
 }
 
-/// Which of the query's SQL the server has refused, and the key of it.
+/// The SQL that the server has refused, and its key.
 fn refused_sql<'q>(failure: &str, query: &'q Query, facts: &ServerFacts) -> (&'static str, &'q str) {
     if let (Some(predicate), true) = (&query.predicate, failure.starts_with(PREDICATE)) {
         return (PREDICATE, predicate.as_str());
@@ -43,7 +43,7 @@ fn refused_sql<'q>(failure: &str, query: &'q Query, facts: &ServerFacts) -> (&'s
 
 const PREDICATE: &str = "predicate_query";
 
-/// The word or operator behind the first `before` characters. A literal is not repeated.
+/// The word or operator after the first `before` characters. A literal is not repeated.
 fn token(sql: &str, before: usize) -> Option<String> {
     let is_word = |c: char| c.is_alphanumeric() || matches!(c, '_' | '$' | '.');
     let is_operator = |c: char| "+-*/<>=~!@#%^&|`?:".contains(c);

@@ -14,13 +14,13 @@ use crate::scrape::{Exporter, UnknownQuery};
 use crate::settings::Keeping;
 use crate::startup;
 
-/// What the function has without any other limit.
+/// The same limit as the function's.
 const LIMIT: Duration = Duration::from_secs(28);
 
-/// Whether the database was there.
+/// Returns whether the database was reachable.
 ///
 /// # Errors
-/// There is no query that can run or that is named as asked, or the environment names no database.
+/// No query can run or matches the names, or the environment has no database.
 pub(super) fn run(
     command: &Scrape,
     lookup: impl Fn(&str) -> Option<String>,

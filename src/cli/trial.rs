@@ -1,4 +1,4 @@
-//! `check --database`: each query on the database, and what came of it.
+//! `check --database`: runs each query on the database and reports the result.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -23,47 +23,47 @@ use crate::target::Target;
 const SECRET_LIMIT: Duration = Duration::from_secs(10);
 const TOKEN_LIMIT: Duration = Duration::from_secs(10);
 const CONNECT_LIMIT: Duration = Duration::from_secs(25);
-/// What a query without a `timeout` may take; the function gives it no more.
+/// The limit of a query without a `timeout`, as in the function.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
-/// What telling the columns of one query may take.
+/// The limit for describing the columns of one query.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
 const RECONNECT_PAUSE: Duration = Duration::from_millis(100);
 /// PostgreSQL documentation, "PostgreSQL Error Codes".
 const TOO_MANY_CONNECTIONS: &str = "53300";
 pub(super) const CANCEL_LIMIT: Duration = Duration::from_secs(1);
 
-/// What came of one query.
+/// The result of one query.
 #[derive(Debug, Default)]
 pub(super) struct Trial {
     query: String,
     columns: Vec<Column>,
     /// `None` without a result.
     rows: Option<usize>,
-    /// How many samples of it are exposed.
+    /// The number of exposed samples.
     series: usize,
     duration: Duration,
-    /// Metrics: a histogram is one.
+    /// Dropped metrics. A histogram counts as one.
     dropped: Dropped,
-    /// Why it was not run, which is no failure.
+    /// The condition that does not hold. This is not a failure.
     skipped: Option<&'static str>,
-    /// What is doubtful, in words and without values.
+    /// Warnings, without values.
     notes: Vec<String>,
-    /// Why it has failed: one text a reason.
+    /// The failures.
     failures: Vec<String>,
 }
 
 #[derive(Debug)]
 struct Column {
     name: String,
-    /// `None` where the server does not tell.
+    /// `None` if the server does not tell it.
     type_name: Option<String>,
     fate: String,
 }
 
-/// Runs the queries one after another, and hands what there is to say of each to `tell` when it is done.
+/// Runs the queries one after another, and passes the report of each to `tell` when it is done.
 ///
 /// # Errors
-/// There is no connection, at first or after a query that lost it, or `tell` fails.
+/// There is no connection, at the beginning or after a query that lost it, or `tell` fails.
 pub(super) async fn run(
     queries: &[Query],
     files: &[(String, String)],
@@ -102,8 +102,8 @@ async fn connect(credentials: &Credentials, target: &Target) -> Result<Connectio
     Connection::open(&target, CONNECT_LIMIT).await.context("no connection to the database")
 }
 
-/// Connects anew. Where the role may have one connection only, that which was given up counts until the server has
-/// noticed.
+/// Connects again. If the role may have only one connection, the lost one counts until the server has noticed
+/// its end.
 async fn reconnect(credentials: &Credentials, target: &Target) -> Result<Connection> {
     let begun = Instant::now();
     loop {
@@ -119,8 +119,8 @@ async fn reconnect(credentials: &Credentials, target: &Target) -> Result<Connect
     }
 }
 
-/// What the server tells of the columns of each query, on the connection that then runs them: the role may have no
-/// other one. Nothing of those that are not meant for the server.
+/// The columns of each query, as the server describes them. Uses the connection that then runs the queries,
+/// since the role may have only one. Queries that are not meant for this server have none.
 async fn describe(queries: &[Query], connection: &mut Connection) -> Vec<Vec<ResultColumn>> {
     let facts = connection.facts().clone();
     let sql: Vec<_> = queries.iter().map(|query| sql_for(query, &facts).ok()).collect();
@@ -129,7 +129,8 @@ async fn describe(queries: &[Query], connection: &mut Connection) -> Vec<Vec<Res
     sql.iter().map(|sql| sql.and_then(|_| described.next()).flatten().unwrap_or_default()).collect()
 }
 
-/// What queries do to each other: a series or a name that one has is dropped from another, mostly a later one.
+/// Reports series that are dropped because another query, usually an earlier one, has the same series or
+/// name.
 fn tell_across(
     trials: &mut [Trial],
     results: Vec<(Vec<Family>, Dropped)>,
@@ -152,7 +153,7 @@ fn tell_across(
     Ok(())
 }
 
-/// What came of the query, and what it has for the exposition.
+/// Runs one query, and returns its report and its families.
 async fn try_query(
     query: &Query,
     connection: &mut Connection,
@@ -199,7 +200,7 @@ impl Trial {
         self.failures.is_empty()
     }
 
-    /// Counts what the query would expose if there were no other.
+    /// Counts the series that the query would have alone.
     fn take(&mut self, query: &Query, table: &Table, limits: &Limits) -> (Vec<Family>, Dropped) {
         self.rows = Some(table.row_count());
         match sampling::sample(query, table, limits.label_bytes) {
@@ -245,7 +246,7 @@ impl Trial {
 }
 
 impl fmt::Display for Trial {
-    /// The namespace, its columns as a table, what came of it, and what to look at.
+    /// The namespace, its columns as a table, the result and the warnings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", printable(&self.query))?;
         if let Some(condition) = self.skipped {

@@ -1,15 +1,15 @@
-//! Entries of a file that only hold anchors for others. Anchors are gone from the tree that the queries are read from,
-//! so the file is gone through once more, and only where an entry has no query.
+//! Finds entries that only hold anchors for others. The tree of the queries has no anchors, so the file is
+//! parsed a second time, but only if an entry has no query.
 
 use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, StrInput};
 
-/// Deeper than YAML that can be read.
+/// Deeper than YAML can be read.
 const DEPTH_LIMIT: usize = 200;
 
-/// The keys of the top-level entries that others take something from, and that hold nothing else: either all of the
-/// entry has an anchor, or each value in it has some.
+/// The keys of top-level entries that other entries use and that hold nothing else: either the whole entry
+/// has an anchor, or each value in it contains one.
 pub(super) fn holders(text: &str) -> HashSet<String> {
     let mut events = Events(Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)));
     let Some(entries) = events.entries() else { return HashSet::new() };
@@ -28,18 +28,18 @@ pub(super) fn holders(text: &str) -> HashSet<String> {
     entries.into_iter().enumerate().filter(holds).map(|(_, (key, _))| key).collect()
 }
 
-/// A node, without what is written in it.
+/// A node without its content.
 #[derive(Default)]
 struct Node {
     anchor: Option<usize>,
-    /// The anchor of what stands here.
+    /// The anchor that an alias refers to.
     alias: Option<usize>,
     /// The items of a list or the values of a map.
     children: Vec<Self>,
 }
 
 impl Node {
-    /// What `part` finds here and below.
+    /// The results of `part` for this node and the nodes below.
     fn all(&self, part: fn(&Self) -> Option<usize>) -> Vec<usize> {
         part(self).into_iter().chain(self.children.iter().flat_map(|child| child.all(part))).collect()
     }
@@ -48,7 +48,7 @@ impl Node {
 struct Events<'t>(Parser<'t, StrInput<'t>>);
 
 impl<'t> Events<'t> {
-    /// `None` where the text is no YAML to this parser.
+    /// `None` if this parser refuses the text.
     fn next(&mut self) -> Option<Event<'t>> {
         self.0.next_event()?.ok().map(|(event, _)| event)
     }
@@ -79,7 +79,7 @@ impl<'t> Events<'t> {
             return None;
         }
         let mut node = Node::default();
-        // 0 is no anchor.
+        // 0 means no anchor.
         let anchor = |id: usize| Some(id).filter(|&id| id > 0);
         match *event {
             Event::Alias(id) => node.alias = anchor(id),

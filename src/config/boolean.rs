@@ -1,4 +1,4 @@
-//! Booleans among texts: a file writes `true`, YAML's writers `yes`, a setting `on`, and PostgreSQL sends `t`.
+//! Booleans as text: a file writes `true`, YAML's writers `yes`, a setting `on`, and PostgreSQL sends `t`.
 
 /// Whether `text` is a word for true or for false.
 pub(super) fn boolean(text: &str) -> Option<bool> {
@@ -10,7 +10,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Which of `keys` is meant by a text: the one that it is or, without such a one, that with its truth value.
+/// The index of the key that a text means: the equal key, otherwise the key with the same truth value.
 pub fn meant<'k>(keys: impl Iterator<Item = &'k str> + Clone, text: &str) -> Option<usize> {
     keys.clone().position(|key| key == text).or_else(|| {
         let truth = boolean(text)?;

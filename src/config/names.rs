@@ -1,12 +1,12 @@
-//! Which families may stand in one exposition: the names that they and their samples take in either format,
-//! and who took a name first.
+//! The names that families and their samples use in either format, so that no two families of an exposition
+//! clash.
 
 use std::collections::HashMap;
 
 use super::Reading;
 use crate::metric::{Kind, MetricName};
 
-/// The names that are taken, and by which family of which namespace.
+/// The used names, each with its family and namespace.
 #[derive(Debug, Default)]
 pub(super) struct Names(HashMap<String, Owner>);
 
@@ -17,10 +17,10 @@ struct Owner {
     namespace: String,
 }
 
-/// Two families that cannot stand together.
+/// Two families that cannot be in one exposition.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Clash {
-    #[error("the name {0}, or one that is made of it, is kept for the exporter's own metrics")]
+    #[error("the name {0}, or a name derived from it, is reserved for the exporter's own metrics")]
     Exporter(MetricName),
     #[error("metric {family} is {here} here and {there} in {namespace}")]
     Kind { family: MetricName, here: &'static str, there: &'static str, namespace: String },
@@ -29,7 +29,7 @@ pub(super) enum Clash {
 }
 
 impl Names {
-    /// Whether `family` can stand beside those that are here. The same family with the same type can: its
+    /// Whether `family` can be exposed with the families so far. The same family with the same type can: its
     /// metrics then come from several queries.
     pub(super) fn check(&self, family: &MetricName, reading: &Reading) -> Result<(), Clash> {
         let kind = reading.kind();
@@ -51,7 +51,7 @@ impl Names {
         Ok(())
     }
 
-    /// Takes the names of `family` that are still free.
+    /// Adds the names of `family` that are still free.
     pub(super) fn take(&mut self, family: &MetricName, reading: &Reading, namespace: &str) {
         let kind = reading.kind();
         for name in kind.claimed_names(family) {
@@ -60,7 +60,7 @@ impl Names {
         }
     }
 
-    /// Takes everything that `others` took.
+    /// Adds all names of `others`.
     pub(super) fn take_all(&mut self, others: Self) {
         for (name, owner) in others.0 {
             self.0.entry(name).or_insert(owner);
@@ -127,7 +127,7 @@ mod tests {
             (
                 ("y", Gauge),
                 ("pg_exporter", Histogram),
-                Some("the name pg_exporter, or one that is made of it, is kept"),
+                Some("the name pg_exporter, or a name derived from it, is reserved"),
             ),
             (("y", Gauge), ("pg_exporter", Gauge), None),
         ];

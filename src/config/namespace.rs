@@ -1,4 +1,4 @@
-//! One namespace: its keys, and what they come to together.
+//! One namespace: its keys, and the checks across them.
 
 mod column;
 mod conditions;
@@ -16,12 +16,12 @@ use crate::metric::{Kind, LabelName, MetricName};
 use crate::sql::Sql;
 use column::Draft as ColumnDraft;
 
-/// What becomes of a namespace.
+/// The result of reading a namespace.
 pub(super) enum Outcome {
     Runs(Box<Query>),
     /// Its query is empty.
     Off,
-    /// The problems say why.
+    /// It has a mistake, which is reported.
     Disabled,
 }
 
@@ -50,7 +50,7 @@ const KEYS: &[Key<Draft>] = &[
     Key { name: "master", read: |_, node, at| conditions::master(node, at) },
 ];
 
-/// A namespace as its keys have it.
+/// The values of a namespace's keys.
 #[derive(Default)]
 struct Draft {
     query: QueryText,
@@ -74,7 +74,7 @@ enum QueryText {
     Sound(Sql),
 }
 
-/// Reads the definition of `namespace`. A query that runs takes its names.
+/// Reads the definition of `namespace`. A query that runs reserves its names.
 pub(super) fn read(
     (namespace, node): (&str, &Node),
     file: &str,
@@ -92,7 +92,7 @@ pub(super) fn read(
         return Outcome::Off;
     }
     if matches!(draft.query, QueryText::Missing) {
-        let hint = "add `query`, leave it empty to switch the namespace off, or begin the name with x- if it is no query";
+        let hint = "add `query`, leave it empty to switch the namespace off, or begin the name with x- if it is not a query";
         at.error("the query is missing", hint);
     }
     let prefix = format!("{}{}", naming.prefix, draft.name.as_deref().unwrap_or(namespace));
@@ -149,7 +149,7 @@ fn read_sql(node: &Node, at: &mut At<'_>) -> Option<Sql> {
     }
 }
 
-/// To a query, these settings have values that the exporter has chosen for it.
+/// A query reads the values of these settings that the exporter has set for it.
 fn warn_of_own_settings(settings: &[&str], at: &mut At<'_>) {
     let hint = match settings {
         [] => return,
@@ -201,7 +201,7 @@ fn check_prefix(prefix: &str, is_named: bool, at: &mut At<'_>) {
     }
 }
 
-/// A label that the query has itself, or a type of metric in it, is not replaced.
+/// A query's own label, and a label that a type of metric sets itself, is not replaced.
 fn add_extra_labels(own: &mut Vec<(LabelName, String)>, naming: &Naming, columns: &[(String, Column)]) {
     let extra = naming.labels.iter().filter(|(name, _)| {
         let has_it = |column: &Column| {
@@ -215,7 +215,7 @@ fn add_extra_labels(own: &mut Vec<(LabelName, String)>, naming: &Naming, columns
     own.extend(extra);
 }
 
-/// Each execution environment has its own cache, so one that is older steps back.
+/// Each execution environment has its own cache, so values step back if an older one answers.
 fn warn_of_cached_counters(cache: Option<Duration>, columns: &[(String, Column)], at: &mut At<'_>) {
     let is_counter = |column: &Column| matches!(&column.usage, Usage::Metric(metric) if metric.reading == Reading::Counter);
     if cache.is_some() && columns.iter().any(|(_, column)| is_counter(column)) {
@@ -226,7 +226,7 @@ fn warn_of_cached_counters(cache: Option<Duration>, columns: &[(String, Column)]
     }
 }
 
-/// Each label once, and none that a type of metric has for itself.
+/// Reports labels that appear twice, and labels that a type of metric sets itself.
 fn check_labels(constant: &[(LabelName, String)], columns: &[(String, Column)], at: &mut At<'_>) {
     let own: Vec<_> = columns.iter().filter_map(|(_, column)| own_label(column)).collect();
     let constant = constant.iter().map(|(name, _)| (format!("{}.labels.{name}", at.place()), name));
@@ -238,10 +238,10 @@ fn check_labels(constant: &[(LabelName, String)], columns: &[(String, Column)], 
     for (place, name) in constant.chain(from_columns).collect::<Vec<_>>() {
         let mut at = at.elsewhere(&place);
         if !seen.insert(name) {
-            at.error(format!("label {name} stands twice"), RENAME);
+            at.error(format!("label {name} appears twice"), RENAME);
         }
         if let Some((_, what)) = own.iter().find(|(own, _)| *own == name.as_str()) {
-            at.error(format!("{what} has the label {name} for itself"), RENAME);
+            at.error(format!("{what} sets the label {name} itself"), RENAME);
         }
     }
     for (place, column) in columns {
@@ -252,13 +252,13 @@ fn check_labels(constant: &[(LabelName, String)], columns: &[(String, Column)], 
                 at.error(message, RENAME);
             }
             if let Some((_, what)) = own_label(column).filter(|(own, _)| *own == name.as_str()) {
-                at.error(format!("{what} has the label {name} for itself"), RENAME);
+                at.error(format!("{what} sets the label {name} itself"), RENAME);
             }
         }
     }
 }
 
-/// The constant labels that a column has beside those of its row.
+/// A column's constant labels, which its metrics have in addition to those of the row.
 fn constants(column: &Column) -> &[(LabelName, String)] {
     match &column.usage {
         Usage::Metric(metric) => &metric.labels,
@@ -266,7 +266,7 @@ fn constants(column: &Column) -> &[(LabelName, String)] {
     }
 }
 
-/// The label that a column's metric has beside those of its row, and what such a metric is called.
+/// The label that a column's metric has in addition to those of the row, and the name of its type.
 fn own_label(column: &Column) -> Option<(&str, &'static str)> {
     let Usage::Metric(metric) = &column.usage else { return None };
     let what = match metric.reading.kind() {
@@ -279,8 +279,8 @@ fn own_label(column: &Column) -> Option<(&str, &'static str)> {
     Some((metric.reading.own_label()?, what))
 }
 
-/// The names that the columns' families take, none of which may be taken by others. Columns of one name are one family
-/// where their constant labels tell their samples apart.
+/// The names that the columns' families use, if no other query uses them. Columns with one metric name are
+/// one family if their constant labels distinguish their samples.
 fn check_names(namespace: &str, columns: &[(String, Column)], names: &Names, at: &mut At<'_>) -> Names {
     let mut own = Names::default();
     let mut seen = HashSet::new();
@@ -288,7 +288,7 @@ fn check_names(namespace: &str, columns: &[(String, Column)], names: &Names, at:
         let Usage::Metric(metric) = &column.usage else { continue };
         let (family, reading) = (&metric.family, &metric.reading);
         let mut at = at.elsewhere(place);
-        // To Prometheus an empty label is none.
+        // To Prometheus, an empty label does not exist.
         let labels: BTreeMap<_, _> =
             metric.labels.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
         if let Err(clash) = own.check(family, reading).and_then(|()| names.check(family, reading)) {

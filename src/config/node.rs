@@ -1,5 +1,5 @@
-//! YAML as a tree that keeps what the usual types lose: every entry of a map in its order, keys that stand
-//! twice, and scalars as they are written (`1.10`, `on`, `0x1F`). It knows nothing of what the tree means.
+//! YAML as a tree that keeps more than the usual types: the order of a map's entries, repeated keys, and
+//! scalars as they are written (`1.10`, `on`, `0x1F`). This module does not interpret the tree.
 
 mod visit;
 
@@ -22,7 +22,7 @@ pub(super) enum Node {
     Tagged(String),
 }
 
-/// Why a file is no tree.
+/// Why a file cannot be read as a tree.
 #[derive(Debug)]
 pub(super) struct Unreadable {
     pub(super) message: String,
@@ -31,23 +31,23 @@ pub(super) struct Unreadable {
     pub(super) line: Option<usize>,
 }
 
-/// What all nodes of a file may weigh, in bytes: aliases make a small text a large tree.
+/// The maximum weight of all nodes of a file, in bytes. Aliases can turn a small text into a large tree.
 const WEIGHT_LIMIT: usize = 16 << 20;
 
 const TOO_LARGE: &str = "aliases make it too large";
 
-/// What the parser expects of a key, as in `invalid type: map, expected a name`.
+/// The parser's words for a key that is not text, as in `invalid type: map, expected a name`.
 const NOT_TEXT: &str = "expected a name";
 
-/// How many more brackets may be opened than closed at any place. The parser's time grows with the square of
-/// them, and it looks at its own limit of 128 only afterwards.
+/// The maximum number of open brackets at any place. The parser's time grows with the square of the number,
+/// and the parser checks its own limit of 128 only afterwards.
 const BRACKET_LIMIT: usize = 1000;
 
 impl Node {
-    /// The documents of a file, those without content left out.
+    /// The documents of a file, without empty ones.
     ///
     /// # Errors
-    /// What is wrong with the YAML.
+    /// The mistake in the YAML.
     pub(super) fn documents(text: &str) -> Result<Vec<Self>, Unreadable> {
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         if open_brackets(text) > BRACKET_LIMIT {
@@ -113,7 +113,7 @@ fn unreadable(error: &serde_yaml::Error) -> Unreadable {
     }
 }
 
-/// The most brackets that are open at once, all `[`, `{`, `]` and `}` taken for brackets.
+/// The maximum number of open brackets, if every `[`, `{`, `]` and `}` counts as a bracket.
 fn open_brackets(text: &str) -> usize {
     let mut most = 0;
     let mut open = 0_usize;
@@ -128,8 +128,9 @@ fn open_brackets(text: &str) -> usize {
     most
 }
 
-/// Puts what `<<` names in its place, where the map has no such key of its own (YAML's "Merge Key Language-
-/// Independent Type"). A `<<` that names no map stays as it is: whoever reads the map does not know the key.
+/// Inserts the entries that `<<` refers to, unless the map has the key itself (YAML's "Merge Key
+/// Language-Independent Type"). A `<<` that does not refer to a map stays, and is reported as an unknown key
+/// later.
 fn merge(entries: Vec<(String, Node)>) -> Vec<(String, Node)> {
     if entries.iter().all(|(key, _)| key != MERGE) {
         return entries;

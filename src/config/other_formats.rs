@@ -4,7 +4,7 @@
 use super::node::Node;
 use super::report::did_you_mean;
 
-/// What a document is instead, and what to do about it.
+/// The kind of another document, and a hint for it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OtherFormat {
     pub(super) message: String,
@@ -24,7 +24,7 @@ impl OtherFormat {
         )
     }
 
-    /// What `document` is, if it is no query file at all.
+    /// The kind of `document`, if it is not a query file.
     pub(super) fn of(document: &Node) -> Option<Self> {
         let Node::Map(entries) = document else { return of_no_map(document) };
         let root = Entries(entries);
@@ -128,7 +128,7 @@ fn of_another_exporter(root: Entries<'_>) -> Option<OtherFormat> {
     None
 }
 
-/// Its queries look like those here. One of its keys may be a slip, several are not.
+/// Its queries look like the ones here. One unknown key may be a typo, several are not.
 fn of_pg_exporter(root: Entries<'_>, queries: usize) -> Option<OtherFormat> {
     const OWN: [&str; 8] =
         ["desc", "ttl", "min_version", "max_version", "fatal", "skip", "tags", "predicate_queries"];
@@ -193,5 +193,5 @@ fn of_wrong_depth(root: Entries<'_>) -> Option<OtherFormat> {
     )
 }
 
-/// From so many keys without a query on, it is more likely another file than one with so many mistakes.
+/// With at least this many keys without a query, the file is probably another program's.
 const MANY: usize = 3;

@@ -1,11 +1,11 @@
-//! Where a reader is in a file, what it finds there, and what it has to say about it.
+//! The position of a reader in a file, and the problems that it reports there.
 
 use std::collections::HashMap;
 
 use super::node::{MERGE, Node, Unreadable};
 use super::{Problem, Severity};
 
-/// A place in a file, and where the problems go that are found there.
+/// A place in a file, and the list of its problems.
 pub(super) struct At<'p> {
     file: &'p str,
     place: String,
@@ -27,7 +27,7 @@ impl<'p> At<'p> {
         At::new(self.file, item_place(&self.place, index), self.problems)
     }
 
-    /// Another place, which [`Self::place`] told earlier.
+    /// The place that [`Self::place`] returned earlier.
     pub(super) fn elsewhere(&mut self, place: &str) -> At<'_> {
         At::new(self.file, place.to_owned(), self.problems)
     }
@@ -57,7 +57,7 @@ impl<'p> At<'p> {
         self.problems.push(Problem { severity, file, place, line, message, hint });
     }
 
-    /// The text of a scalar. Nothing, `null` and `~` are the empty text.
+    /// The text of a scalar. An empty value, `null` and `~` are the empty text.
     pub(super) fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
         match node {
             Node::Null => Some(""),
@@ -70,7 +70,7 @@ impl<'p> At<'p> {
         }
     }
 
-    /// The entries of a map. Nothing is an empty map.
+    /// The entries of a map. An empty value is an empty map.
     pub(super) fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(String, Node)]> {
         match node {
             Node::Null => Some(&[]),
@@ -81,14 +81,16 @@ impl<'p> At<'p> {
         }
     }
 
-    /// The entries of the map here, of equal keys only the last.
+    /// The entries of the map here. Among equal keys, only the last is returned.
     pub(super) fn unique<'n>(&mut self, entries: &'n [(String, Node)]) -> Vec<(&'n str, &'n Node)> {
         let standings = standings(entries.iter().map(|(name, _)| name.as_str()));
         let mut unique = Vec::new();
         for ((name, node), standing) in entries.iter().zip(standings) {
             match standing {
                 Standing::Replaced => continue,
-                Standing::Replacing => self.key(name).warning("stands more than once", "the last one counts"),
+                Standing::Replacing => {
+                    self.key(name).warning("appears more than once", "the last one counts")
+                }
                 Standing::Only => {}
             }
             unique.push((name.as_str(), node));
@@ -96,7 +98,7 @@ impl<'p> At<'p> {
         unique
     }
 
-    /// The items of a list. Nothing is an empty list.
+    /// The items of a list. An empty value is an empty list.
     pub(super) fn list<'n>(&mut self, node: &'n Node) -> Option<&'n [Node]> {
         match node {
             Node::Null => Some(&[]),
@@ -107,7 +109,7 @@ impl<'p> At<'p> {
         }
     }
 
-    /// Whether `text` begins with a quote of a word processor, which YAML and SQL take for a letter; that is reported.
+    /// Whether `text` begins with a typographic quote, which YAML and SQL read as a letter. Reports it.
     pub(super) fn is_in_curly_quotes(&mut self, text: &str) -> bool {
         let is_curly = text.trim_start().starts_with(['“', '”', '„', '‘', '’']);
         if is_curly {
@@ -116,7 +118,7 @@ impl<'p> At<'p> {
         is_curly
     }
 
-    /// What the tag stands for is known to another program only.
+    /// Only another program knows the meaning of the tag.
     fn tagged<T>(&mut self, tag: &str) -> Option<T> {
         self.error(
             format!("the YAML tag !{tag} is not supported"),
@@ -143,14 +145,14 @@ pub(super) fn item_place(place: &str, index: usize) -> String {
     format!("{place}[{index}]")
 }
 
-/// A key of a map and how its value is read into `T`.
+/// A key of a map, and a function that reads its value into `T`.
 pub(super) struct Key<T> {
     pub(super) name: &'static str,
     pub(super) read: fn(&mut T, &Node, &mut At<'_>),
 }
 
-/// Reads the entries of a map by their keys. Unknown keys are passed over; of equal keys the last one counts. A key
-/// without a value is as good as none, except `query`: there it switches the namespace off.
+/// Reads the entries of a map by their keys. Unknown keys are reported and ignored; among equal keys, the
+/// last one counts. A key without a value is ignored, but an empty `query` switches the namespace off.
 pub(super) fn read_keys<T>(entries: &[(String, Node)], keys: &[Key<T>], into: &mut T, at: &mut At<'_>) {
     for (name, node) in at.unique(entries) {
         let mut at = at.key(name);
@@ -165,17 +167,17 @@ pub(super) fn read_keys<T>(entries: &[(String, Node)], keys: &[Key<T>], into: &m
     }
 }
 
-/// What a name is among equal ones.
+/// The position of a name among equal names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
     Only,
-    /// A later one counts instead.
+    /// A later one counts.
     Replaced,
     /// The last of several.
     Replacing,
 }
 
-/// The standing of each name, in their order.
+/// The standing of each name, in the order of the names.
 pub(super) fn standings<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec<Standing> {
     let mut totals: HashMap<&str, usize> = HashMap::new();
     for name in names.clone() {
@@ -195,7 +197,7 @@ pub(super) fn standings<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec
     names.map(standing).collect()
 }
 
-/// Keys of other programs' files, and words that come to mind, for the keys here.
+/// Keys of other programs' files, and words that authors may use, for the keys here.
 const OTHER_WORDS: [(&str, &str); 13] = [
     ("sql", "query"),
     ("statement", "query"),
@@ -212,7 +214,7 @@ const OTHER_WORDS: [(&str, &str); 13] = [
     ("bucket", "buckets"),
 ];
 
-/// What an unknown key may have been meant to be.
+/// A hint for an unknown key.
 fn key_meant_by<T>(word: &str, keys: &[Key<T>], entries: &[(String, Node)]) -> String {
     let is_key = |name: &str| keys.iter().any(|key| key.name == name);
     let is_given = |name: &str| entries.iter().any(|(key, _)| key == name);
@@ -222,9 +224,9 @@ fn key_meant_by<T>(word: &str, keys: &[Key<T>], entries: &[(String, Node)]) -> S
     }
 }
 
-/// `did you mean usage?`, or nothing where no name comes near.
+/// `did you mean usage?`, or an empty text if no name is similar.
 pub(super) fn did_you_mean<'n>(word: &str, names: impl Iterator<Item = &'n str>) -> String {
-    /// Longer words are no misspelt keys, and comparing takes memory by their length.
+    /// Longer words are not misspelt keys, and comparing them takes memory.
     const LONGEST: usize = 32;
     if word.len() > LONGEST {
         return String::new();

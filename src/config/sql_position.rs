@@ -1,5 +1,5 @@
-//! Where in a query file a character of a query's SQL is. PostgreSQL counts characters of the SQL that it was sent; the
-//! file has it indented, folded or quoted.
+//! Finds a character of a query's SQL in the query file. PostgreSQL counts characters of the SQL that was
+//! sent; in the file the SQL is indented, folded or quoted.
 
 use std::iter::Peekable;
 
@@ -140,7 +140,7 @@ impl<I: Iterator<Item = (char, usize, usize)>> Source<I> {
                 }
                 continue;
             }
-            // A plain SET was made SET LOCAL.
+            // A plain SET was changed to SET LOCAL.
             let mut local = "LOCAL".chars();
             let mut inserted = Some(c);
             while let (Some(expected), Some(c)) = (local.next(), inserted) {
@@ -163,7 +163,7 @@ impl<I: Iterator<Item = (char, usize, usize)>> Source<I> {
             match (c, self.style) {
                 (c, _) if c.is_whitespace() => {}
                 ('\'', ScalarStyle::SingleQuoted) => {
-                    // Two stand for one.
+                    // Two quotes in the file are one in the value.
                     self.characters.next_if(|(c, ..)| *c == '\'')?;
                     return Some((c, line, column));
                 }
@@ -182,7 +182,7 @@ impl<I: Iterator<Item = (char, usize, usize)>> Source<I> {
 mod tests {
     use super::*;
 
-    /// Of the first `@` of the SQL, the place in the file.
+    /// The place of the first `@` of the SQL in the file.
     fn place(yaml: &str, sql: &str) -> Option<(usize, Option<usize>)> {
         let before = sql.chars().position(|c| c == '@').unwrap();
         let files = [("queries.yml".to_owned(), yaml.to_owned())];

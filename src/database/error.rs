@@ -1,9 +1,9 @@
-//! What can go wrong with a connection and with a query, in words that may be logged.
+//! Errors of connections and queries, in words that may be logged.
 //!
-//! A server's message may hold values: functions raise what they like with any SQLSTATE, also by way of `dblink` and
-//! `postgres_fdw`. So the SQLSTATE is kept, and the message only where the server's own parser made it: class 42, a
-//! position in the query, and no CONTEXT, which every function leaves and every foreign server's error gets. DETAIL,
-//! HINT and the internal query hold rows, values and SQL, and are never read.
+//! A server's message may contain values: functions raise any text with any SQLSTATE, also through `dblink`
+//! and `postgres_fdw`. So only the SQLSTATE is kept, and the message only if the server's parser made it:
+//! class 42, a position in the query, and no CONTEXT, which every function and every foreign server adds.
+//! DETAIL, HINT and the internal query contain rows, values and SQL, and are never read.
 
 use std::error::Error;
 use std::fmt;
@@ -20,19 +20,19 @@ pub enum ConnectError {
     /// The host's name has no address.
     #[error("the host's name cannot be resolved: {0}")]
     Unresolvable(io::Error),
-    /// Nothing listens there, or the network does not lead there.
+    /// Nothing listens at the address, or no network leads there.
     #[error("the server cannot be reached: {0}")]
     Unreachable(io::Error),
-    /// It took longer than it may.
+    /// Connecting exceeded its time limit.
     #[error("timed out {0}")]
     TimedOut(Phase),
-    /// The authorities to trust cannot be had, so nothing was sent.
+    /// The trusted authorities could not be read, so nothing was sent.
     #[error("root certificates: {0}")]
     RootCertificates(String),
     /// The server has no TLS, or a certificate that is not trusted.
     #[error("TLS: {0}")]
     Tls(String),
-    /// The client could not answer what the server asked of it, such as for a password that it does not have.
+    /// The client cannot do what the server requests, such as send a password that it does not have.
     #[error("authentication: {0}")]
     Authentication(String),
     /// The server refused the connection.
@@ -41,7 +41,7 @@ pub enum ConnectError {
         /// Five letters and digits (PostgreSQL documentation, "PostgreSQL Error Codes").
         sqlstate: String,
     },
-    /// What answers is PgBouncer itself, under the name that it keeps for this.
+    /// PgBouncer answered itself, at the database name of its console.
     #[error(
         "the database \"pgbouncer\" is PgBouncer's admin console, which runs no queries; \
          name a database of its section [databases]"
@@ -50,12 +50,12 @@ pub enum ConnectError {
     /// The socket broke or was closed before the login was over.
     #[error("the connection was lost during the login: {0}")]
     Lost(String),
-    /// It speaks something else, or says what no PostgreSQL says.
-    #[error("what answers there is not PostgreSQL: {0}")]
+    /// The server speaks another protocol.
+    #[error("the server is not PostgreSQL: {0}")]
     Protocol(String),
 }
 
-/// What a connection was doing when its time was over.
+/// The step of connecting that timed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// Finding the addresses of a name.
@@ -86,8 +86,8 @@ impl fmt::Display for Phase {
 }
 
 impl ConnectError {
-    /// Whether another address of the same host may answer otherwise: nothing answered at this one in time, or what
-    /// did is no server that takes logins now (SQLSTATE 57P03, which libpq goes on after too).
+    /// Whether another address of the same host may answer differently: this one did not answer in time, or
+    /// its server does not accept logins now (SQLSTATE 57P03, after which libpq tries the next address too).
     pub(super) fn may_differ_at_another_address(&self) -> bool {
         match self {
             Self::Unreachable(_) | Self::TimedOut(_) | Self::Lost(_) | Self::Protocol(_) => true,
@@ -105,7 +105,7 @@ impl ConnectError {
             return Self::Server { sqlstate: sqlstate(error) };
         }
         let reason = error.source().map_or_else(|| error.to_string(), chain);
-        // The driver has no question method for these kinds; the first part of its text names them.
+        // The driver has no methods for these kinds; the first part of the text names them.
         match error.to_string().as_str() {
             "error performing TLS handshake" => Self::Tls(reason),
             "authentication error" | "invalid configuration" => Self::Authentication(reason),
@@ -117,8 +117,8 @@ impl ConnectError {
 }
 
 impl ConnectError {
-    /// The same of a login to this database, whose name may explain it. PgBouncer's console refuses what it does not
-    /// know as a violation of the protocol (SQLSTATE 08P01).
+    /// The same for a login to this database, whose name may explain the error. PgBouncer's console refuses
+    /// unknown messages as protocol violations (SQLSTATE 08P01).
     pub(super) fn in_database(self, database: &str) -> Self {
         match &self {
             Self::Server { sqlstate, .. } if database == "pgbouncer" && sqlstate == "08P01" => {
@@ -131,7 +131,7 @@ impl ConnectError {
 
 const CLOSED: &str = "closed by the server";
 
-/// What the socket said. The driver reports bytes that are no message in the same way.
+/// An error of the socket. The driver reports invalid messages in the same way.
 fn of_socket(error: &tokio_postgres::Error, reason: String) -> ConnectError {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
     match cause.map(io::Error::kind) {
@@ -144,26 +144,26 @@ fn of_socket(error: &tokio_postgres::Error, reason: String) -> ConnectError {
 /// Why a query has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum QueryError {
-    /// It took longer than it may.
+    /// The query exceeded its time limit.
     #[error("timed out")]
     Timeout,
-    /// The connection was lost, before or during the query. It is not known whether the query ran.
+    /// The connection was lost before or during the query. The query may have run.
     #[error("the connection was lost: {reason}")]
     Connection {
-        /// What the socket or the server said last.
+        /// The last error of the socket or the server.
         reason: String,
     },
-    /// The server refused it. The connection is as good as before.
+    /// The server refused the query. The connection can still be used.
     #[error("{}{}{}", in_words(sqlstate), at_character(*position), after_colon(message.as_deref()))]
     Server {
         /// Five letters and digits (PostgreSQL documentation, "PostgreSQL Error Codes").
         sqlstate: String,
-        /// Where in the query, in characters from 1, if the server says so.
+        /// The place in the query, in characters from 1, if the server names it.
         position: Option<usize>,
         /// The primary message, if the server's parser made it.
         message: Option<String>,
     },
-    /// The server's `standard_conforming_strings` is off, and the query has a string that would end elsewhere.
+    /// The server's `standard_conforming_strings` is off, which would end a string of the query elsewhere.
     #[error(
         "the server would end a string elsewhere: standard_conforming_strings is off; \
          write E'…' with \\\\ for each backslash"
@@ -175,7 +175,7 @@ pub enum QueryError {
 }
 
 impl QueryError {
-    /// What the server said of `sent`.
+    /// The server's error for `sent`.
     pub(super) fn of_server(error: &tokio_postgres::Error, sent: &Sent<'_>) -> Self {
         match error.as_db_error() {
             Some(error) => {
@@ -191,9 +191,9 @@ impl QueryError {
     }
 }
 
-/// A message that was sent, for what the server says of places in it.
+/// A message that was sent, to find places that the server names.
 pub(super) struct Sent<'a> {
-    /// The query behind its prologue.
+    /// The prologue and the query.
     pub(super) message: &'a str,
     pub(super) query: &'a str,
     /// Without an encoding the server counts bytes.
@@ -219,16 +219,17 @@ impl Sent<'_> {
     }
 }
 
-/// The message of an error at `place`, if it is certain that the server's own parser made it and that it quotes no
-/// literal of the query.
+/// The message of an error at `place`, if it certainly comes from the server's own parser and quotes no
+/// literal.
 fn parser_message(error: &DbError, sent: &Sent<'_>, place: usize) -> Option<String> {
     let is_parsers = error.code().code().starts_with("42") && error.where_().is_none();
     let there = sent.message.get(place..).filter(|_| is_parsers)?;
     begins_no_literal(there).then(|| error.message().chars().take(MESSAGE_CHARS_MAX).collect())
 }
 
-/// Whether the first token is a name, an operator or the end. `syntax error at or near "…"` quotes it, and the reason
-/// why a literal is none of a type's (`'…'::regclass`, `'…'::tsquery`) quotes that: both are at its beginning.
+/// Whether the first token is a name, an operator or the end. `syntax error at or near "…"` quotes the token.
+/// So does the error for a literal that is invalid for its type (`'…'::regclass`, `'…'::tsquery`). Both begin
+/// with the token.
 fn begins_no_literal(text: &str) -> bool {
     let mut characters = text.chars();
     let (first, second) = (characters.next(), characters.next());
@@ -236,7 +237,7 @@ fn begins_no_literal(text: &str) -> bool {
         (None, _) => true,
         (Some('\'' | '$' | '0'..='9'), _) => false,
         (Some('.'), Some('0'..='9')) => false,
-        // A comment that does not end, and neither may a quoted name.
+        // A comment without an end. A quoted name may lack its end too.
         (Some('/'), Some('*')) => false,
         (Some('"'), _) => text.matches('"').count() > 1,
         (Some(c), _) if c.is_alphanumeric() || c == '_' => {
@@ -248,8 +249,8 @@ fn begins_no_literal(text: &str) -> bool {
     }
 }
 
-/// Whether the server refused a statement and goes on, as opposed to ending the connection: severity FATAL or
-/// PANIC, SQLSTATE class 08, or one of those that announce the end of the server (57P01 to 57P05).
+/// Whether the server refused a statement and continues. It ends the connection with severity FATAL or PANIC,
+/// with SQLSTATE class 08, and with the codes of a shutdown (57P01 to 57P05).
 pub(super) fn is_of_statement(error: &tokio_postgres::Error) -> bool {
     error.as_db_error().is_some_and(|error| !ends_connection(error))
 }
@@ -263,7 +264,7 @@ fn ends_connection(error: &DbError) -> bool {
     fatal || code.starts_with("08") || code.starts_with("57P")
 }
 
-/// An error of the driver in one line: what the server answered, or else every cause down to the first.
+/// An error of the driver in one line: the server's answer, otherwise all causes.
 pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     match error.as_db_error() {
         Some(error) => in_words(&sqlstate(error)),
@@ -271,7 +272,7 @@ pub(super) fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// The server's SQLSTATE, unless it is none: anything may stand behind a port.
+/// The server's SQLSTATE, if it is a valid one: other programs may answer on the port.
 fn sqlstate(error: &DbError) -> String {
     let code = error.code().code();
     let is_one = code.len() == 5 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -294,7 +295,7 @@ fn after_colon(message: Option<&str>) -> String {
     message.map(|message| format!(": {message}")).unwrap_or_default()
 }
 
-/// What to do about a login that is refused.
+/// A hint for a refused login.
 fn remedy(sqlstate: &str) -> &'static str {
     match sqlstate {
         "08P01" => "; see the log of the pooler or proxy in front of the server",
@@ -322,7 +323,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
     text
 }
 
-/// The most of a message that is kept, in characters.
+/// Longer messages are cut off, in characters.
 const MESSAGE_CHARS_MAX: usize = 300;
 
 #[cfg(test)]

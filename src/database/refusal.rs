@@ -1,23 +1,23 @@
-//! What else the server says of SQL that it refuses, for the author at a terminal.
+//! Further parts of the server's error, for the author at a terminal.
 
 use std::fmt;
 
 use tokio_postgres::error::{DbError, ErrorPosition};
 
-/// Where in the SQL the mistake is, and the server's advice. Both may quote the SQL: they are for the person who wrote
-/// it, and never for a log.
+/// The place of the mistake in the SQL, and the server's advice. Both may quote the SQL, so they must never
+/// be logged.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Refusal {
-    /// How many characters of the SQL come before the place.
+    /// The number of characters of the SQL before the place.
     pub position: Option<usize>,
     /// PostgreSQL's HINT.
     pub hint: Option<String>,
 }
 
 impl Refusal {
-    /// `prologue` is how many characters were sent in front of the SQL.
+    /// `prologue` is the number of characters that were sent before the SQL.
     pub(super) fn of(error: &DbError, prologue: usize) -> Self {
-        // With a CONTEXT, the words are those of a function or of another server, and may hold values.
+        // With a CONTEXT, the text is that of a function or of another server, and may contain values.
         let hint = error.hint().filter(|_| error.where_().is_none()).map(str::to_owned);
         let position = match error.position() {
             Some(ErrorPosition::Original(position)) => {

@@ -1,9 +1,10 @@
-//! What becomes of each column of a result, decided once before its rows are read.
+//! The columns of a result, each with its use, decided once before the rows are read.
 
 use std::collections::{HashMap, HashSet};
 
 use super::dropped::{Dropped, Reason};
 use super::label_columns::{Constants, LabelColumns};
+use super::note::{UNLISTED, UNREADABLE, note};
 use super::observations::{Observations, Shape};
 use super::reading::{Cells, NumberCell, Reading, cell};
 use super::{Missing, MissingLabel, histogram, number, summary, time};
@@ -11,46 +12,46 @@ use crate::config::{self, MetricColumn, Query, Usage};
 use crate::metric::{Family, Kind, LabelNames, MetricName, StateSet};
 use crate::table::Table;
 
-/// A query's declaration, resolved against the columns of its result.
+/// A query's declaration, applied to the columns of its result.
 pub(super) struct Columns<'a> {
     pub labels: LabelColumns<'a>,
     pub time: Option<TimeColumn<'a>>,
     pub metrics: Vec<Column<'a>>,
-    /// Still without metrics.
+    /// Families without metrics.
     pub families: Vec<Family>,
     pub missing: Vec<Missing>,
 }
 
-/// Where the time of a row's metrics comes from.
+/// The column with the time of a row's metrics.
 pub(super) struct TimeColumn<'a> {
     name: &'a str,
     column: usize,
-    /// Metrics that have no time, and so did not come about.
+    /// The dropped metrics, which have no valid time.
     pub dropped: Dropped,
 }
 
-/// A column that gives metrics, or should give some.
+/// A column with metrics, or a column whose metrics are dropped.
 pub(super) struct Column<'a> {
     name: &'a str,
     pub fate: Fate<'a>,
-    /// What its metrics have beside the labels of their row.
+    /// The labels of its metrics in addition to those of the row.
     pub constants: Option<Constants<'a>>,
     pub dropped: Dropped,
 }
 
-/// What becomes of a column's cells. `family` is an index.
+/// The use of a column's cells. `family` is an index.
 pub(super) enum Fate<'a> {
-    /// Each row gives a metric.
+    /// Each row has a metric.
     Sample { family: usize, reading: Reading<'a> },
-    /// Each row gives a metric whose last label is the cell.
+    /// Each row has a metric whose last label is the cell.
     Tell { family: usize, column: usize, names: LabelNames },
-    /// All rows of one label set give a metric.
+    /// All rows of one label set form a metric.
     Observe { family: usize, observations: Observations<'a> },
-    /// Nothing; each row counts.
+    /// Dropped, and counted for each row.
     Drop(Reason),
 }
 
-/// Where in the result a name stands: SQL lets it stand more than once.
+/// The positions of each name in the result. SQL allows repeated names.
 pub(super) struct Positions<'a>(HashMap<&'a str, Vec<usize>>);
 
 impl<'a> Positions<'a> {
@@ -105,13 +106,13 @@ impl<'a> Columns<'a> {
         Ok(columns)
     }
 
-    /// The first column of a label's name is the label.
+    /// The first column with a label's name is the label.
     fn add_label_repetitions(&mut self, column: &'a config::Column, positions: &Positions<'_>) {
         let repetitions = positions.all(&column.name).iter().skip(1);
         self.metrics.extend(repetitions.map(|_| Column::new(&column.name, Fate::Drop(Reason::Label))));
     }
 
-    /// A column that the result has several times gives its metric as often; all but the first are duplicates.
+    /// A column that the result has several times gives a metric each time; all but the first are duplicates.
     fn add_metric(
         &mut self,
         column: &'a config::Column,
@@ -136,7 +137,7 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// `None` if a column is missing that the metric cannot do without.
+    /// `None` if a column is missing that the metric requires.
     fn fate(
         &self,
         family: usize,
@@ -186,7 +187,7 @@ impl<'a> Columns<'a> {
     }
 
     fn add_undeclared(&mut self, query: &Query, column: &'a str, index: usize) {
-        // `?column?` is what PostgreSQL calls a column without a name; other names may be none for a metric too.
+        // PostgreSQL names a column without a name `?column?`. Other names may be invalid for a metric too.
         let fate = match MetricName::new(&format!("{}_{column}", query.prefix)) {
             Ok(name) => Fate::Sample {
                 family: self
@@ -198,7 +199,7 @@ impl<'a> Columns<'a> {
         self.metrics.push(Column::new(column, fate));
     }
 
-    /// The index of the family, which is new unless there is one of that name and type.
+    /// The index of the family with this name and type, which may be new.
     fn family(&mut self, name: &MetricName, kind: Kind, help: impl FnOnce() -> String) -> usize {
         let is_it = |family: &Family| family.name == *name && family.kind == kind;
         self.families.iter().position(is_it).unwrap_or_else(|| {
@@ -214,7 +215,7 @@ impl<'a> TimeColumn<'a> {
         Self { name, column, dropped: Dropped::default() }
     }
 
-    /// Unix seconds, from a timestamp or a number of them.
+    /// Unix seconds, from a timestamp or a number.
     pub(super) fn read(&self, cells: &Cells<'_>) -> Result<f64, Reason> {
         let text = cell(cells, self.column).ok_or(Reason::Null)?.trim_ascii();
         let seconds = number::decimal(text).or_else(|| time::timestamp(text)).ok_or(Reason::Unparsable)?;
@@ -231,11 +232,11 @@ impl<'a> TimeColumn<'a> {
     }
 }
 
-/// The end of the year 9999, and as far before 1970: far from where 64 bits of milliseconds, which 0.0.4 and
-/// Prometheus itself have, come to an end.
+/// The end of the year 9999, and as long before 1970. Prometheus and 0.0.4 have 64 bits of milliseconds,
+/// which reach much further.
 const TIMESTAMP_SECONDS_MAX: f64 = 253_402_300_799.0;
 
-/// The columns that a declared column needs beside it.
+/// The further columns that a declared column needs.
 pub(super) fn columns_beside(declared: &config::Reading, column: &str) -> impl Iterator<Item = String> {
     declared.suffixes_beside().iter().map(move |suffix| format!("{column}{suffix}"))
 }
@@ -245,7 +246,7 @@ impl<'a> Column<'a> {
         Self { name, fate, constants: None, dropped: Dropped::default() }
     }
 
-    /// What the log should say of it.
+    /// A note for the log.
     pub(super) fn note(&self) -> Option<String> {
         let demand = match &self.fate {
             Fate::Sample { reading, .. } => reading.demand(),
@@ -254,38 +255,9 @@ impl<'a> Column<'a> {
             Fate::Drop(_) => "its name cannot be part of a metric's: name it with AS, or DISCARD it",
         };
         let unreadable = match &self.fate {
-            Fate::Sample { reading, .. } if !reading.is_listed() => {
-                "`metrics` does not list it, and it is not a number: list it as LABEL or DISCARD, or as GAUGE if it is \
-                 a time"
-            }
+            Fate::Sample { reading, .. } if !reading.is_listed() => UNLISTED,
             _ => UNREADABLE,
         };
         note(self.name, self.dropped, unreadable, demand)
     }
-}
-
-const UNREADABLE: &str = "its usage does not read such text";
-
-/// Nothing of NULL, which is everyday.
-fn note(column: &str, dropped: Dropped, unreadable: &str, demand: &str) -> Option<String> {
-    let Dropped { null: _, unparsable, duplicate, label, invalid } = dropped;
-    let complaints: Vec<String> = [
-        ("unparsable", unparsable, unreadable),
-        (
-            "duplicate",
-            duplicate,
-            "the first of the same name and labels is kept: list as LABEL what distinguishes the rows",
-        ),
-        (
-            "label",
-            label,
-            "a label stands twice, is one that the metric has for itself, or is longer than MAX_LABEL_LENGTH",
-        ),
-        ("invalid", invalid, demand),
-    ]
-    .into_iter()
-    .filter(|(_, count, _)| *count > 0)
-    .map(|(reason, count, why)| format!("{count} dropped as {reason} ({why})"))
-    .collect();
-    (!complaints.is_empty()).then(|| format!("column {column:?}: {}", complaints.join(", ")))
 }

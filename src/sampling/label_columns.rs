@@ -1,4 +1,4 @@
-//! Where the labels of a result's metrics come from: columns of the result, and constants of the query and its columns.
+//! The labels of a result's metrics: columns of the result, and constants of the query and of its columns.
 
 use super::columns::Positions;
 use super::dropped::{Dropped, Reason};
@@ -8,21 +8,21 @@ use crate::config::{MetricColumn, Query, Usage};
 use crate::metric::{LabelName, LabelNames, Labels};
 use crate::table::Table;
 
-/// Where the labels of a row come from: constants, then columns.
+/// The labels of a row: constants, then columns.
 pub(super) struct LabelColumns<'a> {
     in_order: Vec<LabelName>,
-    /// `None` if a name stands twice.
+    /// `None` if a name appears twice.
     names: Option<LabelNames>,
     pub values: Vec<LabelValue<'a>>,
     value_bytes_max: usize,
 }
 
-/// Where the value of a label comes from.
+/// The source of a label's value.
 pub(super) struct LabelValue<'a> {
-    /// Of the column or, for a constant, of the label.
+    /// The name of the column or of the constant label.
     name: &'a str,
     source: LabelSource<'a>,
-    /// Metrics that would have a value that is too long, and so did not come about.
+    /// Metrics that were dropped because the value is too long.
     pub dropped: Dropped,
 }
 
@@ -32,7 +32,7 @@ enum LabelSource<'a> {
     Column(usize),
 }
 
-/// The constant labels of one column, behind the labels of a row.
+/// The constant labels of one column, which follow the labels of a row.
 #[derive(Clone)]
 pub(super) struct Constants<'a> {
     pub names: LabelNames,
@@ -67,7 +67,7 @@ impl<'a> LabelColumns<'a> {
         self.values.iter().map(|value| value.source.text(cells))
     }
 
-    /// The first label of a row that is too long.
+    /// The first label of a row whose value is too long.
     pub(super) fn too_long(&mut self, cells: &Cells<'_>) -> Option<&mut LabelValue<'a>> {
         let bytes_max = self.value_bytes_max;
         self.values.iter_mut().find(|value| value.source.text(cells).len() > bytes_max)
@@ -77,12 +77,12 @@ impl<'a> LabelColumns<'a> {
         value.len() > self.value_bytes_max
     }
 
-    /// The labels of a row; NULL is an empty value. `None` if a name stands twice.
+    /// The labels of a row. NULL is an empty value. `None` if a name appears twice.
     pub(super) fn labels(&self, cells: &Cells<'_>) -> Option<Labels> {
         Some(self.names.as_ref()?.with(&self.values(cells).collect::<Vec<_>>()))
     }
 
-    /// The labels of a row and `more` of them, of [`names_with`](Self::names_with) these.
+    /// The labels of a row and `more` labels, with names by [`names_with`](Self::names_with).
     pub(super) fn labels_with<'row>(
         &'row self,
         names: &LabelNames,
@@ -92,15 +92,15 @@ impl<'a> LabelColumns<'a> {
         names.with(&self.values(cells).chain(more).collect::<Vec<_>>())
     }
 
-    /// The names with `more` behind them. `None` if a name stands twice.
+    /// The names, followed by `more`. `None` if a name appears twice.
     pub(super) fn names_with<'n>(&'n self, more: impl Iterator<Item = &'n LabelName>) -> Option<LabelNames> {
         LabelNames::new(self.in_order.iter().chain(more).cloned().collect()).ok()
     }
 
-    /// What a column's `labels` add to those of a row; `None` without any.
+    /// The labels that a column's `labels` add to a row; `None` without any.
     ///
     /// # Errors
-    /// [`Reason::Label`] if a name stands twice then, or a value is too long.
+    /// [`Reason::Label`] if a name then appears twice, or a value is too long.
     pub(super) fn constants(&self, metric: &'a MetricColumn) -> Result<Option<Constants<'a>>, Reason> {
         if metric.labels.is_empty() {
             return Ok(None);
@@ -127,7 +127,7 @@ impl<'a> LabelValue<'a> {
         Self { name, source, dropped: Dropped::default() }
     }
 
-    /// What the log should say of it.
+    /// A note for the log.
     pub(super) fn note(&self) -> Option<String> {
         let origin = match self.source {
             LabelSource::Constant(_) => "label",

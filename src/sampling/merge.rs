@@ -1,4 +1,4 @@
-//! The results of all queries in one exposition, in which a name means one thing.
+//! Merges the results of all queries into one exposition, in which each name has one meaning.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
@@ -8,23 +8,23 @@ use super::label_sets::Identity;
 use crate::config::{Column, Query, Usage};
 use crate::metric::{Family, Kind, Metric, MetricName};
 
-/// Puts the families of all queries, in their order, into one exposition.
+/// Merges the families of all queries, in their order, into one exposition.
 ///
-/// Families of one name and type become one, at the place of the first and with its HELP; of two metrics with one
-/// label set the first stays and the other is a duplicate of its query.
+/// Families of one name and type become one, at the place and with the HELP of the first. If two metrics have
+/// equal labels, the first stays and the other is a duplicate of its query.
 ///
-/// A family that claims a name which another family has [claimed](Kind::claimed_names), or one of the exporter's
-/// own, is dropped, and its metrics are invalid ones of its query. Declared families claim their names before
-/// undeclared columns do, even while they have no metrics; otherwise the first claim counts. A family that only shares
+/// A family is dropped if it claims a name that another family has [claimed](Kind::claimed_names), or a
+/// reserved one. Its metrics are invalid ones of its query. Declared families claim their names before
+/// undeclared columns, even without metrics; otherwise the first claim counts. A family that only shares
 /// [names of its type](Kind::names_of_type) stays, and is [retyped](Family::is_retyped).
 ///
-/// Families without metrics are left out. The counts come back with what was dropped here added to them.
+/// Families without metrics are left out. The returned counts include the metrics dropped here.
 pub fn merge(results: Vec<(Vec<Family>, Dropped)>) -> (Vec<Family>, Vec<Dropped>) {
     merge_among(&[], results)
 }
 
-/// As [`merge`], and the families that are [`declared`] claim their names first, whether or not their queries have a
-/// result: a series must not change its type and its source because another query was skipped or has failed.
+/// Like [`merge`], but the [`declared`] families claim their names first, even if their queries have no
+/// result. A series must not change its type or its source because another query was skipped or failed.
 pub fn merge_among(declared: &[Family], results: Vec<(Vec<Family>, Dropped)>) -> (Vec<Family>, Vec<Dropped>) {
     let claims = Claims::of(declared.iter().chain(results.iter().flat_map(|(families, _)| families)));
     let mut merged = Merged::default();
@@ -64,9 +64,9 @@ pub fn declared(queries: &[Query]) -> Vec<Family> {
 
 #[derive(Default)]
 struct Claims {
-    /// Which family a name belongs to.
+    /// The family that a name belongs to.
     owners: HashMap<String, (MetricName, Kind)>,
-    /// Which families need a name in OpenMetrics if they are to have their type there.
+    /// The families that need a name in OpenMetrics to keep their type.
     of_types: HashMap<String, HashSet<MetricName>>,
 }
 
@@ -110,7 +110,7 @@ impl Claims {
 struct Merged {
     families: Vec<Family>,
     places: HashMap<MetricName, usize>,
-    /// The label sets of the families that came from more than one query.
+    /// The label sets of families with metrics of several queries.
     seen: HashMap<usize, HashSet<Identity>>,
 }
 

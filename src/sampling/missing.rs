@@ -15,11 +15,11 @@ pub struct Missing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Cause {
     Unknown,
-    /// The result has the name in another case.
+    /// The result has the name in another letter case.
     Case(String),
-    /// The result has the beginning of the name.
+    /// The result has only the beginning of the name.
     Truncated(String),
-    /// The column is there, but not those that its usage reads with it.
+    /// The column exists, but its usage needs further columns.
     Parts {
         usage: &'static str,
         columns: Vec<String>,

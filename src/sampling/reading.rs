@@ -1,4 +1,4 @@
-//! How a row's cells become the value of a metric: one reading for each usage that gives a metric for each row.
+//! Turns a row's cells into the value of a metric, for each usage with one metric for each row.
 
 use super::dropped::{Dropped, Reason};
 use super::{array, duration, histogram, number, summary};
@@ -13,7 +13,7 @@ pub(super) fn cell<'a>(cells: &Cells<'a>, column: usize) -> Option<&'a str> {
     cells.get(column).copied().flatten()
 }
 
-/// A row, with what all metrics that come of it share.
+/// A row, and the parts that all its metrics share.
 pub(super) struct Row<'a> {
     pub cells: &'a Cells<'a>,
     pub labels: Labels,
@@ -22,7 +22,7 @@ pub(super) struct Row<'a> {
     pub timestamp_seconds: Option<f64>,
 }
 
-/// How a row becomes a metric's value. The numbers are columns of the result.
+/// How to turn a row into a metric's value. The numbers are columns of the result.
 pub(super) enum Reading<'a> {
     Gauge(NumberCell<'a>),
     Counter(NumberCell<'a>),
@@ -32,7 +32,7 @@ pub(super) enum Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The value of a row, and what was dropped of it without harm to the rest.
+    /// The value of a row, and the numbers of its dropped parts.
     pub(super) fn of(&self, cells: &Cells<'_>) -> Result<(Value, Dropped), Reason> {
         let mut dropped = Dropped::default();
         let value = match self {
@@ -63,7 +63,7 @@ impl Reading<'_> {
         !matches!(self, Self::Gauge(NumberCell { text: Text::Plain, .. }))
     }
 
-    /// What a value that was read must hold to be valid, for the log.
+    /// The condition for a valid value, for the log.
     pub(super) fn demand(&self) -> &'static str {
         match self {
             Self::Gauge(_) | Self::StateSet { .. } => "any value is valid",
@@ -78,16 +78,16 @@ impl Reading<'_> {
     }
 }
 
-/// A cell that holds one number.
+/// A cell with one number.
 pub(super) struct NumberCell<'a> {
     column: usize,
     text: Text<'a>,
-    /// Instead of NULL; it is not scaled.
+    /// Replaces NULL; it is not scaled.
     default: Option<f64>,
     scale: f64,
 }
 
-/// Which texts are numbers.
+/// The texts that are numbers.
 enum Text<'a> {
     /// All shapes of the format's values.
     Any,
@@ -100,14 +100,14 @@ enum Text<'a> {
 }
 
 impl<'a> NumberCell<'a> {
-    /// Of a column that the query declares.
+    /// The cell of a declared column.
     pub(super) fn declared(column: usize, declared: &'a MetricColumn) -> Self {
         let text = match &declared.reading {
             config::Reading::Mapped(mapping) => Text::Mapped(mapping),
             config::Reading::Duration => Text::Duration,
             _ => Text::Any,
         };
-        // An observation that is NULL was not made.
+        // NULL is not an observation.
         let is_observation = matches!(
             declared.reading,
             config::Reading::HistogramObservations { .. } | config::Reading::SummaryObservations { .. }
@@ -116,7 +116,7 @@ impl<'a> NumberCell<'a> {
         Self { column, text, default, scale: declared.scale.unwrap_or(1.0) }
     }
 
-    /// Of a column that it does not.
+    /// The cell of an undeclared column.
     pub(super) fn undeclared(column: usize) -> Self {
         Self { column, text: Text::Plain, default: None, scale: 1.0 }
     }
@@ -131,7 +131,7 @@ impl<'a> NumberCell<'a> {
             Text::Mapped(mapping) => {
                 let meant = config::meant(mapping.iter().map(|(key, _)| key.as_str()), text);
                 let mapped = meant.and_then(|index| mapping.get(index)).map(|(_, number)| *number);
-                // A number is no text to map: postgres_exporter reads it as it is.
+                // Numbers are not mapped: postgres_exporter reads them as they are.
                 mapped.or_else(|| number::decimal(text.trim_ascii()))
             }
             Text::Duration => duration::milliseconds(text),
@@ -145,13 +145,13 @@ pub(super) fn read_number(text: &str) -> Result<f64, Reason> {
     number::any(text).ok_or(Reason::Unparsable)
 }
 
-/// An array of such numbers; `None` is NULL.
+/// An array of such numbers. `None` is NULL.
 pub(super) fn read_array(text: &str) -> Result<Vec<Option<f64>>, Reason> {
     let elements = array::elements(text).ok_or(Reason::Unparsable)?;
     elements.into_iter().map(|element| element.map(|text| read_number(&text)).transpose()).collect()
 }
 
-/// Sorts the parts of a metric by their key; of equal keys the first stays, and the others are duplicates.
+/// Sorts the parts of a metric by their key. The first of equal keys stays; the others are duplicates.
 pub(super) fn sort_unique<T>(parts: &mut Vec<T>, key: impl Fn(&T) -> f64, dropped: &mut Dropped) {
     parts.sort_by(|a, b| key(a).total_cmp(&key(b)));
     parts.dedup_by(|later, first| {
@@ -163,7 +163,7 @@ pub(super) fn sort_unique<T>(parts: &mut Vec<T>, key: impl Fn(&T) -> f64, droppe
     });
 }
 
-/// A number that its metric can do without: NULL counts and is none.
+/// An optional part of a metric. NULL is counted and left out.
 pub(super) fn read_part(
     cells: &Cells<'_>,
     column: Option<usize>,

@@ -1,4 +1,4 @@
-//! The account of a scrape: what became of each query, and all of it as one exposition.
+//! The results of a scrape: how each query ended, and all families as one exposition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,20 +14,20 @@ use crate::self_metrics::{Failure, QueryReport, SelfMetrics, Skip, Verdict};
 use crate::settings::Limits;
 use crate::table::Table;
 
-/// What a scrape came to.
+/// The results of a scrape.
 #[derive(Debug)]
 pub struct Scrape {
     /// The families of the queries, in the order of the files.
     pub families: Vec<Family>,
-    /// What the exporter says of itself.
+    /// The exporter's own metrics.
     pub own: SelfMetrics,
-    /// What each query gave, for the first reports of `own`.
+    /// The results of the queries, for the first reports of `own`.
     results: Vec<QueryResult>,
-    /// What the queries declare, those that gave nothing and those that were not chosen among them.
+    /// The families that all queries declare, whether they have a result, were chosen or not.
     declared: Arc<[Family]>,
 }
 
-/// What one query gave.
+/// The result of one query.
 #[derive(Debug, Default)]
 struct QueryResult {
     families: Arc<Vec<Family>>,
@@ -58,13 +58,13 @@ impl Scrape {
         scrape
     }
 
-    /// The families of each query before they became one exposition, in the order of the files.
+    /// The families of each query before merging, in the order of the files.
     pub fn by_query(&self) -> impl DoubleEndedIterator<Item = &[Family]> + ExactSizeIterator {
         self.results.iter().map(|result| result.families.as_slice())
     }
 
-    /// Leaves out the results of the queries at `positions` of [`Self::by_query`], and reports those that had any
-    /// samples as failed with [`Failure::Limit`]. Samples that were duplicates of them come back.
+    /// Omits the results of the queries at `positions` of [`Self::by_query`]. Queries that had samples are
+    /// reported as failed with [`Failure::Limit`]. Samples that were duplicates of omitted ones return.
     pub fn leave_out(&mut self, positions: &[usize]) {
         for &position in positions {
             let (Some(result), Some(report)) =
@@ -122,12 +122,12 @@ impl Scrape {
 /// The outcomes of the chosen queries, in the order of the configuration.
 pub(super) struct Run<'a> {
     pub(super) up: bool,
-    /// What the outcomes to come may give.
+    /// The limits on further results.
     pub(super) room: Room,
     pub(super) outcomes: Vec<Outcome<'a>>,
 }
 
-/// What became of one query so far.
+/// How one query has ended so far.
 pub(super) struct Outcome<'a> {
     pub(super) query: &'a Query,
     label_bytes_max: usize,
@@ -144,7 +144,7 @@ impl<'a> Run<'a> {
         Self { up: false, room: Room::new(limits.series), outcomes }
     }
 
-    /// Nothing was run, for one reason.
+    /// No query ran, for one reason.
     pub(super) fn abandoned(mut self, failure: Failure) -> Self {
         self.outcomes.iter_mut().for_each(|outcome| outcome.is_not_run(failure));
         self
@@ -154,7 +154,7 @@ impl<'a> Run<'a> {
     fn log_not_run(&self) {
         for reason in [Failure::Connection, Failure::Deadline] {
             let queries = self.outcomes.iter().filter(|outcome| outcome.not_run == Some(reason)).count();
-            // If there was no connection from the start, the log already says why.
+            // If there was no connection from the start, the reason is already logged.
             let is_known = reason == Failure::Connection && queries == self.outcomes.len();
             if queries > 0 && !is_known {
                 tracing::warn!(reason = reason.as_str(), queries, "queries not run");
@@ -162,7 +162,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What the queries gave and what is said of them.
+    /// The families and the report of each query.
     pub(super) fn into_results(self) -> Vec<(Arc<Vec<Family>>, QueryReport)> {
         self.log_not_run();
         self.outcomes.into_iter().map(|outcome| (outcome.families, outcome.report)).collect()
@@ -171,12 +171,12 @@ impl<'a> Run<'a> {
 
 impl<'a> Outcome<'a> {
     fn new(query: &'a Query, label_bytes_max: usize) -> Self {
-        // Until something else is known, as a query that is never begun must not pass for one that succeeded.
+        // A query that never begins must not count as successful.
         let report = report(&query.namespace, Failure::Other);
         Self { query, label_bytes_max, families: Arc::default(), report, not_run: None }
     }
 
-    /// The query fails without having been sent, and without the result that an earlier scrape kept.
+    /// The query fails without being sent. A cached result is not used.
     pub(super) fn is_not_run(&mut self, failure: Failure) {
         self.not_run = Some(failure);
         self.families = Arc::default();
@@ -195,7 +195,7 @@ impl<'a> Outcome<'a> {
         self.report.duration = Some(duration);
     }
 
-    /// Takes what was kept of an earlier scrape.
+    /// Takes the cached result of an earlier scrape.
     pub(super) fn take_kept(&mut self, good: Good, age: Duration) {
         self.report.verdict = Verdict::Succeeded;
         self.report.rows = Some(good.rows);
@@ -204,19 +204,19 @@ impl<'a> Outcome<'a> {
         self.families = good.families;
     }
 
-    /// What the query gave.
+    /// The families of the query's result.
     pub(super) fn families(&self) -> &[Family] {
         &self.families
     }
 
-    /// Gives up the result of the query, which fails for this reason instead.
+    /// Discards the result of the query, which fails for this reason instead.
     pub(super) fn withdraw(&mut self, failure: Failure) {
         self.families = Arc::default();
         self.report.cache_age = None;
         self.fail(failure);
     }
 
-    /// Turns what the server answered into families. What is good and may be kept comes back.
+    /// Turns the server's result into families. Returns a successful result that may be cached.
     pub(super) fn take(&mut self, table: &Table) -> Option<Good> {
         self.report.rows = Some(table.row_count());
         let query_name = &self.query.namespace;

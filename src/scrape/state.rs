@@ -1,4 +1,4 @@
-//! What lives in an execution environment between scrapes, and how a scrape uses its time with it.
+//! The state that an execution environment keeps between scrapes, and how a scrape uses its time.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -19,43 +19,44 @@ use crate::settings::Keeping;
 use crate::sql::Sql;
 use crate::table::Table;
 
-/// The part of a scrape's time that is kept for cancelling the last query: Lambda freezes the process as soon as
-/// it has answered, and a cancel request that was not sent by then would hit whatever runs after the thaw.
+/// The part of a scrape's time for cancelling the last query. Lambda freezes the process as soon as it has
+/// answered. A cancel request that is still unsent would hit the first query after the freeze.
 const CANCEL_LIMIT: Duration = Duration::from_millis(250);
-/// What a query without a `timeout` may take at most; also at most half of the time that is left.
+/// The limit of a query without a `timeout`. At most half of the remaining time, too.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
-/// With less than this left no query is begun.
+/// With less time left, no query is begun.
 const QUERY_FLOOR: Duration = Duration::from_millis(20);
-/// With less than this left no connection is begun in the middle of a scrape.
+/// With less time left, no connection is begun in the middle of a scrape.
 const CONNECT_FLOOR: Duration = Duration::from_millis(500);
 
-/// What outlives a scrape.
+/// The state that outlives a scrape.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) link: Link,
     cache: Cache,
-    /// Namespaces that ran out of time when they last ran: in the next scrape they wait until the others are done.
+    /// Namespaces that ran out of time when they last ran. In the next scrape they run last.
     timed_out: HashSet<String>,
     pub(super) scrapes: u64,
 }
 
 impl State {
-    /// Nothing is known yet.
+    /// An empty state.
     pub(super) fn new(keeping: Keeping) -> Self {
         Self { link: Link::new(keeping), cache: Cache::default(), timed_out: HashSet::new(), scrapes: 0 }
     }
 
-    /// Brings the queries of `run` to an end by `deadline`.
+    /// Runs the queries of `run` by `deadline`.
     pub(super) async fn run<'a>(
         &mut self,
         mut run: Run<'a>,
         credentials: &Credentials,
         deadline: Instant,
     ) -> Run<'a> {
-        // The server's time for a query, the client's timer behind it, and a cancel: all of it before the deadline.
+        // The server's limit for a query, the client's timer after it, and a cancel request must all fit
+        // before the deadline.
         let deadline = deadline.checked_sub(database::GRACE + CANCEL_LIMIT).unwrap_or(deadline);
         if time_left(deadline) < QUERY_FLOOR {
-            // A connection that had no time to answer is not dead.
+            // If there was no time to check the connection, it is not dead.
             run.up = self.link.is_usable();
             return run.abandoned(Failure::Deadline);
         }
@@ -97,11 +98,11 @@ impl State {
                 let reason = Failure::Limit.as_str();
                 tracing::warn!(query = outcome.query.namespace, reason, error = %why, "query failed");
                 outcome.withdraw(Failure::Limit);
-                // What cannot be delivered is not worth its memory.
+                // An omitted result need not be kept.
                 self.cache.forget(outcome.query);
             }
         }
-        // Nothing is served from the cache where the database is lost.
+        // Nothing is served from the cache after the connection is lost.
         for position in served.into_iter().filter(|_| !run.up) {
             if let Some(outcome) = run.outcomes.get_mut(position) {
                 outcome.is_not_run(Failure::Connection);
@@ -110,7 +111,7 @@ impl State {
         run
     }
 
-    /// Accounts for how a query ended. What is good and may be kept comes back.
+    /// Records how a query ended. Returns a successful result that may be kept.
     fn note(&mut self, outcome: &mut Outcome<'_>, ended: Result<Table, NoTable>) -> Option<Good> {
         let namespace = &outcome.query.namespace;
         match ended {
@@ -129,12 +130,12 @@ impl State {
         None
     }
 
-    /// Whether no other query can be begun, which may need a new connection after one that was cancelled.
+    /// Whether there is no time for another query, which may need a new connection after a cancelled one.
     fn too_late(&self, deadline: Instant) -> bool {
         time_left(deadline) < if self.link.is_usable() { QUERY_FLOOR } else { CONNECT_FLOOR }
     }
 
-    /// The link's connection. What was kept of another database is forgotten.
+    /// The connection. Kept results of another database are dropped.
     async fn connection(
         &mut self,
         credentials: &Credentials,
@@ -144,7 +145,8 @@ impl State {
         self.link.connection()
     }
 
-    /// The same, behind queries that have run: a scrape is of one database, so one that leads elsewhere is for the next.
+    /// The same after the first query. A scrape covers one database: if the connection now leads to another
+    /// one, the next scrape uses it.
     async fn same_connection(
         &mut self,
         credentials: &Credentials,
@@ -156,7 +158,7 @@ impl State {
         }
     }
 
-    /// Whether the link's connection now leads to another database.
+    /// Whether the connection now leads to another database.
     async fn connect(&mut self, credentials: &Credentials, deadline: Instant) -> Result<bool, Unreachable> {
         self.link.connect(credentials, deadline).await?;
         let has_moved = self.link.take_moved();
@@ -167,20 +169,20 @@ impl State {
     }
 }
 
-/// Why a query that was begun has no table.
+/// Why a query that was begun has no result.
 enum NoTable {
     Skipped(Skip),
     Failed(Failure),
 }
 
-/// Sends the query behind its predicate, both within its time.
+/// Sends the query after its predicate, both within its time.
 async fn run_query(
     connection: &mut Connection,
     outcome: &mut Outcome<'_>,
     deadline: Instant,
 ) -> Result<Table, NoTable> {
     let query = outcome.query;
-    // Asked again, since the connection may be a new one.
+    // Checked again, since the connection may be a new one.
     let sql = conditions::sql_for(query, connection.facts()).map_err(NoTable::Skipped)?;
     let begun = Instant::now();
     let left = time_left(deadline);
@@ -226,10 +228,10 @@ async fn ask_predicate(
     })
 }
 
-/// The time that a query has, for all of its messages.
+/// The time of a query, for all of its messages.
 struct Time {
     until: Instant,
-    /// Whether it is the query's own limit that ends it, and not the scrape's.
+    /// Whether the limit is the query's own and not the scrape's.
     is_own: bool,
 }
 

@@ -1,13 +1,13 @@
-//! Which of the server's settings a query reads that it is itself sent with.
+//! Finds the settings that a query reads and that the exporter itself sets for the query.
 //!
-//! It goes by words, not by grammar: `pg_settings.setting` counts as read unless the statement compares the name, type,
-//! category, context or source of settings with literals that leave this one out. A regular expression, and a comparison
-//! with what is no literal, count as leaving it out.
+//! This search uses words, not the grammar. A statement that reads `pg_settings.setting` reads this setting,
+//! unless it compares the name, type, category, context or source of settings with literals that exclude it.
+//! A regular expression, and a comparison with anything but a literal, count as excluding it.
 
 use super::Sql;
 use super::lexer::{Kind, Lexer, Token};
 
-/// The settings that each query is sent with, in the order in which they are set.
+/// The settings that the exporter sets for each query, in that order.
 pub const PROLOGUE_SETTINGS: [&str; 8] = [
     "transaction_read_only",
     "statement_timeout",
@@ -19,7 +19,7 @@ pub const PROLOGUE_SETTINGS: [&str; 8] = [
     "bytea_output",
 ];
 
-/// What `pg_settings` has for one of them in a query, in lower case.
+/// The attributes of a setting in `pg_settings`, in lower case.
 fn attributes(setting: &str) -> [(&'static str, &str); 5] {
     let vartype = match setting {
         "transaction_read_only" => "bool",
@@ -43,11 +43,12 @@ fn attributes(setting: &str) -> [(&'static str, &str); 5] {
 }
 
 impl Sql {
-    /// Those of [`PROLOGUE_SETTINGS`] that a statement reads by `SHOW`, `current_setting` or `pg_settings.setting`.
+    /// The settings among [`PROLOGUE_SETTINGS`] that a statement reads with `SHOW`, `current_setting` or
+    /// `pg_settings.setting`.
     pub fn prologue_settings_read(&self) -> Vec<&'static str> {
         let mut lexer = Lexer::new(&self.text);
         let mut statements = vec![Statement(Vec::new())];
-        // The text was lexed before, so it has no end but its own.
+        // The text has been lexed before, so no construct lacks its end.
         while let Ok(Some(token)) = lexer.next() {
             match (token.kind, statements.last_mut()) {
                 (Kind::Semicolon, _) | (_, None) => statements.push(Statement(Vec::new())),
@@ -79,13 +80,13 @@ impl Statement<'_> {
         }
     }
 
-    /// Whether the column `setting` is read, by its name or by a `*` that is no operator.
+    /// Whether the column `setting` is read, by its name or by a `*` that is not an operator.
     fn reads_values(&self) -> bool {
         let positions = || 0..self.0.len();
         let follows = |at: usize, words: &[&str]| at > 0 && words.iter().any(|word| self.is(at - 1, word));
         let is_name = |at| self.is(at, "setting") && self.text(at + 1) != ".";
         let is_alias = |at| follows(at, &["AS", "reset_val", "pg_settings", ")"]);
-        // Then it may be this that is read of a subquery.
+        // Then the outer query may read the reset value.
         let is_reset_value = |at| is_name(at) && follows(at, &["AS"]) && self.ends_with_reset_value(at);
         let is_renamed = positions().any(is_reset_value);
         let reads = |at| is_name(at) && !is_alias(at) && !is_renamed;
@@ -99,7 +100,7 @@ impl Statement<'_> {
         (0..at).rev().take_while(is_within).any(|at| self.is(at, "reset_val"))
     }
 
-    /// Whether the rows that the statement looks at can be the setting's.
+    /// Whether the rows that the statement selects may include the setting.
     fn selects(&self, setting: &str) -> bool {
         attributes(&setting.to_ascii_lowercase()).into_iter().all(|(column, value)| {
             let comparisons: Vec<_> =
@@ -113,8 +114,7 @@ impl Statement<'_> {
         })
     }
 
-    /// Whether `column` is compared with something at this token, and whether with what it is rather than what it is
-    /// not.
+    /// Whether `column` is compared at this token: true for equality, false for inequality.
     fn comparison(&self, at: usize, column: &str) -> Option<bool> {
         if !self.is(at, column) {
             return None;
@@ -124,7 +124,7 @@ impl Statement<'_> {
         if before.is_some_and(|before| self.text(before) == "=") {
             return Some(true);
         }
-        // Behind casts, and the end of a function's call.
+        // Skips casts and the end of a function call.
         let mut next = at + 1;
         loop {
             match (self.text(next), self.text(next + 1)) {
@@ -163,7 +163,7 @@ impl Statement<'_> {
     }
 }
 
-/// `LIKE`, of which only `%` is special here.
+/// `LIKE`, with only `%` as a wildcard.
 fn is_like(text: &str, pattern: &str) -> bool {
     let Some((first, others)) = pattern.split_once('%') else { return text == pattern };
     let Some(mut rest) = text.strip_prefix(first) else { return false };

@@ -275,11 +275,11 @@ fn names_are_completed_as_the_variables_say() {
     let labels = vec![label("server", "db1:5432"), label("q", "a=b"), label("empty", "")];
     let expected = Naming { prefix: "cnpg_".into(), labels };
     assert_eq!(naming("cnpg_", "server=db1:5432, q=a=b,empty=,").unwrap(), expected);
-    let no_name = "may not stand in a name here; letters, digits and _ may, and no digit at the front";
+    let no_name = "is not allowed in it, only letters, digits and _, and no digit first";
     for (labels, problem) in [
         ("server", "must be pairs such as server=db1,env=prod".to_owned()),
         ("a b=c", format!("no label name: ' ' {no_name}")),
-        ("__x=1", "no label name: label names beginning with __ are reserved by Prometheus".to_owned()),
+        ("__x=1", "no label name: Prometheus reserves label names that begin with __".to_owned()),
         ("a=1,a=2", "label a stands twice".to_owned()),
     ] {
         let prefix = format!("METRIC_PREFIX: metric names cannot begin so: '1' {no_name}");

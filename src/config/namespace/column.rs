@@ -58,11 +58,11 @@ const KEYS: &[Key<Draft>] = &[
     Key { name: "default", read: |draft, node, at| draft.values.default = values::number(node, at) },
     Key { name: "scale", read: |draft, node, at| draft.values.scale = values::scale(node, at) },
     Key { name: "labels", read: |draft, node, at| draft.values.labels = Some(super::read_labels(node, at)) },
-    // postgres_exporter reads it and does nothing with it.
+    // Read for postgres_exporter, which ignores it too.
     Key { name: "pg_version", read: |_, _, _| {} },
 ];
 
-/// A column as its keys have it.
+/// A column's keys.
 #[derive(Default)]
 pub(super) struct Draft {
     column: String,
@@ -81,7 +81,7 @@ enum WrittenUsage {
     Known(Word),
 }
 
-/// Reads the list of columns. One that is listed again is what its last item says.
+/// Reads the list of columns. If a column is listed several times, its last item counts.
 pub(super) fn read_all(node: &Node, at: &mut At<'_>) -> Vec<Draft> {
     let mut columns = Vec::new();
     for (index, item) in at.list(node).unwrap_or_default().iter().enumerate() {
@@ -113,7 +113,8 @@ pub(super) fn read_all(node: &Node, at: &mut At<'_>) -> Vec<Draft> {
     drafts
 }
 
-/// Whether keys of a column are next to it instead of below it, or without one. However many, they are one mistake.
+/// Whether keys of a column are next to the column's name instead of below it, or have no column. All of them
+/// are one mistake.
 fn report_misindented(entries: &[(String, Node)], at: &mut At<'_>) -> bool {
     let is_stray = |(name, node): &&(String, Node)| {
         !matches!(node, Node::Map(_)) && KEYS.iter().any(|key| key.name == name)
@@ -140,7 +141,7 @@ fn report_misindented(entries: &[(String, Node)], at: &mut At<'_>) -> bool {
 fn read(column: &str, node: &Node, at: &mut At<'_>) -> Option<Draft> {
     let mut draft = Draft { column: column.to_owned(), place: at.place().to_owned(), ..Draft::default() };
     if let Node::Scalar(_) = node {
-        at.error("must be a map, not text", "write {usage: …}, or on a line of its own `usage: …`");
+        at.error("must be a map, not text", "write {usage: …}, or `usage: …` indented on the next line");
         return None;
     }
     if column.len() > NAME_BYTES_MAX {
@@ -187,7 +188,7 @@ fn words() -> String {
     USAGES.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
 }
 
-/// The columns with their names and places; without those that have a mistake, which is reported.
+/// The columns with their names and places. Columns with a mistake are reported and left out.
 pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(String, Column)> {
     let parts: HashSet<String> = drafts.iter().flat_map(Draft::columns_beside).collect();
     let mut columns = Vec::new();
@@ -208,8 +209,8 @@ pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(S
                 Some(Usage::Timestamp)
             }
             _ if parts.contains(&draft.column) => {
-                at.warning("the column belongs to another and is no metric of its own", "remove it");
-                // Nor are those that would belong to it.
+                at.warning("the column is a part of another column's metric", "remove it");
+                // The same applies to columns that would belong to this one.
                 columns.extend(
                     draft
                         .columns_beside()
@@ -226,7 +227,7 @@ pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(S
 }
 
 impl Draft {
-    /// The columns that one with arrays needs beside it.
+    /// The other columns that a column with arrays needs.
     fn columns_beside(&self) -> impl Iterator<Item = String> + '_ {
         let suffixes: &[&str] = match self.usage {
             WrittenUsage::Known(Word::Histogram) if self.values.buckets.is_none() => {
@@ -248,7 +249,7 @@ fn label(draft: &Draft, at: &mut At<'_>) -> Option<LabelName> {
 
 fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<MetricColumn> {
     let name = draft.name.as_ref().unwrap_or(&draft.column);
-    // What is wrong with the prefix is reported once, at its place.
+    // Mistakes in the prefix are reported once, at the prefix.
     let own = if name.is_empty() { Err(InvalidName::Empty) } else { MetricName::new(&format!("_{name}")) };
     let own_part = own.map_err(|invalid| misnamed(draft, "metric", &invalid, at)).ok()?;
     let ending = match word {
@@ -299,7 +300,7 @@ fn reading(draft: &Draft, word: Word, family: &MetricName, at: &mut At<'_>) -> O
                 at.error("the states are missing", "add `states`, a list of all of them");
                 return None;
             };
-            // A metric's name may have colons, a label's may not.
+            // A metric name may contain colons, a label name may not.
             let label = LabelName::new(family.as_str());
             let hint = "a state set's label is named like its metric, and no label has a colon";
             let misnamed = |invalid| at.error(format!("cannot be a label name: {invalid}"), hint);

@@ -1,5 +1,5 @@
-//! Reading a YAML document in two rounds: first its shape, then its content. A scalar's text can be had from the
-//! deserializer only where it is known to be one.
+//! Reads a YAML document in two passes: first its shape, then its content. The deserializer only returns the
+//! text of a scalar if the caller knows that the node is a scalar.
 
 use std::cell::Cell;
 use std::fmt;
@@ -20,13 +20,13 @@ pub(super) enum Shape {
     Tagged(String),
 }
 
-/// What a node weighs beside its text.
+/// The weight of a node besides its text.
 const NODE_WEIGHT: usize = 64;
 
 /// Reads the shape.
 #[derive(Clone, Copy)]
 pub(super) struct ShapeSeed<'b> {
-    /// What the nodes that are still to come may weigh, in bytes.
+    /// The remaining weight, in bytes.
     pub(super) budget: &'b Cell<usize>,
 }
 
@@ -111,10 +111,10 @@ impl<'de> Visitor<'de> for ShapeSeed<'_> {
         Ok(Shape::Map(values))
     }
 
-    /// A value with a tag of its own, such as `!Sub`.
+    /// A value with a custom tag, such as `!Sub`.
     fn visit_enum<A: EnumAccess<'de>>(self, tagged: A) -> Result<Shape, A::Error> {
         let (Key(tag), content) = tagged.variant()?;
-        // `! x` says no more than that x is text.
+        // `! x` only means that x is text.
         if tag == "!" {
             return content.newtype_variant_seed(self);
         }

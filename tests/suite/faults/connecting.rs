@@ -330,7 +330,7 @@ async fn a_server_of_another_protocol() {
     let front = Address::new().listen(Peer::Saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"));
     let function = Function::start(&database, front.variables()).await;
     let server = Peer::Server(database.server().port());
-    function.recovers(&["what answers there is not PostgreSQL"], async || front.becomes(server)).await;
+    function.recovers(&["the server is not PostgreSQL"], async || front.becomes(server)).await;
 }
 
 #[tokio::test]
@@ -341,7 +341,7 @@ async fn a_login_that_turns_into_rubbish() {
     let plain = [("PGSSLMODE", "disable".to_owned())];
     let function = Function::start(&database, front.variables().into_iter().chain(plain)).await;
     let server = Peer::Server(database.server().port());
-    function.recovers(&["what answers there is not PostgreSQL"], async || front.becomes(server)).await;
+    function.recovers(&["the server is not PostgreSQL"], async || front.becomes(server)).await;
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! The keys of a column that hold values: numbers, lists of them, texts that stand for numbers, and labels.
+//! The keys of a column with values: numbers, lists of numbers, texts with numbers, and labels.
 
 use super::Word;
 use crate::config::boolean::boolean;
@@ -6,7 +6,7 @@ use crate::config::node::Node;
 use crate::config::report::At;
 use crate::metric::LabelName;
 
-/// The values as they are written. The inner `None` of a list is one with a mistake, which is reported.
+/// The values of the keys. The inner `None` of a list is an item with a mistake, which is reported.
 #[derive(Default)]
 pub(super) struct Values {
     pub(super) mapping: Option<Option<Vec<(String, f64)>>>,
@@ -19,8 +19,8 @@ pub(super) struct Values {
 }
 
 impl Values {
-    /// Says which keys mean nothing to the column's usage. DISCARD switches a column off, so the column may keep the keys
-    /// of its usage. `labels` are of no usage in particular.
+    /// Reports keys that the column's usage ignores. DISCARD switches a column off, so the column may keep
+    /// the keys of its former usage. `labels` belong to no particular usage.
     pub(super) fn report_misplaced(&self, word: Word, at: &mut At<'_>) {
         use Word::{
             Counter, Discard, Duration, Gauge, Histogram, Label, Mapped, StateSet, Summary, Timestamp,
@@ -67,7 +67,7 @@ pub(super) fn scale(node: &Node, at: &mut At<'_>) -> Option<f64> {
     Some(scale)
 }
 
-/// Upper bounds that rise. `+Inf` is always there, so one that is written is left out.
+/// Ascending upper bounds. `+Inf` always exists, so a written one is left out.
 pub(super) fn buckets(node: &Node, at: &mut At<'_>) -> Option<Vec<f64>> {
     let mut bounds = rising(node, at)?;
     if bounds.last() == Some(&f64::INFINITY) {
@@ -91,7 +91,7 @@ pub(super) fn quantiles(node: &Node, at: &mut At<'_>) -> Option<Vec<f64>> {
     Some(quantiles)
 }
 
-/// Each once, and none that is empty: to Prometheus its label would not be there.
+/// States without duplicates and without the empty text: to Prometheus, an empty label does not exist.
 pub(super) fn states(node: &Node, at: &mut At<'_>) -> Option<Vec<String>> {
     let items = at.list(node)?;
     let mut states: Vec<String> = Vec::new();
@@ -101,7 +101,7 @@ pub(super) fn states(node: &Node, at: &mut At<'_>) -> Option<Vec<String>> {
         if state.is_empty() {
             at.error("a state without a name", "");
         } else if states.iter().any(|known| known == state) {
-            at.error("the state stands twice", "remove one");
+            at.error("the state appears twice", "remove one");
         } else if let Some(known) = states.iter().find(|known| is_same_boolean(known, state)) {
             at.error(format!("the state is the same boolean as {known:?}"), "remove one");
         } else {

@@ -1,0 +1,34 @@
+//! What the log and `check --database` say of a column from which samples were dropped. Never a value.
+
+use super::dropped::Dropped;
+
+/// Of text that a usage cannot read.
+pub(super) const UNREADABLE: &str = "its usage does not read such text";
+
+/// Of text in a column that `metrics` does not list.
+pub(super) const UNLISTED: &str = "`metrics` does not list it, and it is not a number: list it as LABEL or DISCARD, \
+                                   or as GAUGE if it is a time";
+
+/// Nothing of NULL, which is everyday.
+pub(super) fn note(column: &str, dropped: Dropped, unreadable: &str, demand: &str) -> Option<String> {
+    let Dropped { null: _, unparsable, duplicate, label, invalid } = dropped;
+    let complaints: Vec<String> = [
+        ("unparsable", unparsable, unreadable),
+        (
+            "duplicate",
+            duplicate,
+            "the first of the same name and labels is kept: list as LABEL what distinguishes the rows",
+        ),
+        (
+            "label",
+            label,
+            "a label stands twice, is one that the metric has for itself, or is longer than MAX_LABEL_LENGTH",
+        ),
+        ("invalid", invalid, demand),
+    ]
+    .into_iter()
+    .filter(|(_, count, _)| *count > 0)
+    .map(|(reason, count, why)| format!("{count} dropped as {reason} ({why})"))
+    .collect();
+    (!complaints.is_empty()).then(|| format!("column {column:?}: {}", complaints.join(", ")))
+}
