@@ -1,6 +1,6 @@
 //! README.md and docs/: every snippet is run, parsed or compared with what the program does, by its language, and
 //! every link leads somewhere. Without a language, and so without a check, are drawings and the grammar of
-//! docs/queries.md. Of what is run by `sh`, it is checked that the Makefile has such a target.
+//! docs/queries.md. Commands in `sh` take minutes, so they are only compared with the Makefile and the package.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use pg_lambda_exporter::config::{Config, Naming};
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::table::Table;
+use pg_lambda_exporter::target::{Parts, Target};
 use serde_json::Value;
 
 use crate::cli::{Terminal, without_durations};
@@ -76,7 +77,7 @@ fn every_snippet_has_a_language_that_is_checked() {
             "rows" | "openmetrics" => &["docs/queries.md"],
             "usage" | "report" | "yaml mistakes" => &["docs/cli.md"],
             // With the tests of deployments.
-            "aws" => &["docs/deployment.md", "docs/real-account.md", "docs/troubleshooting.md"],
+            "aws" => &["README.md", "docs/deployment.md", "docs/real-account.md", "docs/troubleshooting.md"],
             // By tests/migration, which runs them.
             "js" | "promql" | "bash" => &["docs/migration.md"],
             // With the tests of secrets.
@@ -171,20 +172,26 @@ fn the_usage_is_the_help() {
 #[test]
 fn commands_run() {
     let database = Server::shared().database("documented_commands");
-    let queries = "pg_stat_x: {query: SELECT 1 AS v}\nother: {query: SELECT 1 AS v}\n";
-    let terminal = Terminal::new().file("queries.yml", queries);
-    for Snippet { place, text, .. } in of("command") {
+    let shipped = fs::read_to_string(root().join("queries.yml")).unwrap();
+    let few = "pg_stat_x: {query: SELECT 1 AS v}\nother: {query: SELECT 1 AS v}\n";
+    for Snippet { path, place, text, .. } in of("command") {
+        let of_the_readme = path.ends_with("README.md");
+        let terminal = Terminal::new().file("queries.yml", if of_the_readme { &shipped } else { few });
         for line in text.lines() {
             let url = "postgres://scraper@localhost/shop";
             assert!(line.contains(url), "{place}: {line:?} has no database");
-            let line = line.replace(url, &format!("'{}'", database.url()));
+            let command = line.replace(url, &format!("'{}'", database.url()));
             let program = env!("CARGO_BIN_EXE_pg-lambda-exporter");
-            let line = line.replace(" pg-lambda-exporter ", &format!(" '{program}' "));
-            let output = terminal.output(Command::new("sh").args(["-c", &line])).succeeded();
-            assert!(
-                output.contains("\npg_stat_x_v 1\n") && !output.contains("\nother_v"),
-                "{place}: {output}"
-            );
+            let command = command.replace(" pg-lambda-exporter ", &format!(" '{program}' "));
+            let output = terminal.output(Command::new("sh").args(["-c", &command])).succeeded();
+            let is_expected = match (of_the_readme, line.contains(" check ")) {
+                (true, true) => output.ends_with(" 0 failed on the database\n"),
+                (true, false) => {
+                    output.contains("\npg_up 1\n") && output.contains("\npg_connections_current{")
+                }
+                (false, _) => output.contains("\npg_stat_x_v 1\n") && !output.contains("\nother_v"),
+            };
+            assert!(is_expected, "{place}: {line}: {output}");
         }
     }
 }
@@ -276,17 +283,21 @@ fn read_table(snippet: &str) -> Table {
 }
 
 #[test]
-fn commands_are_targets_of_the_makefile() {
+fn commands_are_targets_of_the_makefile_or_install_the_program() {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
+    let is_target = |target: &str| makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
+    let package = env!("CARGO_PKG_NAME");
     for Snippet { place, text, .. } in of("sh") {
         for line in text.lines() {
-            let line = line.split(" # ").next().unwrap();
-            let Some(target) = line.strip_prefix("make ").and_then(|rest| rest.split_whitespace().next())
-            else {
-                panic!("{place}: nothing runs {line:?}");
+            let words: Vec<_> = line.split(" # ").next().unwrap().split_whitespace().collect();
+            let is_known = match words[..] {
+                ["make", target, ..] => is_target(target),
+                ["git", "clone", address] => address == format!("https://example.com/{package}.git"),
+                ["cd", folder] => folder == package,
+                ["cargo", "install", "--locked", "--path", "."] => root().join("Cargo.lock").exists(),
+                _ => false,
             };
-            let is_target = makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
-            assert!(is_target, "{place}: {target}");
+            assert!(is_known, "{place}: nothing checks {line:?}");
         }
     }
 }
@@ -352,6 +363,52 @@ async fn the_exposition_of_the_readme_is_what_its_query_gives() {
         let fixed = if line.starts_with('#') { line } else { line.rsplit_once(' ').unwrap().0 };
         assert!(answer.lines().any(|actual| actual.starts_with(fixed)), "{fixed} in {answer}");
     }
+}
+
+#[test]
+fn the_secret_of_the_readme_is_one() {
+    let mut secrets = of("json");
+    secrets.retain(|snippet| snippet.path.ends_with("README.md"));
+    let [Snippet { text, .. }] = &secrets[..] else { panic!("not one secret") };
+    assert!(Target::from_secret(text, &Parts::default()).is_ok());
+}
+
+/// Each figure of README.md that changes as the project does.
+#[test]
+fn the_figures_of_the_readme_are_right() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let readme = read("README.md");
+    assert!(readme.lines().count() <= 150);
+    let readme = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    let holds = |figure: &str| assert!(readme.contains(figure), "README.md lacks {figure:?}");
+
+    let rows = |text: &str| text.lines().filter(|line| line.starts_with("| ")).count();
+    let migration = read("docs/migration.md");
+    let (_, differences) = migration.split_once("### Differences from postgres_exporter").unwrap();
+    holds("each of more than 50 is tested");
+    assert!(rows(differences.split("\n## ").next().unwrap()) > 50 + 7, "beside the tables' headings");
+    holds("More than 100 [faults](docs/reliability.md) are tested");
+    assert!(rows(&read("docs/reliability.md")) > 100 + 5, "beside the tables' headings");
+
+    let costs = read("docs/deployment.md");
+    for (figure, row) in [("0.98 USD", "**0.98**"), ("7.36 USD", "**7.36**"), ("7.30 USD", "is 7.30 USD")] {
+        holds(figure);
+        assert!(costs.contains(row), "docs/deployment.md lacks {row:?}");
+    }
+
+    holds(&format!("version {}", env!("CARGO_PKG_VERSION")));
+    holds(&format!("Rust ≥ {}", env!("CARGO_PKG_RUST_VERSION")));
+    let majors = read("Makefile");
+    let majors = majors.lines().find_map(|line| line.strip_prefix("MAJORS := ")).unwrap();
+    let majors: Vec<_> = majors.split(' ').map(|version| version.split('.').next().unwrap()).collect();
+    let (last, others) = majors.split_last().unwrap();
+    holds(&format!("PostgreSQL {} and {last}", others.join(", ")));
+
+    let shipped = Config::parse(&[("queries.yml".into(), read("queries.yml"))], &Naming::default());
+    holds(&format!("{} queries", shipped.queries.len()));
+    holds(&format!("{} alerts", read("examples/alerts.yml").matches("- alert: ").count()));
+    let dashboards = fs::read_dir(root().join("examples/grafana/dashboards")).unwrap().count();
+    holds(&format!("{dashboards} [dashboards]"));
 }
 
 #[test]
