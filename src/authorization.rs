@@ -37,6 +37,7 @@ pub struct Guard(Rule);
 enum Rule {
     Locked,
     Open,
+    Unavailable,
     Secret { service: SecretsManager, id: String, memory: Box<Mutex<Memory>> },
 }
 
@@ -71,6 +72,11 @@ impl Guard {
         })
     }
 
+    /// A guard that lets nobody in, because what it would ask cannot be used.
+    pub fn unavailable() -> Self {
+        Self(Rule::Unavailable)
+    }
+
     /// Fetches the secret, within `limit`, so that the first request does not wait for it.
     pub async fn warm_up(&self, limit: Duration) {
         if let Rule::Secret { service, id, memory } = &self.0 {
@@ -83,6 +89,7 @@ impl Guard {
         let (service, id, memory) = match &self.0 {
             Rule::Locked => return Decision::Locked,
             Rule::Open => return Decision::Granted,
+            Rule::Unavailable => return Decision::Unavailable,
             Rule::Secret { service, id, memory } => (service, id, memory),
         };
         let presented = Credential::of_headers(headers);

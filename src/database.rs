@@ -5,6 +5,7 @@
 //! Every call is bounded: by a limit for the whole of it, whatever hangs. See [`Connection::run`] for what a query
 //! may and may not do.
 
+mod allowance;
 mod describe;
 mod error;
 mod facts;
@@ -25,12 +26,13 @@ use tokio_postgres::{Client, Config, config};
 
 use crate::target::{ChannelBinding, Host, Target};
 
+use allowance::{ASIDE_BYTES_MAX, Allowance, Metered};
 pub use describe::ResultColumn;
 pub use error::{ConnectError, Phase, QueryError};
 pub use facts::ServerFacts;
 pub use refusal::Refusal;
 pub use run::{GRACE, RESULT_BYTES_MAX};
-use socket::{Address, Allowance, Socket};
+use socket::{Address, Socket};
 use tls::Encryption;
 
 /// What `pg_stat_activity` shows of this exporter.
@@ -109,8 +111,11 @@ impl Connection {
         let end = Arc::new(OnceLock::new());
         let login = async {
             match encryption.connector() {
-                Some(tls) => log_in(config, socket, tls, &end).await,
-                None => log_in(config, socket, NoTls, &end).await,
+                Some(tls) => {
+                    let tls = Metered { tls, allowance: allowance.clone() };
+                    log_in(config, socket.with_tls(), tls, &end).await
+                }
+                None => log_in(config, socket.without_tls(), NoTls, &end).await,
             }
         };
         let Session { client, driver, has_encoding } = tokio::time::timeout(left(), login)
@@ -153,7 +158,7 @@ impl Connection {
     /// Whether another query may be sent: false after a cancel, a lost connection, or a call that was dropped
     /// before it was over.
     pub fn is_usable(&self) -> bool {
-        self.ready && !self.client.is_closed()
+        self.ready && !self.client.is_closed() && !self.allowance.is_worn()
     }
 
     /// Has the server end the session once it has been idle for `idle`. The client may be frozen by then, so its own
@@ -169,6 +174,7 @@ impl Connection {
         // Milliseconds (PostgreSQL documentation, "idle_session_timeout").
         let sql = format!("SELECT set_config('idle_session_timeout', '{}', false)", idle.as_millis());
         self.ready = false;
+        self.allowance.renew(ASIDE_BYTES_MAX);
         tokio::time::timeout(limit, self.client.simple_query(&sql))
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Facts))?

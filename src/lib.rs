@@ -2,7 +2,7 @@
 //!
 //! The map, from the inside out; docs/architecture.md draws it:
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
-//! - the shell, which touches the world: [`settings`], [`log`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
+//! - the shell, which touches the world: [`settings`], [`log`], [`file`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
 //!   [`credentials`], [`database`], [`age`];
 //! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], and what it says of itself, [`self_metrics`];
 //! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; [`startup`], which puts all
@@ -17,6 +17,7 @@ pub mod config;
 pub mod credentials;
 pub mod database;
 pub mod exposition;
+pub mod file;
 pub mod http;
 pub mod log;
 pub mod metric;

@@ -68,15 +68,20 @@ fn start(lookup: impl Fn(&str) -> Option<String>, level: Option<String>, default
     // A panic's message may quote the value that it is about.
     std::panic::set_hook(Box::new(|panic| {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!(place, "panic; please report it");
+        tracing::error!(place, "panic");
     }));
 }
 
-/// At the level TRACE the runtime prints the events as they arrive, with the caller's `Authorization`; the signing of a
-/// URL prints AWS's session token; and with `LOG_SENSITIVE_BODIES` the SDK prints secrets.
+/// At the level TRACE the runtime prints the events as they arrive, with the caller's `Authorization`. The AWS SDK prints,
+/// at any level, whole answers and files that it could not read, with the secrets in them, and at TRACE session tokens:
+/// of it, only what it says of settings is logged. What fails is in the errors that it returns.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
-    let holds_secrets = ["lambda_runtime", "aws_sigv4", "aws_smithy_runtime"];
-    *metadata.level() < Level::TRACE || !holds_secrets.iter().any(|name| metadata.target().starts_with(name))
+    const OF_SETTINGS: [&str; 2] = ["aws_config::default_provider", "aws_config::provider_config"];
+    match metadata.target() {
+        target if target.starts_with("lambda_runtime") => *metadata.level() < Level::TRACE,
+        target if target.starts_with("aws_") => OF_SETTINGS.iter().any(|module| target.starts_with(module)),
+        _ => true,
+    }
 }
 
 /// `text` with an escape in place of each character that ends a line, moves the cursor, or changes what a reader sees of

@@ -14,12 +14,16 @@ use pg_lambda_exporter::{cli, log, startup};
 const WARM_UP_LIMIT: Duration = Duration::from_secs(6);
 
 fn main() -> Result<ExitCode, lambda_http::Error> {
+    let restarted = startup::unset_empty_variables();
     let lookup = |name: &str| std::env::var(name).ok();
     // The address of the Runtime API, which Lambda sets (AWS Lambda developer guide, "Runtime API").
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         return Ok(cli::run(std::env::args_os().skip(1), lookup));
     }
     log::init(lookup);
+    if let Err(error) = restarted {
+        tracing::warn!(%error, "empty AWS_ and SSL_CERT_ variables cannot be unset");
+    }
     // One invocation at a time: one thread is enough, and starts faster than several.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {

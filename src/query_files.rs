@@ -2,11 +2,13 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::config::{Problem, Severity};
+use crate::file;
 
 /// What the file is called in the folders where it is looked for.
 const NAME: &str = "queries.yml";
@@ -20,7 +22,13 @@ pub struct QueryFiles {
     pub unreadable: Vec<Problem>,
 }
 
-/// Finds and reads the query files.
+/// The most that a file may have, in bytes. Read as YAML, rubbish takes 400 times as much memory; and the `queries.yml` of
+/// this project has 44 kB.
+const BYTES_MAX: u64 = 256 << 10;
+/// The most that the files of a folder may have together, in bytes.
+const FOLDER_BYTES_MAX: usize = 1 << 20;
+
+/// Finds and reads the query files, each of which is a regular file of 256 KiB at most.
 ///
 /// `explicit` is a file, or a folder whose `*.yml` and `*.yaml` are read in the order of their names; hidden
 /// ones and folders within it are left out. Without it, the first of these counts: `queries.yml` in `task_root`
@@ -30,9 +38,17 @@ pub struct QueryFiles {
 /// Nothing is found, or the only file cannot be read or is not UTF-8: the error names the path.
 pub fn read(explicit: Option<&Path>, task_root: Option<&Path>) -> Result<QueryFiles> {
     match explicit {
-        Some(path) => read_path(path),
+        Some(path) => read_path(path, file::read),
         None => read_first(&default_paths(task_root)),
     }
+}
+
+/// The same for a path on the command line, which may be a pipe.
+///
+/// # Errors
+/// See [`read`].
+pub fn read_argument(path: &Path) -> Result<QueryFiles> {
+    read_path(path, file::read_or_wait)
 }
 
 fn default_paths(task_root: Option<&Path>) -> Vec<PathBuf> {
@@ -43,18 +59,19 @@ fn default_paths(task_root: Option<&Path>) -> Vec<PathBuf> {
 fn read_first(paths: &[PathBuf]) -> Result<QueryFiles> {
     for path in paths {
         if path.try_exists().with_context(|| format!("cannot look for {}", path.display()))? {
-            return read_path(path);
+            return read_path(path, file::read);
         }
     }
     let looked: Vec<_> = paths.iter().map(|path| path.display().to_string()).collect();
     bail!("no query file: none of {} exists; name a file, or set QUERIES_FILE", looked.join(", "))
 }
 
-fn read_path(path: &Path) -> Result<QueryFiles> {
+/// Reads a file by `read_one`, or those of a folder.
+fn read_path(path: &Path, read_one: impl Fn(&Path, u64) -> io::Result<Vec<u8>>) -> Result<QueryFiles> {
     let metadata = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
     if !metadata.is_dir() {
         return Ok(QueryFiles {
-            texts: vec![read_file(path).with_context(|| path.display().to_string())?],
+            texts: vec![text(path, read_one(path, BYTES_MAX)).with_context(|| path.display().to_string())?],
             ..QueryFiles::default()
         });
     }
@@ -63,9 +80,20 @@ fn read_path(path: &Path) -> Result<QueryFiles> {
         bail!("the folder {} has no *.yml or *.yaml; add one, or name a file", path.display());
     }
     let mut found = QueryFiles::default();
+    let mut bytes = 0;
     for file in files {
-        match read_file(&file) {
-            Ok(text) => found.texts.push(text),
+        match text(&file, file::read(&file, BYTES_MAX)) {
+            Ok((_, text)) if bytes + text.len() > FOLDER_BYTES_MAX => {
+                bail!(
+                    "the files of the folder {} are larger than {} MiB",
+                    path.display(),
+                    FOLDER_BYTES_MAX >> 20
+                );
+            }
+            Ok((name, text)) => {
+                bytes += text.len();
+                found.texts.push((name, text));
+            }
             Err(error) => found.unreadable.push(Problem {
                 severity: Severity::Error,
                 file: file.display().to_string(),
@@ -93,9 +121,10 @@ fn yaml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn read_file(path: &Path) -> Result<(String, String)> {
+/// The name and the text of a file with these bytes.
+fn text(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<(String, String)> {
     let name = path.display().to_string();
-    let bytes = fs::read(path).context("cannot be read")?;
+    let bytes = bytes.context("cannot be read")?;
     let text = String::from_utf8(bytes)
         .map_err(|error| anyhow!("is not UTF-8: {}; save it as UTF-8", error.utf8_error()))?;
     Ok((name, text))

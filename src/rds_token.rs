@@ -16,6 +16,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use tokio::time::timeout;
 
+use crate::aws;
 use crate::target::Host;
 
 const SERVICE: &str = "rds-db";
@@ -76,9 +77,10 @@ impl TokenSigner {
         let Some(provider) = &self.credentials else {
             return Err(TokenError::NoCredentials("the SDK has no source of them".to_owned()));
         };
-        let credentials = timeout(limit, provider.provide_credentials())
+        let credentials = timeout(limit, aws::without_panic(provider.provide_credentials()))
             .await
             .map_err(|_| TokenError::TimedOut)?
+            .ok_or_else(|| TokenError::NoCredentials("the SDK cannot use the AWS profile".to_owned()))?
             .map_err(|error| TokenError::NoCredentials(chain(&error)))?;
         signed(&credentials, region, name, port, user, SystemTime::now())
     }
@@ -131,5 +133,6 @@ pub fn signed(
 /// An error and its causes in one line.
 fn chain(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let line = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -61,9 +61,10 @@ impl SecretsManager {
             return Err(SecretError::new(id, Failure::NoRegion));
         }
         let request = self.client.get_secret_value().secret_id(id);
-        match timeout(limit, request.send()).await {
-            Ok(Ok(output)) => text(output).map_err(|failure| SecretError::new(id, failure)),
-            Ok(Err(error)) => Err(SecretError::of_sdk(id, &error)),
+        match timeout(limit, aws::without_panic(request.send())).await {
+            Ok(Some(Ok(output))) => text(output).map_err(|failure| SecretError::new(id, failure)),
+            Ok(Some(Err(error))) => Err(SecretError::of_sdk(id, &error)),
+            Ok(None) => Err(SecretError::new(id, Failure::Configuration)),
             Err(_) => Err(SecretError::new(id, Failure::TimedOut)),
         }
     }

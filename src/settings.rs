@@ -1,7 +1,8 @@
 //! What the environment's variables ask for: read once, all problems at once. It knows the names of the
-//! variables; what the parts of a target look like is `target`'s business, and the SDK and the runtime read
-//! their own variables (`AWS_…`) themselves.
+//! variables; what the parts of a target look like is `target`'s business. The SDK and the runtime read their own
+//! variables (`AWS_…`) themselves; those of the SDK are checked here before.
 
+mod libraries;
 mod limits;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use crate::config::Naming;
 use crate::metric::{LabelName, MetricName};
 use crate::target::{self, Login, Mistake, Part, Parts, RdsAuthorities, Target};
 
+pub use libraries::library_problems;
 pub use limits::Limits;
 
 /// What the exporter was asked to do.
@@ -114,13 +116,16 @@ impl Settings {
     /// Everything that is wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let source = Source::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
+        let source = Source::read(&lookup).map_err(|found| problems.extend(found)).ok();
         let queries = Queries::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
         let authorization = Authorization::from_env(&lookup).map_err(|found| problems.push(found)).ok();
         let keeping = Keeping::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
         let limits = Limits::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
+        problems.extend(library_problems(&lookup));
         match (source, queries, authorization, keeping, limits) {
-            (Some(source), Some(queries), Some(authorization), Some(keeping), Some(limits)) => {
+            (Some(source), Some(queries), Some(authorization), Some(keeping), Some(limits))
+                if problems.is_empty() =>
+            {
                 Ok(Self { source, queries, authorization, keeping, limits })
             }
             _ => Err(problems),
@@ -186,12 +191,21 @@ impl Keeping {
 }
 
 impl Source {
-    /// Reads `DB_SECRET_ID`, `DATABASE_URL`, `DB_AUTH` and libpq's variables through `lookup`. An empty value is as
-    /// good as none.
+    /// Reads `DB_SECRET_ID`, `DATABASE_URL`, `DB_AUTH` and libpq's variables through `lookup`, and checks the variables of
+    /// the libraries. An empty value counts as unset.
     ///
     /// # Errors
     /// Everything that is wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
+        let further = library_problems(&lookup);
+        match Self::read(lookup) {
+            Ok(source) if further.is_empty() => Ok(source),
+            Ok(_) => Err(further),
+            Err(problems) => Err(problems.into_iter().chain(further).collect()),
+        }
+    }
+
+    fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
         let read = present(lookup);
         let mut problems = Vec::new();
         let secret = read("DB_SECRET_ID");

@@ -1,7 +1,12 @@
 //! From the environment and the query files to an endpoint. A mistake in either is told in the log and answered by
 //! the endpoint: a function that ended instead would be started again and again, and answer 502.
 
+use std::env;
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 use tokio::sync::OnceCell;
@@ -12,7 +17,30 @@ use crate::credentials::Credentials;
 use crate::http::{Endpoint, Unusable};
 use crate::query_files::{self, QueryFiles};
 use crate::scrape::Exporter;
-use crate::settings::{Authorization, Keeping, Queries, Settings};
+use crate::settings::{Authorization, Keeping, Queries, Settings, library_problems};
+
+/// Empty variables count as unset, but not for the AWS SDK and the TLS library, which read the environment themselves: they
+/// panic or fail on some. So a process that has such variables begins anew without them.
+///
+/// # Errors
+/// The program cannot be started again.
+pub fn unset_empty_variables() -> io::Result<()> {
+    let is_theirs = |name: &OsString| {
+        let name = name.as_encoded_bytes();
+        name.starts_with(b"AWS_") || name.starts_with(b"SSL_CERT_")
+    };
+    let empty = env::vars_os().filter(|(_, value)| value.is_empty()).map(|(name, _)| name);
+    let empty: Vec<_> = empty.filter(is_theirs).collect();
+    if empty.is_empty() {
+        return Ok(());
+    }
+    let mut command = Command::new(env::current_exe()?);
+    command.args(env::args_os().skip(1));
+    for name in empty {
+        command.env_remove(name);
+    }
+    Err(command.exec())
+}
 
 /// Reads everything that the exporter is told, through `lookup` for the environment.
 pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
@@ -25,13 +53,13 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
                 tracing::error!(%problem, "the environment cannot be used");
             }
             // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
-            let authorization = Authorization::from_env(&lookup).unwrap_or(Authorization::Locked);
             let max_age = Keeping::default().secret_max_age;
-            return Endpoint::new(
-                Guard::new(authorization, max_age, &aws).await,
-                Err(Unusable::Environment),
-                None,
-            );
+            let guard = match Authorization::from_env(&lookup).unwrap_or(Authorization::Locked) {
+                // To read them the SDK would be needed.
+                Authorization::Secret { .. } if !library_problems(&lookup).is_empty() => Guard::unavailable(),
+                authorization => Guard::new(authorization, max_age, &aws).await,
+            };
+            return Endpoint::new(guard, Err(Unusable::Environment), None);
         }
     };
     let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
@@ -70,7 +98,7 @@ pub fn query_files(queries: &Queries, paths: &[PathBuf]) -> Result<QueryFiles> {
     }
     let mut files = QueryFiles::default();
     for path in paths {
-        let found = query_files::read(Some(path), None)?;
+        let found = query_files::read_argument(path)?;
         files.texts.extend(found.texts);
         files.unreadable.extend(found.unreadable);
     }

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage, Statement};
 
 use super::Connection;
+use super::allowance::ASIDE_BYTES_MAX;
 use super::error;
 use super::run::GRACE;
 use crate::sql::Sql;
@@ -53,13 +54,13 @@ impl Connection {
         let client = &self.client;
         let send = async |sql: &str| timeout(limit + GRACE, client.batch_execute(sql)).await.ok()?.ok();
         let milliseconds = limit.as_millis().clamp(1, i32::MAX as u128);
-        self.allowance.renew();
+        self.allowance.renew(ASIDE_BYTES_MAX);
         send(&format!(
             "BEGIN READ ONLY; SET LOCAL statement_timeout = {milliseconds}; SAVEPOINT before_statement"
         ))
         .await?;
         for sql in statements {
-            self.allowance.renew();
+            self.allowance.renew(ASIDE_BYTES_MAX);
             described.push(match timeout(limit + GRACE, describe(client, sql)).await.ok()? {
                 Ok(columns) => Some(columns),
                 Err(error) if error::is_of_statement(&error) => None,

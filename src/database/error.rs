@@ -11,7 +11,7 @@ use std::io;
 
 use tokio_postgres::error::{DbError, ErrorPosition, Severity};
 
-use super::run::RESULT_BYTES_MAX;
+use super::run::{RECEIVED_BYTES_MAX, RESULT_BYTES_MAX};
 use super::sqlstate::condition;
 
 /// Why there is no connection.
@@ -169,8 +169,12 @@ pub enum QueryError {
          write E'…' with \\\\ for each backslash"
     )]
     StringsDiffer,
-    /// The result is larger than [`RESULT_BYTES_MAX`].
-    #[error("the result is larger than {} MiB", RESULT_BYTES_MAX >> 20)]
+    /// The result is larger than [`RESULT_BYTES_MAX`], or the server sent much more with it.
+    #[error(
+        "the result is larger than {} MiB, or the server sent {} MiB with it",
+        RESULT_BYTES_MAX >> 20,
+        RECEIVED_BYTES_MAX >> 20
+    )]
     TooLarge,
 }
 

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow};
 
 use super::Connection;
+use super::allowance::ASIDE_BYTES_MAX;
 use super::error::{ConnectError, Phase};
 use super::run::{NOT_TEXT, Strings, message};
 
@@ -32,12 +33,15 @@ impl Connection {
     /// since such a server would not answer queries either.
     pub(super) async fn ask_facts(&mut self, limit: Duration) -> Result<(), ConnectError> {
         self.ready = false;
-        self.allowance.renew();
+        self.allowance.renew(ASIDE_BYTES_MAX);
         let message = message(FACTS, limit, self.has_encoding, Strings::Any);
         let messages = timeout(limit, self.client.simple_query(&message))
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Facts))?
-            .map_err(|error| ConnectError::of_login(&error))?;
+            .map_err(|error| match self.allowance.is_spent() {
+                true => ConnectError::Lost("the server sent more than it may".to_owned()),
+                false => ConnectError::of_login(&error),
+            })?;
         let last_row = messages.iter().rev().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => Some(row),
             _ => None,

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
 
+use super::allowance::ASIDE_BYTES_MAX;
 use super::error::{self, QueryError, Sent};
 use super::{Connection, Refusal};
 use crate::sql::{PROLOGUE_SETTINGS, Sql};
@@ -68,7 +69,7 @@ impl Connection {
         }
         self.ready = false;
         self.refusal = None;
-        self.allowance.renew();
+        self.allowance.renew(RECEIVED_BYTES_MAX);
         let begun = Instant::now();
         let strings = if sql.needs_standard_strings() { Strings::Standard } else { Strings::Any };
         let message = message(sql.as_str(), timeout, self.has_encoding, strings);
@@ -78,6 +79,9 @@ impl Connection {
         };
         let mut stream = pin!(stream);
         let outcome = tokio::time::timeout(timeout.saturating_add(GRACE), collect(stream.as_mut())).await;
+        if matches!(outcome, Ok(Ok(_) | Err(Failure::Server(_)))) {
+            self.allowance.renew(ASIDE_BYTES_MAX);
+        }
         match outcome {
             Ok(Ok(table)) => {
                 self.ready = true;

@@ -1,11 +1,9 @@
-//! Name resolution, the socket to the server, and a limit on the bytes that are read from it.
+//! Name resolution and the socket to the server.
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
+use super::allowance::{Allowance, Messages};
 use super::error::{ConnectError, Phase};
-use super::run::RECEIVED_BYTES_MAX;
 use crate::target::Host;
 
 /// The address of a server.
@@ -35,7 +33,7 @@ impl Address {
             }
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
         };
-        Ok(Socket { stream, allowance: allowance.clone(), has_answered: false })
+        Ok(Socket { stream, allowance: allowance.clone(), has_answered: false, stage: Stage::Unknown })
     }
 }
 
@@ -65,12 +63,53 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A socket that reads no more than an [`Allowance`]. The driver buffers each message completely, and one
-/// cell may have a gigabyte, so the limit must be below the driver.
+/// A socket that reads no more than an [`Allowance`].
 pub(super) struct Socket {
     stream: Box<dyn Stream>,
     allowance: Allowance,
     has_answered: bool,
+    stage: Stage,
+}
+
+/// What the next bytes from the server are.
+enum Stage {
+    /// Nothing that is looked at: TLS, or an answer to a cancel request.
+    Unknown,
+    /// One byte that says whether the server has TLS; without it, messages follow.
+    TlsAnswer,
+    Messages(Messages),
+}
+
+/// What a server says that has TLS (PostgreSQL documentation, "SSL Session Encryption").
+const HAS_TLS: u8 = b'S';
+
+impl Socket {
+    /// The same socket, for a login that begins with TLS if the server has it.
+    pub(super) fn with_tls(self) -> Self {
+        Self { stage: Stage::TlsAnswer, ..self }
+    }
+
+    /// The same socket, for a login without TLS.
+    pub(super) fn without_tls(self) -> Self {
+        Self { stage: Stage::Messages(Messages::default()), ..self }
+    }
+
+    fn spend(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.allowance.spend(bytes.len())?;
+        match &mut self.stage {
+            Stage::Unknown => Ok(()),
+            Stage::Messages(messages) => messages.spend(bytes, &self.allowance),
+            // The driver reads this byte alone.
+            Stage::TlsAnswer => {
+                self.stage = match bytes.first() {
+                    None => Stage::TlsAnswer,
+                    Some(&HAS_TLS) => Stage::Unknown,
+                    Some(_) => Stage::Messages(Messages::default()),
+                };
+                Ok(())
+            }
+        }
+    }
 }
 
 /// The first byte of PostgreSQL's first answer (PostgreSQL documentation, "Message Flow"): whether the server
@@ -94,11 +133,7 @@ impl AsyncRead for Socket {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, reason)));
             }
         }
-        self.allowance.spend(buf.filled().len().saturating_sub(before));
-        if self.allowance.is_spent() {
-            return Poll::Ready(Err(io::Error::other("the server sent more than a result may have")));
-        }
-        Poll::Ready(Ok(()))
+        Poll::Ready(self.spend(buf.filled().get(before..).unwrap_or_default()))
     }
 }
 
@@ -113,31 +148,5 @@ impl AsyncWrite for Socket {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// The number of bytes that may still be read for the current message.
-#[derive(Debug, Clone)]
-pub(super) struct Allowance(Arc<AtomicU64>);
-
-impl Default for Allowance {
-    fn default() -> Self {
-        Self(Arc::new(AtomicU64::new(RECEIVED_BYTES_MAX)))
-    }
-}
-
-impl Allowance {
-    pub(super) fn renew(&self) {
-        self.0.store(RECEIVED_BYTES_MAX, Ordering::Relaxed);
-    }
-
-    pub(super) fn is_spent(&self) -> bool {
-        self.0.load(Ordering::Relaxed) == 0
-    }
-
-    /// Only the driver's task calls this, so there is no race between load and store.
-    fn spend(&self, bytes: usize) {
-        let left = self.0.load(Ordering::Relaxed).saturating_sub(bytes as u64);
-        self.0.store(left, Ordering::Relaxed);
     }
 }

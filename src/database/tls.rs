@@ -91,7 +91,7 @@ impl Encryption {
     /// The connector for the handshake, or `None` without TLS.
     pub(super) fn connector(
         &self,
-    ) -> Option<impl TlsConnect<Socket, Stream: Send + 'static, Future: Send> + use<>> {
+    ) -> Option<impl TlsConnect<Socket, Stream: Send + 'static, Future: Send + 'static> + use<>> {
         let mut tls = self.tls.clone()?;
         let Ok(connector) = MakeTlsConnect::<Socket>::make_tls_connect(&mut tls, &self.server_name);
         Some(connector)

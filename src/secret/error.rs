@@ -7,6 +7,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
+use crate::aws;
+
 /// Longer details are cut off, since they are part of one log line.
 const LONGEST_DETAIL: usize = 500;
 
@@ -51,6 +53,9 @@ pub enum Failure {
     /// The connection failed or broke before the answer was complete.
     #[error("the service cannot be reached")]
     Unreachable,
+    /// The SDK panics on what it finds in a profile or in credentials.
+    #[error("the AWS profile or the credentials cannot be used; check endpoint_url and line breaks in them")]
+    Configuration,
     /// The answer has no text.
     #[error("unusable: {0}")]
     Unusable(&'static str),
@@ -75,6 +80,9 @@ fn failure(error: &SdkError<GetSecretValueError>) -> Failure {
         SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => Failure::TimedOut,
         SdkError::DispatchFailure(_) if chain(error).any(|cause| cause.is::<CredentialsError>()) => {
             Failure::NoCredentials
+        }
+        SdkError::ResponseError(_) if aws::is_too_large(error) => {
+            Failure::Unusable("the answer is larger than 1 MiB")
         }
         // A response error means that the body was incomplete.
         SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => Failure::Unreachable,

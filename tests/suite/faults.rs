@@ -4,9 +4,13 @@
 mod between;
 mod connecting;
 mod during;
+mod fake_server;
+mod floods;
+mod forged;
 pub(crate) mod observed;
 mod requests;
 mod secrets;
+mod start;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -22,7 +26,7 @@ fn every_fault_in_the_documentation_is_a_test_and_every_test_is_in_the_documenta
     let documented: BTreeSet<_> = rows.iter().map(|row| row.rsplit('`').nth(1).unwrap().to_owned()).collect();
     assert_eq!(documented.len(), rows.len(), "a test stands in two rows");
     let mut tests = BTreeSet::new();
-    for part in ["secrets", "connecting", "between", "during", "requests"] {
+    for part in ["start", "secrets", "connecting", "between", "during", "floods", "requests", "forged"] {
         let source = fs::read_to_string(root.join(format!("tests/suite/faults/{part}.rs"))).unwrap();
         for test in source.split("test]\n").skip(1) {
             let name = test.split("fn ").nth(1).unwrap().split('(').next().unwrap();

@@ -181,7 +181,7 @@ last:
     assert_eq!(samples.value(r#"pg_exporter_query_success{query="first"}"#), 1.0);
     assert_eq!(samples.value(r#"pg_exporter_query_success{query="middle"}"#), 0.0);
     let log = lambda.log();
-    assert!(log.contains("division by zero") && log.contains("22012"), "{log}");
+    assert!(log.contains("division_by_zero (SQLSTATE 22012)"), "{log}");
     assert!(log.contains("mistaken.metrics[0].v.usage"), "{log}");
 }
 

@@ -25,6 +25,8 @@ pub(crate) enum Answer {
     Body(u16, String),
     /// Announces a body, sends half of it and closes.
     Half,
+    /// A body that goes on for as long as somebody reads.
+    Endless(u16),
     /// Reads the request and never answers.
     Silence,
     /// Resets the connection.
@@ -83,7 +85,7 @@ impl Answer {
                 let text = String::from_utf8(STANDARD.decode(base64).unwrap());
                 leaks::register_secret(&text.unwrap_or_default());
             }
-            Self::Body(..) | Self::Half | Self::Silence | Self::Reset => {}
+            Self::Body(..) | Self::Half | Self::Endless(_) | Self::Silence | Self::Reset => {}
         }
     }
 }
@@ -201,6 +203,13 @@ impl Shared {
                     let body = secret(&call, "SecretString", "half of this is cut off");
                     let (half, _) = body.split_at(body.len() / 2);
                     return write!(writer, "{}{half}", head(200, body.len()));
+                }
+                (None, Answer::Endless(status)) => {
+                    write!(writer, "HTTP/1.1 {status} \r\nContent-Type: application/x-amz-json-1.1\r\n\r\n")?;
+                    writer.write_all(b"{\"SecretString\": \"")?;
+                    loop {
+                        writer.write_all(&[b'x'; 1 << 16])?;
+                    }
                 }
                 (None, Answer::Silence) => return reader.read_to_end(&mut Vec::new()).map(drop),
                 (None, Answer::Reset) => return Ok(()),

@@ -4,7 +4,6 @@
 //! The file of Amazon RDS is made by packaging/rds_authorities.py. Each certificate stands behind a line that names
 //! its region, so that a cold start decodes three of them and not a hundred.
 
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -13,6 +12,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 
 use crate::database::error::ConnectError;
+use crate::file;
 use crate::target::{Host, RdsAuthorities, RootCertificates, Target};
 
 /// What to do where the package lacks the authorities of a region.
@@ -51,7 +51,8 @@ pub(super) fn of(target: &Target) -> Result<Trusted, ConnectError> {
 fn of_file(path: &Path) -> Result<RootCertStore, ConnectError> {
     let mut store = RootCertStore::empty();
     let problem = |what: String| ConnectError::RootCertificates(format!("{}: {what}", path.display()));
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| problem(error.to_string()))? {
+    let text = file::read(path, file::BYTES_MAX).map_err(|error| problem(error.to_string()))?;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| problem(error.to_string()))?;
         store.add(certificate).map_err(|error| problem(error.to_string()))?;
     }
@@ -75,20 +76,22 @@ fn platform(mut store: RootCertStore) -> Result<RootCertStore, ConnectError> {
 /// The authorities of Amazon RDS for this host, and what to do about a certificate of another.
 fn of_rds(rds: &RdsAuthorities, host: &Host) -> (RootCertStore, String) {
     let mut store = RootCertStore::empty();
-    let file = rds.file.display();
+    let name = rds.file.display();
     let region = rds.region.as_deref();
-    let lacking = match fs::read_to_string(&rds.file).map(|text| Selection::of(&text, region)) {
+    let lacking = match file::read(&rds.file, file::BYTES_MAX)
+        .map(|text| Selection::of(&String::from_utf8_lossy(&text), region))
+    {
         Ok(Ok(selection)) => {
             store.add_parsable_certificates(selection.certificates);
             let region = region.filter(|_| !selection.has_region);
-            region.map(|region| format!("{file} has no authorities of Amazon RDS in {region}"))
+            region.map(|region| format!("{name} has no authorities of Amazon RDS in {region}"))
         }
-        Ok(Err(error)) => Some(format!("{file} cannot be read: {error}")),
+        Ok(Err(error)) => Some(format!("{name} cannot be read: {error}")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Some(format!(
-            "there is no {file} with the authorities of Amazon RDS{}",
+            "there is no {name} with the authorities of Amazon RDS{}",
             region.map(|region| format!(" in {region}")).unwrap_or_default()
         )),
-        Err(error) => Some(format!("{file} cannot be read: {error}")),
+        Err(error) => Some(format!("{name} cannot be read: {error}")),
     };
     // Of another host nobody knows whether these authorities are needed.
     let is_rds = host.rds_region().is_some();

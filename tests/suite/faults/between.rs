@@ -276,7 +276,7 @@ async fn the_password_was_rotated() {
     let answer = invoke_within(&lambda, 10).await;
     assert_complete(&samples(&answer), &["good_v", "server_v", "writer_v"]);
     assert_eq!(series(&answer.text()), series(&before));
-    logged(&lambda, &["password authentication failed for user", "28P01"]).await;
+    logged(&lambda, &["invalid_password", "28P01"]).await;
     let log = lambda.log();
     assert!(!log.contains("the rotation"), "{log}");
 }

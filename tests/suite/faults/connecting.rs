@@ -370,7 +370,7 @@ async fn a_plain_connection_to_a_server_that_demands_tls() {
     let database = server.database("db");
     let function = Function::start(&database, [("PGSSLMODE", "disable".into())]).await;
     function
-        .recovers(&["no pg_hba.conf entry", "no encryption", "28000"], async || {
+        .recovers(&["invalid_authorization_specification (SQLSTATE 28000)", "pg_hba.conf"], async || {
             server.set_access("host all all 127.0.0.1/32 scram-sha-256");
             server.reload();
         })
@@ -472,7 +472,7 @@ async fn a_database_that_does_not_exist() {
     let function = Function::start(&database, [("PGDATABASE", name.into())]).await;
     let mut later = None;
     function
-        .recovers(&["database", name, "does not exist", "3D000"], async || {
+        .recovers(&["invalid_catalog_name (SQLSTATE 3D000)", "name of the database"], async || {
             later = Some(Server::shared().database(name));
         })
         .await;
@@ -484,7 +484,9 @@ async fn a_role_that_does_not_exist() {
     let role = "connecting_nobody";
     let function = Function::start(&database, [("PGUSER", role.into())]).await;
     function
-        .recovers(&["password authentication failed for user", role, "28P01"], async || create_role(role, ""))
+        .recovers(&["invalid_password (SQLSTATE 28P01)", "check user and password"], async || {
+            create_role(role, "")
+        })
         .await;
 }
 
@@ -504,7 +506,7 @@ async fn a_password_that_is_wrong_and_stays_wrong() {
         assert_eq!(logins(), scrape, "one attempt of each scrape");
         assert!(function.fetches() - before <= 2);
     }
-    has_logged(&function.lambda, &["password authentication failed for user", role, "28P01"]).await;
+    has_logged(&function.lambda, &["invalid_password (SQLSTATE 28P01)", "check user and password"]).await;
     // A secret that has changed is worth one more attempt, whether it is right or not.
     function.service.answer(function.secret_of(role, "wrong too"));
     is_without_connection(&function.scrape_within(SCRAPE_TIMEOUT).await);
@@ -533,7 +535,9 @@ async fn a_server_that_is_starting_up() {
     let database = server.database("db");
     server.restart_into_recovery();
     let function = Function::start(&database, []).await;
-    function.recovers(&["the database system is starting up", "57P03"], async || server.end_recovery()).await;
+    function
+        .recovers(&["cannot_connect_now (SQLSTATE 57P03)", "starting up"], async || server.end_recovery())
+        .await;
 }
 
 #[tokio::test]
@@ -544,7 +548,7 @@ async fn a_server_that_is_shutting_down() {
     server.begin_to_stop();
     let function = Function::start(&database, []).await;
     function
-        .recovers(&["the database system is shutting down", "57P03"], async || {
+        .recovers(&["cannot_connect_now (SQLSTATE 57P03)", "shutting down"], async || {
             drop(session);
             server.stop();
             server.start();

@@ -291,7 +291,7 @@ async fn a_secret_with_a_wrong_password() {
     let function = Function::start("secret_password", Answer::not_found()).await;
     function.service.answer(function.secret_of(ROLE, OLD));
     is_without_connection(&function.scrape_within(SCRAPE_TIMEOUT).await);
-    has_logged(&function.lambda, &["password authentication failed", "28P01"]).await;
+    has_logged(&function.lambda, &["invalid_password", "28P01"]).await;
     function.service.answer(function.secret());
     is_complete(&function.scrape().await);
     // What is right stays where the service fails.

@@ -1,0 +1,141 @@
+//! The variables that the AWS SDK and the TLS library read themselves. The SDK panics on some values, ignores others, and
+//! fails on the rest when a secret is fetched; either waits for a pipe for ever. So all are checked before.
+
+use std::path::Path;
+
+use lambda_http::http::Uri;
+
+use super::Problem;
+use crate::file;
+
+#[derive(Clone, Copy)]
+enum Kind {
+    /// A URL of HTTP or HTTPS.
+    Url,
+    Path,
+    /// A regular file, if there is one.
+    File,
+    /// The same of all files in folders, with colons between.
+    Folders,
+    Region,
+    Boolean,
+    /// From this number up.
+    Number(u32),
+    OneOf(&'static [&'static str]),
+    /// What is sent in a header.
+    Header,
+}
+
+#[rustfmt::skip]
+const VARIABLES: [(&str, Kind); 30] = [
+    ("AWS_ACCESS_KEY_ID", Kind::Header),
+    ("AWS_ACCOUNT_ID_ENDPOINT_MODE", Kind::OneOf(&["preferred", "disabled", "required"])),
+    ("AWS_CONFIG_FILE", Kind::File),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN", Kind::Header),
+    ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", Kind::File),
+    ("AWS_CONTAINER_CREDENTIALS_FULL_URI", Kind::Url),
+    ("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI", Kind::Path),
+    ("AWS_DEFAULT_REGION", Kind::Region),
+    ("AWS_DISABLE_CLOCK_SKEW_CORRECTION", Kind::Boolean),
+    ("AWS_DISABLE_REQUEST_COMPRESSION", Kind::Boolean),
+    ("AWS_EC2_METADATA_DISABLED", Kind::Boolean),
+    ("AWS_EC2_METADATA_SERVICE_ENDPOINT", Kind::Url),
+    ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", Kind::OneOf(&["IPv4", "IPv6"])),
+    ("AWS_ENDPOINT_URL", Kind::Url),
+    ("AWS_ENDPOINT_URL_SECRETS_MANAGER", Kind::Url),
+    ("AWS_ENDPOINT_URL_STS", Kind::Url),
+    ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", Kind::Boolean),
+    ("AWS_MAX_ATTEMPTS", Kind::Number(1)),
+    ("AWS_REGION", Kind::Region),
+    ("AWS_REQUEST_CHECKSUM_CALCULATION", Kind::OneOf(&["when_supported", "when_required"])),
+    ("AWS_REQUEST_MIN_COMPRESSION_SIZE_BYTES", Kind::Number(0)),
+    ("AWS_RESPONSE_CHECKSUM_VALIDATION", Kind::OneOf(&["when_supported", "when_required"])),
+    ("AWS_RETRY_MODE", Kind::OneOf(&["standard", "adaptive"])),
+    ("AWS_SESSION_TOKEN", Kind::Header),
+    ("AWS_SHARED_CREDENTIALS_FILE", Kind::File),
+    ("AWS_USE_DUALSTACK_ENDPOINT", Kind::Boolean),
+    ("AWS_USE_FIPS_ENDPOINT", Kind::Boolean),
+    ("AWS_WEB_IDENTITY_TOKEN_FILE", Kind::File),
+    ("SSL_CERT_DIR", Kind::Folders),
+    ("SSL_CERT_FILE", Kind::File),
+];
+
+/// What the SDK reads where no variable names another file, in the home folder.
+const PROFILES: [(&str, &str); 2] =
+    [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")];
+
+/// Everything in these variables, and in the files that they name, that cannot be used; those of the SDK only where it is.
+/// Reads them through `lookup`. An empty value counts as unset.
+pub fn library_problems(lookup: impl Fn(&str) -> Option<String>) -> Vec<Problem> {
+    let read = super::present(lookup);
+    let uses_sdk = ["DB_SECRET_ID", "AUTH_SECRET_ID"].iter().any(|variable| read(variable).is_some())
+        || read("DB_AUTH").as_deref() == Some("iam");
+    let mut problems = Vec::new();
+    for (variable, kind) in VARIABLES {
+        let mistake = read(variable).filter(|_| uses_sdk || variable.starts_with("SSL_"));
+        let mistake = mistake.and_then(|value| kind.mistake(&value));
+        problems.extend(mistake.map(|mistake| Problem::new(variable, &mistake)));
+    }
+    let home = read("HOME").filter(|_| uses_sdk);
+    for (variable, file) in PROFILES.into_iter().filter(|(variable, _)| read(variable).is_none()) {
+        let path = home.as_ref().map(|home| Path::new(home).join(file));
+        let mistake = path.and_then(|path| unreadable(&path));
+        problems
+            .extend(mistake.map(|mistake| Problem::new(variable, &format!("unset, and ~/{file} {mistake}"))));
+    }
+    problems
+}
+
+impl Kind {
+    fn mistake(self, value: &str) -> Option<String> {
+        let (is_right, expected) = match self {
+            Self::File => return unreadable(Path::new(value)),
+            Self::Folders => return std::env::split_paths(value).find_map(|folder| unreadable_in(&folder)),
+            Self::Url => (is_url(value), "must be a URL that begins with https:// or http://".to_owned()),
+            Self::Path => (is_path(value), "must be the path of a URL, and begin with /".to_owned()),
+            Self::Region => {
+                let is_region = value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+                (is_region, "must be a region such as eu-central-1".to_owned())
+            }
+            Self::Boolean => (is_one_of(value, &["true", "false"]), "must be true or false".to_owned()),
+            Self::Number(least) => {
+                let number = value.parse::<u32>().ok();
+                let is_right = number.is_some_and(|number| number >= least);
+                (is_right, format!("must be a whole number from {least} to {}", u32::MAX))
+            }
+            Self::OneOf(words) => (is_one_of(value, words), format!("must be {}", words.join(" or "))),
+            Self::Header => (!value.contains(char::is_control), "must not contain line breaks".to_owned()),
+        };
+        (!is_right).then_some(expected)
+    }
+}
+
+fn is_one_of(value: &str, words: &[&str]) -> bool {
+    words.iter().any(|word| word.eq_ignore_ascii_case(value))
+}
+
+fn is_url(value: &str) -> bool {
+    value.parse::<Uri>().is_ok_and(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some_and(|host| !host.is_empty())
+    })
+}
+
+fn is_path(value: &str) -> bool {
+    value.starts_with('/') && value.parse::<Uri>().is_ok()
+}
+
+/// Why a file cannot be read, unless it is missing: the SDK says so itself, and goes on.
+fn unreadable(path: &Path) -> Option<String> {
+    let error = file::check(path, file::BYTES_MAX)
+        .err()
+        .filter(|error| error.kind() != std::io::ErrorKind::NotFound)?;
+    Some(format!("cannot be read: {error}"))
+}
+
+/// The same of the files of a folder. What is no file there, the TLS library leaves out.
+fn unreadable_in(folder: &Path) -> Option<String> {
+    let files = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    files
+        .filter(|path| path.is_file())
+        .find_map(|path| unreadable(&path).map(|mistake| format!("{} {mistake}", path.display())))
+}
