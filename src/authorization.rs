@@ -72,7 +72,7 @@ impl Guard {
         })
     }
 
-    /// A guard that lets nobody in, because what it would ask cannot be used.
+    /// A guard that denies every request, because the service that it would ask cannot be used.
     pub fn unavailable() -> Self {
         Self(Rule::Unavailable)
     }

@@ -50,7 +50,7 @@ fn loader() -> ConfigLoader {
     aws_config::defaults(BehaviorVersion::latest()).region(region).http_client(http_client())
 }
 
-/// What the SDK gives, or `None` where it panics: it does so on values of a profile that it cannot use.
+/// The result of the SDK, or `None` if it panics, as it does on some invalid values in a profile.
 pub async fn without_panic<T>(sdk: impl Future<Output = T>) -> Option<T> {
     AssertUnwindSafe(sdk).catch_unwind().await.map_err(|_: Box<dyn Any + Send>| ()).ok()
 }

@@ -23,7 +23,7 @@ use node::Node;
 use other_formats::OtherFormat;
 use report::{At, Standing, standings};
 
-pub use boolean::meant;
+pub use boolean::matching_key;
 pub use servers::{DatabasePattern, InvalidRange, VersionRange};
 pub use sql_position::SqlPosition;
 

@@ -1,8 +1,8 @@
-//! One connection to PostgreSQL: how it is opened and protected, what is true of the server behind it, how a query
-//! runs on it within a time, and what is said when it does not. It hands out [`Table`](crate::table::Table)s and
-//! typed errors; it does not know what the rows mean, where the credentials came from, or what a scrape is.
+//! One connection to PostgreSQL: how it is opened and protected, the facts of its server, how a query runs on it within
+//! a time limit, and the errors. It returns [`Table`](crate::table::Table)s and typed errors. It does not know the
+//! meaning of the rows, the source of the credentials, or scrapes.
 //!
-//! Every call is bounded: by a limit for the whole of it, whatever hangs. See [`Connection::run`] for what a query
+//! Every call has a time limit, whatever hangs. See [`Connection::run`] for what a query
 //! may and may not do.
 
 mod allowance;
@@ -35,7 +35,7 @@ pub use run::{GRACE, RESULT_BYTES_MAX};
 use socket::{Address, Socket};
 use tls::Encryption;
 
-/// What `pg_stat_activity` shows of this exporter.
+/// The name of this exporter in `pg_stat_activity`.
 const APPLICATION_NAME: &str = concat!("pg-lambda-exporter/", env!("CARGO_PKG_VERSION"));
 
 /// A connection that has been authenticated.
@@ -47,7 +47,7 @@ pub struct Connection {
     driver: JoinHandle<()>,
     /// Why the driver stopped, once it has.
     end: Arc<OnceLock<String>>,
-    /// Where the server was reached: a cancel request must come to the same one.
+    /// The address of the server. A cancel request must be sent to the same one.
     address: Address,
     encryption: Encryption,
     allowance: Allowance,
@@ -55,7 +55,7 @@ pub struct Connection {
     has_encoding: bool,
     facts: ServerFacts,
     opened: Instant,
-    /// What else the server said of the last query, if it refused that.
+    /// The server's further details on the last query, if it refused it.
     refusal: Option<Refusal>,
     /// False from the moment a message is sent until the server has said that it is ready for the next, and so
     /// for good after a cancel or where the caller dropped the future in between.
@@ -145,12 +145,12 @@ impl Connection {
         self.is_usable() && self.ask_facts(limit).await.is_ok()
     }
 
-    /// What was true of the server when the connection was opened or last asked whether it is alive.
+    /// The facts of the server when the connection was opened or last checked by [`Connection::is_alive`].
     pub fn facts(&self) -> &ServerFacts {
         &self.facts
     }
 
-    /// What else the server said of the last query, if it refused that.
+    /// The server's further details on the last query, if it refused it.
     pub fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()
     }
@@ -248,7 +248,7 @@ fn driver_config(target: &Target, encryption: &Encryption) -> Config {
     config
 }
 
-/// What a login gives.
+/// The result of a login.
 struct Session {
     client: Client,
     driver: JoinHandle<()>,

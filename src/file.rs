@@ -1,21 +1,21 @@
-//! Files that somebody else names, read without waiting and with a limit in bytes.
+//! Reads files with a limit in bytes and without waiting. Other people name these files.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 
-/// The most that a file of certificates or one of the AWS SDK may have, in bytes. Amazon RDS's bundle of certificates has
-/// 170 kB, Mozilla's 220 kB.
+/// The maximum size of a file of certificates or of the AWS SDK, in bytes. Amazon RDS's bundle of
+/// certificates has 170 kB, Mozilla's 220 kB.
 pub const BYTES_MAX: u64 = 1 << 20;
 
-/// Reads a regular file. A pipe could wait for ever, and a device has no end, so neither is opened.
+/// Reads a regular file. A pipe could block forever, and a device has no end, so neither is opened.
 ///
 /// # Errors
 /// It cannot be read, is not a regular file, or has more than `bytes_max`.
 pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     check(path, bytes_max)?;
     let file = File::open(path)?;
-    // It may have been replaced in between.
+    // The file may have been replaced in between.
     is_regular(&file.metadata()?)?;
     read_to_end(file, bytes_max)
 }
@@ -30,7 +30,7 @@ pub fn check(path: &Path, bytes_max: u64) -> io::Result<()> {
     if metadata.len() > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
 }
 
-/// Reads whatever `path` names, also a pipe: for paths that a person writes on the command line, where `<(…)` and
+/// Reads any file that `path` names, including a pipe. For paths on the command line, where `<(…)` and
 /// `/dev/stdin` are pipes and Ctrl-C ends the wait.
 ///
 /// # Errors
@@ -39,7 +39,7 @@ pub fn read_or_wait(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     read_to_end(File::open(path)?, bytes_max)
 }
 
-/// The size that the file system tells may be wrong: in /proc it is 0.
+/// The file system may report a wrong size: in /proc it is 0.
 fn read_to_end(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;

@@ -40,11 +40,11 @@ enum Format {
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
-/// What prints an event as one line.
+/// The layer that prints each event as one line.
 fn lines<W: Write + 'static>(format: Format, output: impl Fn() -> W + Send + Sync + 'static) -> Lines {
     let lines = fmt::layer().with_target(false).log_internal_errors(false).with_writer(Escaping(output));
-    // Lambda puts the time before a line of text. Of JSON it reads the line's own, in RFC 3339, and takes a line without
-    // one for INFO (AWS Lambda developer guide, "Log-level filtering").
+    // Lambda puts the time before a line of text. In JSON it reads the time of the line, in RFC 3339. A line without a time
+    // counts as INFO (AWS Lambda developer guide, "Log-level filtering").
     match format {
         Format::Json => lines.json().boxed(),
         Format::Text => lines.without_time().boxed(),
@@ -54,7 +54,7 @@ fn lines<W: Write + 'static>(format: Format, output: impl Fn() -> W + Send + Syn
 fn start(lookup: impl Fn(&str) -> Option<String>, level: Option<String>, default: LevelFilter, lines: Lines) {
     let level = level.and_then(|level| level.parse().ok()).unwrap_or(default);
     let asked_for = lookup("RUST_LOG").unwrap_or_default();
-    // What the filter cannot read, it prints to standard error as it is.
+    // The filter prints unreadable directives to standard error, unescaped.
     let (readable, unreadable): (Vec<_>, Vec<_>) = asked_for
         .split(',')
         .filter(|directive| !directive.is_empty())
@@ -74,7 +74,7 @@ fn start(lookup: impl Fn(&str) -> Option<String>, level: Option<String>, default
 
 /// At the level TRACE the runtime prints the events as they arrive, with the caller's `Authorization`. The AWS SDK prints,
 /// at any level, whole answers and files that it could not read, with the secrets in them, and at TRACE session tokens:
-/// of it, only what it says of settings is logged. What fails is in the errors that it returns.
+/// of it, only what it says of settings is logged. Failures are in the errors that it returns.
 fn may_be_logged(metadata: &Metadata<'_>) -> bool {
     const OF_SETTINGS: [&str; 2] = ["aws_config::default_provider", "aws_config::provider_config"];
     match metadata.target() {
@@ -163,7 +163,7 @@ mod tests {
         }
     }
 
-    /// What the log prints of one event with `text` in each place where an event can have text.
+    /// The printed line of an event that has `text` in each place where an event can have text.
     fn printed(format: Format, text: &str) -> String {
         let printed = Printed::default();
         let output = printed.clone();

@@ -1,4 +1,4 @@
-//! Finds the query files and reads them. It knows where they may lie, and nothing of what stands in them.
+//! Finds the query files and reads them. It knows their possible places, and nothing of their content.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -10,25 +10,25 @@ use anyhow::{Context, Result, anyhow, bail};
 use crate::config::{Problem, Severity};
 use crate::file;
 
-/// What the file is called in the folders where it is looked for.
+/// The name of the file in the folders that are searched.
 const NAME: &str = "queries.yml";
 
 /// The query files that there are.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct QueryFiles {
-    /// The names and texts of those that can be read.
+    /// The names and texts of the readable files.
     pub texts: Vec<(String, String)>,
-    /// What is wrong with the others, where a folder has several.
+    /// The problems of the other files of a folder.
     pub unreadable: Vec<Problem>,
 }
 
-/// The most that a file may have, in bytes. Read as YAML, rubbish takes 400 times as much memory; and the `queries.yml` of
-/// this project has 44 kB.
+/// The most bytes of a file. Parsed as YAML, it may take 400 times as much memory. The `queries.yml` of this project has
+/// 44 kB.
 const BYTES_MAX: u64 = 256 << 10;
-/// The most that the files of a folder may have together, in bytes.
+/// The most bytes of all files of a folder together.
 const FOLDER_BYTES_MAX: usize = 1 << 20;
 
-/// Finds and reads the query files, each of which is a regular file of 256 KiB at most.
+/// Finds and reads the query files. Each must be a regular file of 256 KiB at most.
 ///
 /// `explicit` is a file, or a folder whose `*.yml` and `*.yaml` are read in the order of their names; hidden
 /// ones and folders within it are left out. Without it, the first of these counts: `queries.yml` in `task_root`

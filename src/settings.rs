@@ -1,6 +1,6 @@
-//! What the environment's variables ask for: read once, all problems at once. It knows the names of the
-//! variables; what the parts of a target look like is `target`'s business. The SDK and the runtime read their own
-//! variables (`AWS_…`) themselves; those of the SDK are checked here before.
+//! The environment variables: read once, with all problems at once. It knows the names of the variables; `target` knows
+//! the syntax of a target's parts. The SDK and the runtime read their own variables (`AWS_…`) themselves; the SDK's are
+//! checked here before.
 
 mod libraries;
 mod limits;
@@ -16,7 +16,7 @@ use crate::target::{self, Login, Mistake, Part, Parts, RdsAuthorities, Target};
 pub use libraries::library_problems;
 pub use limits::Limits;
 
-/// What the exporter was asked to do.
+/// The settings of the exporter.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where the database is and who connects.
@@ -25,13 +25,13 @@ pub struct Settings {
     pub queries: Queries,
     /// Who may scrape.
     pub authorization: Authorization,
-    /// What is kept between scrapes, and for how long.
+    /// The time that secrets and connections are kept between scrapes.
     pub keeping: Keeping,
     /// How much a scrape may give.
     pub limits: Limits,
 }
 
-/// What is kept between scrapes, and for how long.
+/// The time that secrets and connections are kept between scrapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Keeping {
     /// `SECRET_MAX_AGE`: how long a secret is used before it is read again. Zero: for one scrape.
@@ -64,7 +64,7 @@ pub enum Source {
     Secret {
         /// Its name or ARN.
         id: String,
-        /// What libpq's variables say, for the parts that the secret does not have.
+        /// The values of libpq's variables, for the parts that the secret does not have.
         defaults: Parts,
     },
     /// The environment says all of it, in `DATABASE_URL` and libpq's variables.
@@ -74,11 +74,11 @@ pub enum Source {
 /// Who may scrape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authorization {
-    /// Nobody: nothing was said, so everything but `/healthz` is refused.
+    /// Authorization is missing, so every request but `/healthz` is denied.
     Locked,
-    /// Everybody: `AUTH=none` says that something in front of the function decides.
+    /// `AUTH=none`: every request is granted, because something in front of the function decides.
     Open,
-    /// `AUTH_SECRET_ID`: whoever presents what a secret holds.
+    /// `AUTH_SECRET_ID`: requests that present a credential of this secret are granted.
     Secret {
         /// Its name or ARN.
         id: String,
@@ -90,7 +90,7 @@ pub enum Authorization {
 pub struct Problem {
     /// The variable to change.
     pub variable: &'static str,
-    /// What is wrong: lowercase, without the value.
+    /// The mistake: lowercase, without the value.
     pub message: String,
 }
 
@@ -110,7 +110,7 @@ const LIBPQ: [(&str, Part); 8] = [
 ];
 
 impl Settings {
-    /// Reads the variables through `lookup`. An empty value is as good as none.
+    /// Reads the variables through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -134,10 +134,10 @@ impl Settings {
 }
 
 impl Authorization {
-    /// Reads `AUTH` and `AUTH_SECRET_ID` through `lookup`. An empty value is as good as none.
+    /// Reads `AUTH` and `AUTH_SECRET_ID` through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
-    /// `AUTH` is neither absent nor `none`, or both say who may scrape.
+    /// `AUTH` is neither unset nor `none`, or both variables are set.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
         let read = present(lookup);
         match (read("AUTH").as_deref(), read("AUTH_SECRET_ID")) {
@@ -147,20 +147,21 @@ impl Authorization {
             (Some("none"), Some(_)) => {
                 Err(Problem::new("AUTH", "AUTH_SECRET_ID is set too; set one of the two"))
             }
-            (Some(_), _) => {
-                Err(Problem::new("AUTH", "must be none, or not set; AUTH_SECRET_ID says who may scrape"))
-            }
+            (Some(_), _) => Err(Problem::new(
+                "AUTH",
+                "must be none or unset; to require a token, set AUTH_SECRET_ID instead",
+            )),
         }
     }
 }
 
-/// What `SECRET_MAX_AGE` and `DB_IDLE_CLOSE` may be at most: PostgreSQL counts milliseconds in 32 bits.
+/// The maximum of `SECRET_MAX_AGE` and `DB_IDLE_CLOSE`: PostgreSQL counts milliseconds in 32 bits.
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 /// A session is idle too while the rows of a query are read.
 const SHORTEST_IDLE: Duration = Duration::from_secs(5);
 
 impl Keeping {
-    /// Reads `SECRET_MAX_AGE` and `DB_IDLE_CLOSE` through `lookup`. An empty value is as good as none.
+    /// Reads `SECRET_MAX_AGE` and `DB_IDLE_CLOSE` through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
     /// Everything that is wrong.
@@ -197,7 +198,8 @@ impl Source {
     /// # Errors
     /// Everything that is wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let further = library_problems(&lookup);
+        // The authorization does not matter here.
+        let further = library_problems(|name| lookup(name).filter(|_| name != "AUTH_SECRET_ID"));
         match Self::read(lookup) {
             Ok(source) if further.is_empty() => Ok(source),
             Ok(_) => Err(further),
@@ -252,12 +254,12 @@ impl Source {
 }
 
 impl Queries {
-    /// Reads the variables through `lookup`. An empty value is as good as none.
+    /// Reads the variables through `lookup`. An empty value counts as unset.
     ///
     /// # Errors
     /// Everything that is wrong.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        // What is wrong with the limits themselves is not said here.
+        // Mistakes in the limits are reported by `Limits`.
         let label_bytes_max = Limits::from_env(&lookup).map_or(usize::MAX, |limits| limits.label_bytes);
         let read = present(lookup);
         let mut problems = Vec::new();
@@ -292,7 +294,7 @@ fn extra_labels(text: &str, bytes_max: usize) -> Result<Vec<(LabelName, String)>
         let name =
             LabelName::new(name.trim()).map_err(|invalid| problem(&format!("no label name: {invalid}")))?;
         if labels.iter().any(|(known, _)| *known == name) {
-            return Err(problem(&format!("label {name} stands twice")));
+            return Err(problem(&format!("label {name} appears twice")));
         }
         let value = value.trim();
         if value.len() > bytes_max {
@@ -303,7 +305,7 @@ fn extra_labels(text: &str, bytes_max: usize) -> Result<Vec<(LabelName, String)>
     Ok(labels)
 }
 
-/// An empty variable is as good as none.
+/// An empty variable counts as unset.
 fn present(lookup: impl Fn(&str) -> Option<String>) -> impl Fn(&'static str) -> Option<String> {
     move |variable| lookup(variable).filter(|value| !value.is_empty())
 }

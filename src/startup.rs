@@ -1,5 +1,5 @@
-//! From the environment and the query files to an endpoint. A mistake in either is told in the log and answered by
-//! the endpoint: a function that ended instead would be started again and again, and answer 502.
+//! From the environment and the query files to an endpoint. A mistake in either is logged and answered by the endpoint. A
+//! process that ended instead would be restarted again and again, and answer 502.
 
 use std::env;
 use std::ffi::OsString;
@@ -19,8 +19,8 @@ use crate::query_files::{self, QueryFiles};
 use crate::scrape::Exporter;
 use crate::settings::{Authorization, Keeping, Queries, Settings, library_problems};
 
-/// Empty variables count as unset, but not for the AWS SDK and the TLS library, which read the environment themselves: they
-/// panic or fail on some. So a process that has such variables begins anew without them.
+/// Empty variables count as unset. But the AWS SDK and the TLS library read the environment themselves, and panic or fail
+/// on some empty ones. So a process that has such variables starts itself again without them.
 ///
 /// # Errors
 /// The program cannot be started again.
@@ -42,9 +42,9 @@ pub fn unset_empty_variables() -> io::Result<()> {
     Err(command.exec())
 }
 
-/// Reads everything that the exporter is told, through `lookup` for the environment.
+/// Reads all settings, through `lookup` for the environment.
 pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
-    // Once for all that need something of AWS: profiles are read for it, and the platform's authorities.
+    // Loaded once for all parts that use AWS: it reads profiles and the platform's authorities.
     let aws = OnceCell::new();
     let settings = match Settings::from_env(&lookup) {
         Ok(settings) => settings,
@@ -52,7 +52,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
             for problem in problems {
                 tracing::error!(%problem, "the environment cannot be used");
             }
-            // Whoever may scrape is told that there is something to find in the log; nobody else is told anything.
+            // Only authorized callers learn of the mistake.
             let max_age = Keeping::default().secret_max_age;
             let guard = match Authorization::from_env(&lookup).unwrap_or(Authorization::Locked) {
                 // To read them the SDK would be needed.
@@ -82,13 +82,13 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.
 ///
 /// # Errors
-/// There are no files, or the only one cannot be read. What is wrong with files of a folder, and in them, is in the
+/// There are no files, or the only one cannot be read. Problems of the files of a folder, and in them, are in the
 /// [`Config`].
 pub fn config(queries: &Queries, paths: &[PathBuf]) -> Result<Config> {
     Ok(parse(&query_files(queries, paths)?, queries))
 }
 
-/// The query files of `paths` or, without any, those that the settings name.
+/// The query files of `paths` or, without any, of the settings.
 ///
 /// # Errors
 /// There are none, or the only one cannot be read.
@@ -105,7 +105,7 @@ pub fn query_files(queries: &Queries, paths: &[PathBuf]) -> Result<QueryFiles> {
     Ok(files)
 }
 
-/// What the files say. Those that cannot be read are problems.
+/// The configuration of the files. Unreadable files become problems.
 pub fn parse(files: &QueryFiles, queries: &Queries) -> Config {
     let mut config = Config::parse(&files.texts, &queries.naming);
     config.problems.extend(files.unreadable.iter().cloned());

@@ -27,7 +27,7 @@ fn coloured_line(line: &str) -> Option<String> {
     WORDS.iter().find_map(|(word, end, colour)| {
         let rest = text.strip_prefix(word)?;
         // A column in the table may have such a name. Its cell is followed by at least two spaces.
-        let is_message = rest.strip_prefix(end)?.chars().next() != Some(' ');
+        let is_message = !rest.strip_prefix(end)?.starts_with(' ');
         is_message.then(|| format!("{indent}\u{1b}[{colour}m{word}\u{1b}[0m{rest}"))
     })
 }

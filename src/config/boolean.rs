@@ -1,4 +1,4 @@
-//! Booleans as text: a file writes `true`, YAML's writers `yes`, a setting `on`, and PostgreSQL sends `t`.
+//! The words for a boolean: a file has `true` or `yes`, a setting `on`, and PostgreSQL sends `t`.
 
 /// Whether `text` is a word for true or for false.
 pub(super) fn boolean(text: &str) -> Option<bool> {
@@ -10,8 +10,8 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// The index of the key that a text means: the equal key, otherwise the key with the same truth value.
-pub fn meant<'k>(keys: impl Iterator<Item = &'k str> + Clone, text: &str) -> Option<usize> {
+/// The index of the key that equals `text` or, if none does, of the first that is the same boolean.
+pub fn matching_key<'k>(keys: impl Iterator<Item = &'k str> + Clone, text: &str) -> Option<usize> {
     keys.clone().position(|key| key == text).or_else(|| {
         let truth = boolean(text)?;
         keys.clone().position(|key| boolean(key) == Some(truth))
@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn the_text_itself_is_meant_before_its_truth_value() {
+    fn the_text_itself_matches_before_its_truth_value() {
         let keys = ["on", "always", "True", "off"];
         for (text, expected) in [
             ("on", Some(0)),
@@ -47,7 +47,7 @@ mod tests {
             ("Always", None),
             ("", None),
         ] {
-            assert_eq!(meant(keys.into_iter(), text), expected, "{text}");
+            assert_eq!(matching_key(keys.into_iter(), text), expected, "{text}");
         }
     }
 }

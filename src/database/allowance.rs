@@ -1,6 +1,5 @@
-//! How much a server may send. The driver keeps a message in memory until the whole of it is there, one cell may have a
-//! gigabyte, and it keeps every parameter that the server reports for as long as the session lasts: only below the driver
-//! can that be stopped.
+//! The limits on what a server may send. The driver buffers each message completely, and one cell may have a gigabyte. It
+//! also keeps every reported parameter until the session ends. So the limits are applied below the driver.
 
 use std::io;
 use std::pin::Pin;
@@ -13,11 +12,11 @@ use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 use super::socket::Socket;
 
-/// The most that may be received, in bytes, for anything that is no query: a login with its TLS handshake, the facts of
-/// the server, a description, and what comes while nothing was asked.
+/// The most bytes received for anything other than a query: a login with its TLS handshake, the facts of the server, a
+/// description, or unrequested messages.
 pub(super) const ASIDE_BYTES_MAX: u64 = 256 << 10;
 
-/// The most that a server may report of parameters in a session, in bytes. The driver keeps ten times as much of them.
+/// The most bytes of parameters that a server may report in a session. The driver needs ten times as much memory.
 const PARAMETER_BYTES_MAX: u64 = 256 << 10;
 
 /// The tag of a message that reports a parameter (PostgreSQL documentation, "Message Formats", `ParameterStatus`).
@@ -34,7 +33,7 @@ struct Left {
 }
 
 impl Default for Allowance {
-    /// That of a login.
+    /// The limits for a login.
     fn default() -> Self {
         let parameter_bytes = AtomicU64::new(PARAMETER_BYTES_MAX);
         Self(Arc::new(Left { bytes: AtomicU64::new(ASIDE_BYTES_MAX), parameter_bytes }))

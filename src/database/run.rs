@@ -20,14 +20,14 @@ pub const RESULT_BYTES_MAX: usize = 16 << 20;
 /// The most that may be received for one query, in bytes: results other than the last are not kept, but sent.
 pub(super) const RECEIVED_BYTES_MAX: u64 = 2 * RESULT_BYTES_MAX as u64;
 
-/// What a cell takes beside its text.
+/// The bytes of a cell without its text.
 const CELL_BYTES: usize = 16;
 
 /// How much longer than the server the client waits, so that it is the server that ends a slow query: then the
 /// connection survives. It covers the way there and back.
 pub const GRACE: Duration = Duration::from_millis(250);
 
-/// What a cell becomes whose bytes are no text (in a database with encoding `SQL_ASCII`).
+/// Replaces a cell whose bytes are not UTF-8 (in a database with encoding `SQL_ASCII`).
 pub(super) const NOT_TEXT: &str = "\u{FFFD}";
 
 impl Connection {
@@ -39,15 +39,15 @@ impl Connection {
     ///
     /// - it is read-only. The first statement has run a query, after which the server refuses to make a
     ///   transaction read-write again, by `SET` or by `set_config`, and it refuses to end one within a function.
-    ///   [`Sql`] refuses statements that end it, and those that write all the same;
+    ///   [`Sql`] refuses statements that end it, and statements that write all the same;
     /// - it is the statements that [`Sql`] has checked: where strings end elsewhere with
     ///   `standard_conforming_strings = off`, the prologue fails on a server with that setting. The server splits the
-    ///   whole message with the setting of this moment, so the value of the login is no help, and a `SET` too late;
+    ///   whole message by the current setting: the value at login may be outdated, and a `SET` would come too late;
     /// - each statement has `timeout`, to the millisecond, kept by the server: since PostgreSQL 13 the time
-    ///   starts anew with each of them. What all of them take together, this client bounds;
+    ///   starts again with each of them. The client limits the time of all of them together;
     /// - numbers, dates and bytes are written in one way, whatever the server's or the role's settings;
     /// - nothing of this outlives the message, even if it fails: the next user of a pooled connection does not
-    ///   see it. (What a query sets by `set_config(…, false)` does, as it asks for.)
+    ///   see it. (A setting by `set_config(…, false)` in the query does outlive it.)
     /// - no prepared statement is made, so any pooler will do;
     /// - `pg_stat_statements`, which replaces constants, has one entry for the prologue whatever the timeout, and
     ///   one for the prologue that looks at `standard_conforming_strings`.
@@ -158,7 +158,7 @@ pub(super) enum Strings {
     Standard,
 }
 
-/// What the prologue sets `statement_timeout` to so that it fails. The server repeats it, whatever its language.
+/// An invalid value for `statement_timeout`, which makes the prologue fail. The server repeats it in any language.
 const STRINGS_DIFFER: &str = "standard_conforming_strings is off";
 
 /// The prologue and the query.

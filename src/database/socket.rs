@@ -71,16 +71,16 @@ pub(super) struct Socket {
     stage: Stage,
 }
 
-/// What the next bytes from the server are.
+/// The kind of the next bytes from the server.
 enum Stage {
-    /// Nothing that is looked at: TLS, or an answer to a cancel request.
+    /// Not inspected: TLS, or an answer to a cancel request.
     Unknown,
-    /// One byte that says whether the server has TLS; without it, messages follow.
+    /// One byte: whether the server supports TLS. If it does not, messages follow.
     TlsAnswer,
     Messages(Messages),
 }
 
-/// What a server says that has TLS (PostgreSQL documentation, "SSL Session Encryption").
+/// The answer of a server that supports TLS (PostgreSQL documentation, "SSL Session Encryption").
 const HAS_TLS: u8 = b'S';
 
 impl Socket {

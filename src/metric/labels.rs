@@ -16,7 +16,7 @@ impl LabelNames {
     /// Takes the names in any order.
     ///
     /// # Errors
-    /// The name that stands twice.
+    /// The name that appears twice.
     pub fn new(names: Vec<LabelName>) -> Result<Self, LabelName> {
         let mut placed: Vec<(LabelName, usize)> = names.into_iter().zip(0..).collect();
         placed.sort();

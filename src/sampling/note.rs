@@ -1,15 +1,15 @@
-//! What the log and `check --database` say of a column from which samples were dropped. Never a value.
+//! The note of the log and of `check --database` on a column from which samples were dropped. It never has a value.
 
 use super::dropped::Dropped;
 
-/// Of text that a usage cannot read.
+/// For text that a usage cannot read.
 pub(super) const UNREADABLE: &str = "its usage does not read such text";
 
-/// Of text in a column that `metrics` does not list.
+/// For text in a column that `metrics` does not list.
 pub(super) const UNLISTED: &str = "`metrics` does not list it, and it is not a number: list it as LABEL or DISCARD, \
                                    or as GAUGE if it is a time";
 
-/// Nothing of NULL, which is everyday.
+/// The note, if anything other than NULL was dropped. NULL is common.
 pub(super) fn note(column: &str, dropped: Dropped, unreadable: &str, demand: &str) -> Option<String> {
     let Dropped { null: _, unparsable, duplicate, label, invalid } = dropped;
     let complaints: Vec<String> = [
@@ -22,7 +22,7 @@ pub(super) fn note(column: &str, dropped: Dropped, unreadable: &str, demand: &st
         (
             "label",
             label,
-            "a label stands twice, is one that the metric has for itself, or is longer than MAX_LABEL_LENGTH",
+            "a label appears twice, is one that the metric sets itself, or is longer than MAX_LABEL_LENGTH",
         ),
         ("invalid", invalid, demand),
     ]

@@ -48,7 +48,7 @@ impl Reading<'_> {
             Self::Summary(columns) => Value::Summary(Box::new(columns.read(cells, &mut dropped)?)),
             Self::StateSet { column, set } => {
                 let text = cell(cells, *column).ok_or(Reason::Null)?;
-                let current = config::meant(set.states.iter().map(String::as_str), text);
+                let current = config::matching_key(set.states.iter().map(String::as_str), text);
                 if current.is_none() {
                     dropped.add(Reason::Unparsable);
                 }
@@ -129,8 +129,8 @@ impl<'a> NumberCell<'a> {
             Text::Any => number::any(text),
             Text::Plain => number::plain(text),
             Text::Mapped(mapping) => {
-                let meant = config::meant(mapping.iter().map(|(key, _)| key.as_str()), text);
-                let mapped = meant.and_then(|index| mapping.get(index)).map(|(_, number)| *number);
+                let matching = config::matching_key(mapping.iter().map(|(key, _)| key.as_str()), text);
+                let mapped = matching.and_then(|index| mapping.get(index)).map(|(_, number)| *number);
                 // Numbers are not mapped: postgres_exporter reads them as they are.
                 mapped.or_else(|| number::decimal(text.trim_ascii()))
             }

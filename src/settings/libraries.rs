@@ -1,5 +1,5 @@
-//! The variables that the AWS SDK and the TLS library read themselves. The SDK panics on some values, ignores others, and
-//! fails on the rest when a secret is fetched; either waits for a pipe for ever. So all are checked before.
+//! The variables that the AWS SDK and the TLS library read themselves. On invalid values the SDK panics, ignores them, or
+//! fails when a secret is fetched. Both libraries wait forever for a pipe. So all variables are checked before.
 
 use std::path::Path;
 
@@ -22,7 +22,7 @@ enum Kind {
     /// From this number up.
     Number(u32),
     OneOf(&'static [&'static str]),
-    /// What is sent in a header.
+    /// Text that is sent in a header.
     Header,
 }
 
@@ -60,7 +60,7 @@ const VARIABLES: [(&str, Kind); 30] = [
     ("SSL_CERT_FILE", Kind::File),
 ];
 
-/// What the SDK reads where no variable names another file, in the home folder.
+/// The files in the home folder that the SDK reads if the variable is unset.
 const PROFILES: [(&str, &str); 2] =
     [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")];
 
@@ -132,7 +132,7 @@ fn unreadable(path: &Path) -> Option<String> {
     Some(format!("cannot be read: {error}"))
 }
 
-/// The same of the files of a folder. What is no file there, the TLS library leaves out.
+/// The same for the files of a folder. The TLS library skips everything else in it.
 fn unreadable_in(folder: &Path) -> Option<String> {
     let files = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
     files

@@ -832,3 +832,59 @@ fn the_documentation_knows_every_option() {
         assert!(documentation.contains(option), "{option}");
     }
 }
+
+/// Bash's `<(…)` and `/dev/stdin` are pipes that a person means. A variable's path is read as in the function.
+#[test]
+fn a_path_on_the_command_line_may_be_a_pipe_and_that_of_a_variable_may_not() {
+    let terminal = Terminal::new().file("queries.yml", GOOD);
+    let program = env!("CARGO_BIN_EXE_pg-lambda-exporter");
+    let shell = |command: String| terminal.output(Command::new("bash").args(["-c", &command]));
+    let expected = terminal.run(&["check", "queries.yml"]).succeeded();
+    assert_eq!(shell(format!("{program} check <(cat queries.yml)")).succeeded(), expected);
+    assert_eq!(shell(format!("cat queries.yml | {program} check /dev/stdin")).succeeded(), expected);
+    let said = shell(format!("cat /dev/zero | {program} check /dev/stdin")).failed(1);
+    assert!(said.errors.contains("/dev/stdin: cannot be read: larger than 256 KiB"), "{}", said.errors);
+
+    let made = Command::new("mkfifo").arg(terminal.folder.join("pipe.yml")).status().unwrap();
+    assert!(made.success());
+    let said = terminal.with("QUERIES_FILE", "pipe.yml").run(&["check"]).failed(1);
+    assert!(said.errors.contains("pipe.yml: cannot be read: not a regular file"), "{}", said.errors);
+}
+
+#[test]
+fn no_text_of_the_command_line_or_of_a_file_moves_the_cursor() {
+    const FORGERY: &str = "x\nerror: forged \u{1b}[2J\u{9b}1m\u{7f}\u{202e}\u{2028}";
+    let yaml: String = FORGERY.chars().map(|c| format!("\\u{:04x}", u32::from(c))).collect();
+    let queries = format!("\"{yaml}\": {{query: SELECT 1 AS v}}\n");
+    let terminal = Terminal::new().file("queries.yml", queries).with("RUST_LOG", FORGERY);
+    for arguments in [
+        &["check"][..],
+        &["check", FORGERY],
+        &[FORGERY],
+        &["check", &format!("--{FORGERY}")],
+        &["check", "--format", FORGERY],
+        &["scrape", "--collect", FORGERY],
+    ] {
+        let said = terminal.run(arguments);
+        for line in said.all().lines() {
+            assert!(!line.contains(|c: char| c.is_control() || "\u{202e}\u{2028}".contains(c)), "{line:?}");
+            assert!(!line.starts_with("error: forged"), "{line:?}");
+        }
+        assert!(said.errors.contains("WARN RUST_LOG holds a directive that cannot be read; it is ignored"));
+    }
+}
+
+#[test]
+fn a_variable_that_the_aws_sdk_cannot_read_is_named() {
+    let terminal = Terminal::new()
+        .file("queries.yml", GOOD)
+        .with("DB_SECRET_ID", "prod/db")
+        .with("AWS_REGION", "eu-central-1")
+        .with("AWS_MAX_ATTEMPTS", "0");
+    for arguments in [&["check", "--database"][..], &["scrape"]] {
+        let said = terminal.run(arguments).failed(1);
+        let expected = "the environment cannot be used: AWS_MAX_ATTEMPTS: must be a whole number from 1 to";
+        assert!(said.errors.contains(expected), "{}", said.errors);
+    }
+    terminal.run(&["check"]).succeeded();
+}

@@ -155,50 +155,6 @@ async fn an_error_says_what_and_not_with_which_value() {
     }
 }
 
-/// A server that a query asks by way of another may be anybody's.
-#[tokio::test]
-async fn a_value_that_another_server_raises_is_not_said() {
-    let server = Server::shared();
-    let database = server.database("db_foreign");
-    if database.admin("SELECT FROM pg_available_extensions WHERE name IN ('dblink', 'postgres_fdw')").len()
-        < 2
-    {
-        eprintln!("dblink and postgres_fdw are not installed: `sudo apt-get install postgresql-contrib`");
-        return;
-    }
-    let (port, name) = (server.port(), database.name());
-    database.admin(&format!(
-        "CREATE EXTENSION dblink; CREATE EXTENSION postgres_fdw;
-        CREATE ROLE remote LOGIN PASSWORD 'of-the-remote-role';
-        CREATE FUNCTION leak(code text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
-        RAISE EXCEPTION 'hush' USING ERRCODE = code; END $$;
-        CREATE VIEW leaking AS SELECT leak('42601') AS v; GRANT SELECT ON leaking TO remote;
-        CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw
-            OPTIONS (host '127.0.0.1', port '{port}', dbname '{name}');
-        CREATE USER MAPPING FOR {ROLE} SERVER other OPTIONS (user 'remote', password 'of-the-remote-role');
-        CREATE FOREIGN TABLE leaking_there (v int) SERVER other OPTIONS (table_name 'leaking');
-        CREATE FOREIGN TABLE hush_there (v int) SERVER other OPTIONS (table_name 'hush');
-        GRANT SELECT ON leaking_there, hush_there TO {ROLE}"
-    ));
-    let mut connection = open(&database.target()).await;
-    let address = format!("host=127.0.0.1 port={port} dbname={name} user=remote password=of-the-remote-role");
-    let by_dblink = |sql: &str| format!("SELECT * FROM dblink('{address}', $$ {sql} $$) AS t (v int)");
-    for (sql, text) in [
-        (by_dblink("SELECT leak('42601')"), "syntax_error (SQLSTATE 42601)"),
-        (by_dblink("SELECT leak('ZZ123')"), "SQLSTATE ZZ123"),
-        (by_dblink("SELECT * FROM hush"), "undefined_table (SQLSTATE 42P01)"),
-        (by_dblink("SELECT 1 'hush'"), "syntax_error (SQLSTATE 42601)"),
-        ("SELECT * FROM leaking_there".into(), "syntax_error (SQLSTATE 42601)"),
-        ("SELECT * FROM hush_there".into(), "undefined_table (SQLSTATE 42P01)"),
-    ] {
-        let error = run(&mut connection, &sql).await.unwrap_err();
-        assert!(!format!("{error} {error:?}").contains("hush"), "{sql}: {error:?}");
-        assert_eq!(error.to_string(), text, "{sql}");
-    }
-    drop(connection);
-    database.admin("DROP OWNED BY remote; DROP ROLE remote");
-}
-
 /// There the server counts bytes.
 #[tokio::test]
 async fn a_literal_is_not_said_where_the_database_has_no_encoding() {

@@ -622,3 +622,64 @@ unlisted: {query: 'SELECT relname, reltuples FROM pg_class LIMIT 1', metrics: [{
         logged(&lambda, &words).await;
     }
 }
+
+/// A server that a query asks by way of another may be anybody's, and raises any SQLSTATE. `hush` is a value.
+#[tokio::test]
+async fn values_that_another_server_raises_are_not_logged() {
+    let server = Server::shared();
+    let database = server.database("foreign_values");
+    let available = "SELECT FROM pg_available_extensions WHERE name IN ('dblink', 'postgres_fdw')";
+    if database.admin(available).len() < 2 {
+        eprintln!("dblink and postgres_fdw are not installed: `sudo apt-get install postgresql-contrib`");
+        return;
+    }
+    let (port, name) = (server.port(), database.name());
+    database.admin(&format!(
+        "CREATE EXTENSION dblink; CREATE EXTENSION postgres_fdw;
+        CREATE ROLE remote LOGIN PASSWORD 'of-the-remote-role';
+        CREATE FUNCTION leak(code text) RETURNS int LANGUAGE plpgsql AS $$ BEGIN
+        RAISE EXCEPTION 'hush' USING ERRCODE = code; END $$;
+        CREATE VIEW leaking AS SELECT leak('42601') AS v; GRANT SELECT ON leaking TO remote;
+        CREATE SERVER other FOREIGN DATA WRAPPER postgres_fdw
+            OPTIONS (host '127.0.0.1', port '{port}', dbname '{name}');
+        CREATE USER MAPPING FOR {ROLE} SERVER other OPTIONS (user 'remote', password 'of-the-remote-role');
+        CREATE FOREIGN TABLE leaking_there (v int) SERVER other OPTIONS (table_name 'leaking');
+        CREATE FOREIGN TABLE absent_there (v int) SERVER other OPTIONS (table_name 'hush');
+        GRANT SELECT ON leaking_there, absent_there TO {ROLE}"
+    ));
+    let address = format!("host=127.0.0.1 port={port} dbname={name} user=remote password=of-the-remote-role");
+    let by_dblink = |sql: &str| format!("SELECT * FROM dblink('{address}', $$ {sql} $$) AS t (v int)");
+    let cases = [
+        ("raised", by_dblink("SELECT leak('42601')"), "syntax_error (SQLSTATE 42601)"),
+        ("raised_own", by_dblink("SELECT leak('ZZ123')"), "SQLSTATE ZZ123"),
+        ("absent", by_dblink("SELECT * FROM hush"), "undefined_table (SQLSTATE 42P01)"),
+        ("literal", by_dblink("SELECT 1 'hush'"), "syntax_error (SQLSTATE 42601)"),
+        ("raised_there", "SELECT * FROM leaking_there".into(), "syntax_error (SQLSTATE 42601)"),
+        ("absent_there", "SELECT * FROM absent_there".into(), "undefined_table (SQLSTATE 42P01)"),
+        ("raised_here", "SELECT leak('42P01') AS v".into(), "undefined_table (SQLSTATE 42P01)"),
+        ("literal_here", "SELECT 1 'hush'".into(), "syntax_error (SQLSTATE 42601) at character 10"),
+        (
+            "parsed_here",
+            "SELECT v FROM nowhere".into(),
+            "undefined_table (SQLSTATE 42P01) at character 15: relation \"nowhere\" does not exist",
+        ),
+    ];
+    let query =
+        |(name, sql, _): &(&str, String, &str)| format!("{name}: {}\n", serde_json::json!({ "query": sql }));
+    let queries = Queries::new(&cases.iter().map(query).collect::<String>());
+    let lambda = function(&queries, &database).await;
+    scrape(&lambda).await;
+    let log = log_of_one_scrape(&lambda).await;
+    let failures: Vec<_> = log
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["fields"].clone())
+        .filter(|fields| fields["message"] == "query failed")
+        .map(|fields| (fields["query"].to_string(), fields["error"].to_string()))
+        .collect();
+    let quoted = |text: &str| serde_json::to_string(text).unwrap();
+    let expected: Vec<_> = cases.iter().map(|(name, _, text)| (quoted(name), quoted(text))).collect();
+    assert_eq!(failures, expected);
+    assert!(!log.contains("hush"), "{log}");
+    drop(lambda);
+    database.admin("DROP OWNED BY remote; DROP ROLE remote");
+}

@@ -163,7 +163,7 @@ impl Rds {
 
 /// The words of the log that an operator acts on.
 const REMEDY: &str = "build the package where truststore.pki.rds.amazonaws.com can be reached (`make \
-    rds-authorities.pem` says what it has), or set PGSSLROOTCERT to a file of AWS's with them";
+    rds-authorities.pem` lists them), or set PGSSLROOTCERT to a file of AWS's with them";
 const UNKNOWN: &str = "TLS: invalid peer certificate: UnknownIssuer: none of the platform's authorities has issued \
     the certificate";
 

@@ -171,7 +171,7 @@ fn settings(variables: Variables) -> Result<Settings, Vec<String>> {
 fn every_mistake_in_the_variables_is_named_at_once() {
     let neither = "DB_SECRET_ID: not set, and neither is DATABASE_URL or PGHOST; set one of them";
     let both = "DB_SECRET_ID: DATABASE_URL is set too; set one of the two";
-    let auth = "AUTH: must be none, or not set; AUTH_SECRET_ID says who may scrape";
+    let auth = "AUTH: must be none or unset; to require a token, set AUTH_SECRET_ID instead";
     let port = "PGPORT: must be a number from 1 to 65535";
     let age = "SECRET_MAX_AGE: must be a time such as 90s or 5m, from 0s to 1day";
     let idle = "DB_IDLE_CLOSE: must be a time such as 90s or 5m, from 5s to 1day";
@@ -280,7 +280,7 @@ fn names_are_completed_as_the_variables_say() {
         ("server", "must be pairs such as server=db1,env=prod".to_owned()),
         ("a b=c", format!("no label name: ' ' {no_name}")),
         ("__x=1", "no label name: Prometheus reserves label names that begin with __".to_owned()),
-        ("a=1,a=2", "label a stands twice".to_owned()),
+        ("a=1,a=2", "label a appears twice".to_owned()),
     ] {
         let prefix = format!("METRIC_PREFIX: metric names cannot begin so: '1' {no_name}");
         let expected = [prefix, format!("EXTRA_LABELS: {problem}")];

@@ -1,8 +1,8 @@
-//! Whom a verified connection trusts: the platform's authorities and beside them those of Amazon RDS that the
-//! package carries, or those of a file instead. It reads files; what a certificate is checked for is `tls`'s business.
+//! The authorities that a verified connection trusts: the platform's and Amazon RDS's in the package, or the ones in a
+//! file instead. It reads files. The checks of a certificate are in `tls`.
 //!
-//! The file of Amazon RDS is made by packaging/rds_authorities.py. Each certificate stands behind a line that names
-//! its region, so that a cold start decodes three of them and not a hundred.
+//! The file of Amazon RDS is made by packaging/rds_authorities.py. A line before each certificate names its
+//! region, so that a cold start decodes three of them and not a hundred.
 
 use std::io;
 use std::path::Path;
@@ -15,19 +15,19 @@ use crate::database::error::ConnectError;
 use crate::file;
 use crate::target::{Host, RdsAuthorities, RootCertificates, Target};
 
-/// What to do where the package lacks the authorities of a region.
+/// The remedy if the package lacks the authorities of a region.
 const REMEDY: &str = "build the package where truststore.pki.rds.amazonaws.com can be reached \
-    (`make rds-authorities.pem` says what it has), or set PGSSLROOTCERT to a file of AWS's with them";
+    (`make rds-authorities.pem` lists them), or set PGSSLROOTCERT to a file of AWS's with them";
 
 /// The authorities to trust.
 pub(super) struct Trusted {
     pub(super) roots: RootCertStore,
-    /// What to do about a server whose certificate none of them has issued.
+    /// The remedy if none of them has issued the server's certificate.
     pub(super) advice: String,
 }
 
-/// Reads the authorities that this target trusts. What Amazon RDS's file lacks is logged where the host is in a
-/// region of RDS by its name, and is no failure: a server may have a certificate of another authority.
+/// Reads the authorities that this target trusts. If the host's name has a region that Amazon RDS's file lacks, this is
+/// logged. It does not fail: the server may have a certificate of another authority.
 pub(super) fn of(target: &Target) -> Result<Trusted, ConnectError> {
     match &target.tls.root_certificates {
         RootCertificates::Platform => Ok(Trusted {
@@ -93,7 +93,7 @@ fn of_rds(rds: &RdsAuthorities, host: &Host) -> (RootCertStore, String) {
         )),
         Err(error) => Some(format!("{name} cannot be read: {error}")),
     };
-    // Of another host nobody knows whether these authorities are needed.
+    // Another host may not need these authorities.
     let is_rds = host.rds_region().is_some();
     let others = "none of the platform's authorities has issued the certificate";
     let advice = match (lacking, region) {
@@ -109,7 +109,7 @@ fn of_rds(rds: &RdsAuthorities, host: &Host) -> (RootCertStore, String) {
     (store, advice)
 }
 
-/// What a file of Amazon RDS's authorities holds for one region, or for all.
+/// The certificates in a file of Amazon RDS's authorities for one region, or for all.
 struct Selection {
     certificates: Vec<CertificateDer<'static>>,
     /// Whether any of them is of this region rather than of every one.
