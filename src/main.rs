@@ -13,17 +13,30 @@ use pg_lambda_exporter::{cli, log, startup};
 /// Lambda gives the initialisation ten seconds.
 const WARM_UP_LIMIT: Duration = Duration::from_secs(6);
 
-fn main() -> Result<ExitCode, lambda_http::Error> {
+fn main() -> ExitCode {
     let restarted = startup::unset_empty_variables();
-    let lookup = |name: &str| std::env::var(name).ok();
     // The address of the Runtime API, which Lambda sets (AWS Lambda developer guide, "Runtime API").
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        return Ok(cli::run(std::env::args_os().skip(1), lookup));
+        return cli::run(std::env::args_os().skip(1), lookup);
     }
     log::init(lookup);
     if let Err(error) = restarted {
         tracing::warn!(%error, "empty AWS_ and SSL_CERT_ variables cannot be unset");
     }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the Runtime API cannot be used");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn lookup(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn run() -> Result<(), lambda_http::Error> {
     // One invocation at a time: one thread is enough, and starts faster than several.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -36,6 +49,5 @@ fn main() -> Result<ExitCode, lambda_http::Error> {
             Ok::<_, Infallible>(endpoint.respond(&request).await)
         }))
         .await
-    })?;
-    Ok(ExitCode::SUCCESS)
+    })
 }

@@ -21,7 +21,9 @@ pub(super) fn explain(
         }
         if let Some(place) = SqlPosition::find(files, (&query.namespace, key), sql, before) {
             let column = place.column.map(|column| format!(":{column}")).unwrap_or_default();
-            text = format!("{}:{}{column}: {text}", place.file, place.line);
+            // The place in the file replaces the one in the SQL.
+            let text_without = text.replacen(&format!(" at character {}", before + 1), "", 1);
+            text = format!("{}:{}{column}: {text_without}", place.file, place.line);
         }
     }
     if let Some(hint) = &refusal.hint {

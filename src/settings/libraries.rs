@@ -71,12 +71,15 @@ pub fn library_problems(lookup: impl Fn(&str) -> Option<String>) -> Vec<Problem>
     let uses_sdk = ["DB_SECRET_ID", "AUTH_SECRET_ID"].iter().any(|variable| read(variable).is_some())
         || read("DB_AUTH").as_deref() == Some("iam");
     let mut problems = Vec::new();
-    for (variable, kind) in VARIABLES {
-        let mistake = read(variable).filter(|_| uses_sdk || variable.starts_with("SSL_"));
-        let mistake = mistake.and_then(|value| kind.mistake(&value));
+    let is_used = |variable: &str| uses_sdk || variable.starts_with("SSL_");
+    for (variable, kind) in VARIABLES.into_iter().filter(|(variable, _)| is_used(variable)) {
+        let mistake = read(variable).and_then(|value| kind.mistake(&value));
         problems.extend(mistake.map(|mistake| Problem::new(variable, &mistake)));
     }
-    let home = read("HOME").filter(|_| uses_sdk);
+    if !uses_sdk {
+        return problems;
+    }
+    let home = read("HOME");
     for (variable, file) in PROFILES.into_iter().filter(|(variable, _)| read(variable).is_none()) {
         let path = home.as_ref().map(|home| Path::new(home).join(file));
         let mistake = path.and_then(|path| unreadable(&path));

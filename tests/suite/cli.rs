@@ -536,16 +536,16 @@ raised: {query: SELECT raise()}
     let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", database.url());
     let said = terminal.run(&["check", "--database"]).failed(1).output;
     for expected in [
-        "error: queries.yml:6:11: syntax error at or near \"AND\" (SQLSTATE 42601)\n",
-        "error: queries.yml:10:5: column \"relnam\" does not exist (SQLSTATE 42703); Perhaps you meant to reference \
-         the column \"pg_class.relname\" or the column \"pg_class.relam\".\n",
-        "error: queries.yml:11:32: function upper(integer) does not exist (SQLSTATE 42883); No function matches the \
-         given name and argument types. You might need to add explicit type casts.\n",
-        "error: queries.yml:12:49: column \"relnam\" does not exist (SQLSTATE 42703); Perhaps",
-        "error: queries.yml:13:37: syntax error at or near ",
-        "error: queries.yml:17:5: predicate_query: column \"tru\" does not exist (SQLSTATE 42703)\n",
-        "error: division by zero (SQLSTATE 22012)\n",
-        "error: queries.yml:19:23: schema \"monitor\" does not exist (SQLSTATE 3F000) at \"monitor.v\"\n",
+        "error: queries.yml:6:11: syntax_error (SQLSTATE 42601): syntax error at or near \"AND\"\n",
+        "error: queries.yml:10:5: undefined_column (SQLSTATE 42703): column \"relnam\" does not exist; Perhaps you \
+         meant to reference the column \"pg_class.relname\" or the column \"pg_class.relam\".\n",
+        "error: queries.yml:11:32: undefined_function (SQLSTATE 42883): function upper(integer) does not exist; No \
+         function matches the given name and argument types. You might need to add explicit type casts.\n",
+        "error: queries.yml:12:49: undefined_column (SQLSTATE 42703): column \"relnam\" does not exist; Perhaps",
+        "error: queries.yml:13:37: syntax_error (SQLSTATE 42601)\n",
+        "error: queries.yml:17:5: predicate_query: undefined_column (SQLSTATE 42703): column \"tru\" does not exist\n",
+        "error: division_by_zero (SQLSTATE 22012)\n",
+        "error: queries.yml:19:23: invalid_schema_name (SQLSTATE 3F000) at \"monitor.v\"\n",
     ] {
         assert!(said.contains(expected), "{expected}{said}");
     }
@@ -883,7 +883,7 @@ fn a_variable_that_the_aws_sdk_cannot_read_is_named() {
         .with("AWS_MAX_ATTEMPTS", "0");
     for arguments in [&["check", "--database"][..], &["scrape"]] {
         let said = terminal.run(arguments).failed(1);
-        let expected = "the environment cannot be used: AWS_MAX_ATTEMPTS: must be a whole number from 1 to";
+        let expected = "invalid environment: AWS_MAX_ATTEMPTS: must be a whole number from 1 to";
         assert!(said.errors.contains(expected), "{}", said.errors);
     }
     terminal.run(&["check"]).succeeded();

@@ -487,7 +487,7 @@ async fn the_command_line_logs_in_by_a_token_too() {
         terminal.with("AWS_LAMBDA_LOG_LEVEL", level)
     };
     let traced = terminal("TRACE").run(&["scrape"]).failed(0).errors;
-    assert!(traced.contains("loaded credentials"), "{traced}");
+    assert!(traced.contains("INFO scrape"), "{traced}");
     assert_nothing_secret(&traced, &recorder.tokens());
     let terminal = terminal("WARN");
     assert!(terminal.run(&["scrape"]).succeeded().contains("\ngood_v 1\n"));

@@ -92,7 +92,7 @@ fn a_scrape_colours_the_level_in_the_log_and_nothing_of_the_exposition() {
     let terminal = terminal().with("DATABASE_URL", database.url());
     let (status, both) = shown(&terminal, "exporter scrape");
     assert_eq!(status, 0, "{both}");
-    assert!(both.contains("\u{1b}[1;31mERROR\u{1b}[0m a mistake in the queries problem="), "{both:?}");
+    assert!(both.contains("\u{1b}[1;31mERROR\u{1b}[0m mistake in a query file problem="), "{both:?}");
     assert!(both.contains("\u{1b}[1;33mWARN\u{1b}[0m "), "{both:?}");
     assert!(plain(&both).contains("\ngood_v 1\n"), "{both:?}");
     // Each stream for itself: neither a file nor a pipe has colours because the other is a terminal.

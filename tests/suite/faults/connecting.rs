@@ -457,7 +457,7 @@ async fn too_many_connections() {
     let other = tokio::spawn(connection);
     let function = Function::start(&database, [("PGUSER", role.into())]).await;
     function
-        .recovers(&["too many connections for role", role, "53300"], async || {
+        .recovers(&["too_many_connections (SQLSTATE 53300)", "CONNECTION LIMIT"], async || {
             let end = "SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE usename";
             database.admin(&format!("{end} = '{role}'"));
             other.await.unwrap().unwrap_err();

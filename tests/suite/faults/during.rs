@@ -264,11 +264,11 @@ async fn a_query_is_slower_than_lambda() {
 #[tokio::test]
 async fn a_result_that_is_too_large_for_the_answer_is_first_in_the_file() {
     let database = Server::shared().database("too_large_first");
-    database.admin("CREATE TABLE size AS SELECT 90000 AS rows; GRANT SELECT ON size TO PUBLIC");
+    database.admin("CREATE TABLE size AS SELECT 45000 AS rows; GRANT SELECT ON size TO PUBLIC");
     let queries = Queries::new(
         "
 touched:
-  query: SELECT g AS id, repeat('x', 60) AS text, g AS v FROM size, generate_series(1, rows) AS g
+  query: SELECT g AS id, repeat('x', 130) AS text, g AS v FROM size, generate_series(1, rows) AS g
   metrics: [{id: {usage: LABEL}}, {text: {usage: LABEL}}, {v: {usage: GAUGE}}]
 first: {query: SELECT 1 AS v}
 many:
@@ -278,7 +278,10 @@ last: {query: SELECT 3 AS v}
 ",
     );
     let lambda = function(&queries, &database).await;
-    let plain = |kind| Event::recorded(kind).header("accept-encoding", None).json();
+    let plain = |kind| {
+        let event = Event::recorded(kind).header("x-prometheus-scrape-timeout-seconds", Some("28"));
+        event.header("accept-encoding", None).json()
+    };
     for kind in Kind::ALL {
         let samples = samples(&lambda.invoke(plain(kind), AMPLE).await);
         assert_others_are_there(&samples, "limit");

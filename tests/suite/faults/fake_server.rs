@@ -154,10 +154,12 @@ impl Session {
 
     async fn flood(&mut self, now: When, stream: &mut (impl AsyncWrite + Unpin)) -> io::Result<()> {
         let Conduct::Flood(when, message) = self.conduct else { return Ok(()) };
-        while when == now {
+        if when != now {
+            return Ok(());
+        }
+        loop {
             self.send(1 << 16, message, stream).await?;
         }
-        Ok(())
     }
 
     /// At least so many bytes of these messages.

@@ -13,7 +13,7 @@ const FORGERY: &str =
     "x\nERROR forged \r\u{1b}[2J\u{9b}31m\u{7f}\u{85}\u{2028}\u{202e}\u{2066}\u{200f}\u{feff}";
 
 /// A function that logs text, or JSON, after a scrape. Whoever answered it has not got a line into the log.
-async fn log_of<'a>(variables: &[(&'a str, String)], words: &[&str], format: &str) -> String {
+async fn log_of(variables: &[(&str, String)], words: &[&str], format: &str) -> String {
     let variables = variables.iter().cloned().chain([("AWS_LAMBDA_LOG_FORMAT", format.to_owned())]);
     let lambda = Lambda::start(variables).await;
     lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
@@ -95,7 +95,7 @@ async fn a_query_that_is_not_run() {
     let queries = Queries::new(&format!("{}: {{query: SELECT 1 AS v}}\n", in_yaml(FORGERY)));
     let variables = environment(&queries, "postgres://somebody@localhost:1/somewhere".into());
     for format in ["Text", "JSON"] {
-        log_of(&variables, &["a mistake in the queries", "ERROR forged"], format).await;
+        log_of(&variables, &["mistake in a query file", "ERROR forged"], format).await;
     }
 }
 

@@ -295,7 +295,7 @@ async fn root_certificates_in_a_pipe_or_a_device() {
         let lambda = start(variables.into_iter().chain([("PGSSLROOTCERT", path.to_owned())])).await;
         is_without_connection(&samples(&scrape(&lambda).await));
         logged(&lambda, &["root certificates", path, "not a regular file"]).await;
-        if path == &pipe {
+        if path == pipe {
             std::fs::remove_file(&pipe).unwrap();
             std::fs::copy(database.server().authority(), &pipe).unwrap();
             is_complete(&samples(&scrape(&lambda).await));
