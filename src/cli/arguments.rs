@@ -53,17 +53,11 @@ pub(super) struct Scrape {
 pub(super) enum UsageError {
     #[error("{INTRODUCTION}")]
     NoCommand,
-    #[error("pg-lambda-exporter: {}; run pg-lambda-exporter --help to see all options\n", printable(&.0.to_string()))]
+    #[error("pg-lambda-exporter: {}; see --help\n", printable(&.0.to_string()))]
     Argument(#[from] lexopt::Error),
-    #[error(
-        "pg-lambda-exporter: scrape takes no file as an argument: {0:?}; set the variable QUERIES_FILE to it, or run \
-         pg-lambda-exporter --help to see all options\n"
-    )]
+    #[error("pg-lambda-exporter: scrape takes no file: {0:?}; set QUERIES_FILE to it, or see --help\n")]
     File(String),
-    #[error(
-        "pg-lambda-exporter: unknown command {0:?}: the commands are check and scrape; \
-         run pg-lambda-exporter --help to see their options\n"
-    )]
+    #[error("pg-lambda-exporter: unknown command {0:?}; use check or scrape, or see --help\n")]
     Command(String),
 }
 

@@ -159,7 +159,7 @@ fn what_is_printed_without_a_file_fits_80_columns_and_shows_how_to_begin() {
 #[test]
 fn wrong_arguments_are_named() {
     for (arguments, named) in [
-        (&["chekc"][..], "unknown command \"chekc\": the commands are check and scrape"),
+        (&["chekc"][..], "unknown command \"chekc\"; use check or scrape"),
         (&["--frobnicate"], "'--frobnicate'"),
         (&["check", "--openmetrics"], "'--openmetrics'"),
         (&["check", "--format"], "'--format'"),

@@ -81,7 +81,7 @@ fn a_check_with_a_database_colours_the_same_words() {
     let (status, shown) =
         shown(&terminal().with("DATABASE_URL", database.url()), "exporter check --database");
     assert_eq!(status, 1, "{shown}");
-    assert!(shown.contains(&format!("\n  {ERROR}division by zero (SQLSTATE 22012)")), "{shown:?}");
+    assert!(shown.contains(&format!("\n  {ERROR}division_by_zero (SQLSTATE 22012)")), "{shown:?}");
     assert!(shown.contains(&format!("\n  {WARNING}")), "{shown:?}");
     plain(&shown);
 }
@@ -99,7 +99,7 @@ fn a_scrape_colours_the_level_in_the_log_and_nothing_of_the_exposition() {
     let (_, errors) = shown(&terminal, "exporter scrape | tail -n 1 >result; cat result");
     assert!(errors.contains("\u{1b}[1;31mERROR\u{1b}[0m "), "{errors:?}");
     let (_, output) = shown(&terminal, "exporter scrape 2>log; cat log");
-    assert!(output.contains("ERROR a mistake"), "{output:?}");
+    assert!(output.contains("ERROR mistake in a query file"), "{output:?}");
     assert!(!output.contains('\u{1b}'), "{output:?}");
     let (_, piped) = shown(&terminal, "exporter check | cat");
     assert!(piped.contains("error: queries.yml:13: ") && !piped.contains('\u{1b}'), "{piped:?}");

@@ -440,7 +440,7 @@ last: {query: SELECT 3 AS v}
         for query in ["permanent", "temporary", "late", "block", "temporary_rows"] {
             assert_failed(&samples, query, "config");
         }
-        assert_failed(&samples, "touched", "syntax");
+        assert_failed(&samples, "touched", "undefined");
     }
     assert_eq!(tables_left_behind(&database), Rows::new());
     for (query, words) in [
