@@ -8,7 +8,7 @@ import yaml
 
 from demo.aws import CHECKOUT
 from demo.endpoint import get
-from demo.processes import Failure, Processes, port
+from demo.processes import Failure, Processes
 
 CONFIGURATION = CHECKOUT / "examples" / "alertmanager.yml"
 
@@ -23,7 +23,7 @@ class Alertmanager:
             raise Failure("no Alertmanager found: install the package prometheus-alertmanager")
         folder = processes.folder / "alertmanager"
         folder.mkdir()
-        self.url = f"http://127.0.0.1:{port()}"
+        self.url = f"http://127.0.0.1:{processes.port()}"
         configuration = impatient(yaml.safe_load(CONFIGURATION.read_text()))
         for receiver in configuration["receivers"]:
             for webhook in receiver["webhook_configs"]:

@@ -2,14 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import boto3
 
 from demo.endpoint import Endpoint, get
-from demo.processes import Failure, Processes, port
+from demo.processes import Failure, Processes
 
 CHECKOUT = Path(__file__).parent.parent
 FUNCTION = "pg-lambda-exporter"
@@ -27,7 +26,7 @@ class Aws:
     def __init__(self, processes: Processes, preferred_port: int = 0, function_endpoint: str | None = None) -> None:
         """`function_endpoint` is where every function finds AWS, whatever its own environment says."""
         self._processes = processes
-        self.port = port(preferred_port)
+        self.port = processes.port(preferred_port)
         self.endpoint = f"http://127.0.0.1:{self.port}"
         folder = processes.folder / "aws"
         folder.mkdir()
@@ -36,7 +35,12 @@ class Aws:
             # All files of the stand-in and of the function go where they are removed.
             "HOME": str(folder),
             "TMPDIR": str(folder),
+            "STATE_DIR": str(folder / "state"),
+            "S3_DATA_DIR": str(folder / "s3"),
             "BIND_HOST": "127.0.0.1",
+            # These two listen on every address of the machine.
+            "IOT_MTLS_ENABLED": "0",
+            "SFTP_ENABLED": "0",
             "GATEWAY_PORT": str(self.port),
             "MINISTACK_REGION": REGION,
             "LOG_LEVEL": "WARNING",
@@ -70,14 +74,8 @@ class Aws:
         command += ["--lambda-dir", str(PACKAGES), "--iam-role", ROLE, "--memory", "128", "--timeout", "29"]
         for name, value in self.function_environment(secret).items():
             command += ["--env-var", f"{name}={value}"]
-        answer = subprocess.run(
-            [*command, FUNCTION],
-            cwd=CHECKOUT,
-            env=os.environ | CREDENTIALS,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
+        environment = os.environ | CREDENTIALS | {"TMPDIR": str(self._processes.folder)}
+        answer = self._processes.run([*command, FUNCTION], environment, CHECKOUT)
         if answer.returncode:
             raise Failure(f"cargo lambda deploy:\n{answer.stdout}{answer.stderr}")
         return self.client("lambda").get_function(FunctionName=FUNCTION)["Configuration"]["FunctionArn"]

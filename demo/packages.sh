@@ -1,32 +1,68 @@
 #!/bin/sh
-# packages.sh PACKAGE...: installs those of the Debian packages that the machine lacks. As root; to an
+# packages.sh NAME...: looks for what the machine needs, and installs the Debian packages that it lacks. As root; to an
 # ordinary user it says what to run. It starts no service and makes no database cluster.
+#
+# Two names are more than a package: python3 is one of at least 3.11 (PYTHON: which), and rust is what Cargo.toml asks
+# for, which Debian does not have.
 set -eu
+python=${PYTHON:-python3}
+least_python=3.11
+least_rust=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$(dirname "$0")/../Cargo.toml")
 
 present() {
     case $1 in
-    postgresql) command -v postgres || ls /usr/lib/postgresql/*/bin/postgres ;;
+    gcc) command -v cc ;;
+    libc6-dev) echo '#include <stdio.h>' | cc -E - ;;
     libnss-wrapper) ls /usr/lib/*/libnss_wrapper.so ;;
-    python3-venv) python3 -c 'import ensurepip, venv' ;;
+    postgresql) command -v postgres || ls /usr/lib/postgresql/*/bin/postgres ;;
+    procps) command -v ps && env kill -0 $$ ;;
+    python3) [ -n "${PYTHON:-}" ] || command -v python3 ;;
+    python3-venv) "$python" -c 'import ensurepip, venv' ;;
     *) PATH=$PATH:/usr/sbin command -v "$1" ;;
     esac >/dev/null 2>&1
 }
 
-missing=
-for package in "$@"; do
-    present "$package" || missing="$missing $package"
-done
-[ -n "$missing" ] || exit 0
+# Whether version $1 is at least $2.
+at_least() {
+    [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
+}
 
-if ! command -v apt-get >/dev/null; then
+check_python() {
+    present python3 || return 0
+    version=$("$python" -c 'import platform; print(platform.python_version())' 2>/dev/null) || version=
+    [ -n "$version" ] && at_least "$version" $least_python && return
+    echo "Python $least_python or newer is required: $python is ${version:-missing}. To use another: make ... PYTHON=python3.12" >&2
+    unmet=yes
+}
+
+check_rust() {
+    version=$(cargo --version 2>/dev/null | cut -d ' ' -f 2)
+    [ -n "$version" ] && at_least "$version" "$least_rust" && return
+    echo "Rust $least_rust or newer is required: cargo is ${version:-missing}. Install it: https://rustup.rs" >&2
+    unmet=yes
+}
+
+missing=
+unmet=
+for name in "$@"; do
+    case $name in
+    rust) check_rust ;;
+    *) present "$name" || missing="$missing $name" ;;
+    esac
+    [ "$name" != python3 ] || check_python
+done
+[ -n "$missing$unmet" ] || exit 0
+
+if [ -n "$missing" ] && ! command -v apt-get >/dev/null; then
     echo "This machine lacks:$missing. Install them by its own package manager, then try again." >&2
     exit 1
 fi
-if [ "$(id -u)" -ne 0 ]; then
+if [ -n "$missing" ] && { [ -n "$unmet" ] || [ "$(id -u)" -ne 0 ]; }; then
     echo "This machine lacks Debian packages. To install them, without starting their services:" >&2
     echo "    sudo $0$missing" >&2
     exit 1
 fi
+[ -z "$unmet" ] || exit 1
 
 # Two targets that install at once wait for each other here.
 exec 9<"$0"
@@ -39,7 +75,8 @@ restore() {
     [ ! -e $settings.before ] || mv $settings.before $settings
 }
 trap restore EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
 
 # Debian's way of saying that services are not to be started.
 [ -z "$policy" ] || { printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"; }
@@ -57,3 +94,6 @@ case $missing in
 esac
 # shellcheck disable=SC2086 # one word a package
 install install --no-install-recommends $missing
+# A Debian before 12 brings one that is too old.
+check_python
+[ -z "$unmet" ]

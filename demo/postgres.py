@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from demo.processes import Child, Failure, Processes, as_user, port
+from demo.processes import Child, Failure, Processes
 
 HERE = Path(__file__).parent
 
@@ -42,13 +42,15 @@ class Postgres:
         self._folder.mkdir(mode=0o700)
         if self._user:
             shutil.chown(self._folder, self._user, self._user)
-        self.port = port()
-        self.password = secrets.token_urlsafe(24)
+        self.port = processes.port()
+        self.password = secrets.token_urlsafe(16)
         self._data = self._folder / "data"
         self._initialize()
         self.start()
         self.sql(f"CREATE ROLE {self.role} LOGIN PASSWORD '{self.password}' IN ROLE pg_monitor", "postgres")
         self.sql(f"CREATE DATABASE {self.database}", "postgres")
+        # A query on the shop's own tables is what somebody tries first.
+        self.sql(f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {self.role}")
         self.sql((HERE / "shop.sql").read_text())
         if self._has_statements():
             self.sql(f"CREATE EXTENSION {STATEMENTS}")
@@ -77,6 +79,15 @@ class Postgres:
             "dbname": self.database,
         }
 
+    def psql(self) -> str:
+        """The command with which a person looks at the database, as the exporter does."""
+        program = "psql" if shutil.which("psql") else self._binaries / "psql"
+        return f"{program} postgres://{self.role}:{self.password}@127.0.0.1:{self.port}/{self.database}"
+
+    def tables(self) -> list[str]:
+        """The names of the shop's tables."""
+        return self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").splitlines()
+
     def sql(self, statements: str, database: str | None = None) -> str:
         """What psql answers, as the superuser, unaligned and without headers."""
         command = [self._binaries / "psql", *self._psql_arguments(database), "-c", statements]
@@ -100,15 +111,7 @@ class Postgres:
 
     def _answer(self, command: Sequence[str | Path]) -> str:
         """What a program prints that ends by itself."""
-        answer = subprocess.run(
-            command,
-            env=self._environment(),
-            cwd=self._folder,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            **as_user(self._user),
-        )
+        answer = self._processes.run(command, self._environment(), self._folder, self._user)
         if answer.returncode:
             raise Failure(f"{Path(command[0]).name}: {answer.stderr.strip()}")
         return answer.stdout.strip()

@@ -9,13 +9,16 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
 
 T = TypeVar("T")
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # prctl(2)
 _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
@@ -23,6 +26,14 @@ _libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 class Failure(Exception):
     """Something that a person has to be told, in words that need no traceback."""
+
+
+class Stopped(KeyboardInterrupt):
+    """One of `STOP_SIGNALS` has come. To pytest it is what Ctrl-C is."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
 
 
 @dataclass
@@ -63,6 +74,10 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.children: list[Child] = []
+        """Those that serve until they are stopped."""
+        self._programs: list[Child] = []
+        """Those that end by themselves."""
+        self._reservations = contextlib.ExitStack()
 
     def start(
         self,
@@ -77,23 +92,78 @@ class Processes:
         """Starts `command`, its output going to NAME.log or where ours goes. It gets `stop_signal` when this
         process dies, however that comes about (on Linux), and when the demonstration ends."""
         log = None if to_terminal else self.folder / f"{name}.log"
-        with log.open("ab") if log else contextlib.nullcontext() as output:
-            process = subprocess.Popen(
-                [str(word) for word in command],
-                env=env,
-                cwd=cwd or self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # A group of its own: Ctrl-C in the terminal reaches this process alone, which ends the others in order.
-                start_new_session=True,
-                # Changing the user clears the death signal. Python calls preexec_fn after that.
-                preexec_fn=lambda: die_with_parent(stop_signal),
-                **as_user(user),
-            )
-        child = Child(name, process, log, stop_signal)
-        self.children.append(child)
-        return child
+        with log.open("ab") if log else contextlib.nullcontext() as output, uninterrupted():
+            process = self._popen(command, env, cwd, user, stop_signal, output, subprocess.STDOUT)
+            self.children.append(Child(name, process, log, stop_signal))
+        return self.children[-1]
+
+    def run(
+        self,
+        command: Sequence[str | Path],
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: str | None = None,
+    ) -> subprocess.CompletedProcess[str]:
+        """What became of a program that ends by itself. A stop ends it, with all that it has started."""
+        with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
+            with uninterrupted():
+                process = self._popen(command, env, cwd, user, signal.SIGTERM, output, errors)
+                program = Child(Path(command[0]).name, process, None, signal.SIGTERM)
+                self._programs.append(program)
+            code = process.wait()
+            self._programs.remove(program)
+            for file in (output, errors):
+                file.seek(0)
+            return subprocess.CompletedProcess(command, code, output.read(), errors.read())
+
+    def _popen(
+        self,
+        command: Sequence[str | Path],
+        env: Mapping[str, str] | None,
+        cwd: Path | None,
+        user: str | None,
+        death_signal: signal.Signals,
+        stdout: IO | None,
+        stderr: IO | int,
+    ) -> subprocess.Popen:
+        return subprocess.Popen(
+            [str(word) for word in command],
+            env=env,
+            cwd=cwd or self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=stderr,
+            # A group of its own: Ctrl-C in the terminal reaches this process alone, which ends the others in order.
+            start_new_session=True,
+            # Changing the user clears the death signal. Python calls preexec_fn after that.
+            preexec_fn=lambda: die_with_parent(death_signal),
+            **as_user(user),
+        )
+
+    def port(self, preferred: int = 0) -> int:
+        """A TCP port of 127.0.0.1 that is reserved until the demonstration ends: `preferred` where nobody has it,
+        otherwise a free one.
+
+        A socket is bound to it that does not listen. On Linux a server can listen there none the less if it sets
+        SO_REUSEADDR, as all of the demonstration do, and nobody who asks the kernel for any port gets it."""
+        for candidate in (preferred, 0):
+            with contextlib.suppress(OSError):
+                return self._reserved(candidate)
+        raise Failure("no free port on 127.0.0.1")
+
+    def _reserved(self, candidate: int) -> int:
+        with contextlib.ExitStack() as sockets:
+            if _libc and candidate:
+                # Whoever wants the same one, and does not listen yet either, has this name.
+                name = sockets.enter_context(socket.socket(socket.AF_UNIX))
+                name.bind(f"\0pg-lambda-exporter-port-{candidate}")
+            holder = sockets.enter_context(socket.socket())
+            holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            holder.bind(("127.0.0.1", candidate))
+            found = holder.getsockname()[1]
+            if _libc:
+                self._reservations.enter_context(sockets.pop_all())
+        return found
 
     def check(self) -> None:
         """Fails if one of the processes has ended."""
@@ -126,25 +196,36 @@ class Processes:
         self.children.remove(child)
         child.stop()
 
+    def end(self) -> None:
+        """Ends all of them, the last first, and removes the folder."""
+        for children in (self._programs, self.children):
+            while children:
+                children.pop().stop()
+        end_orphans()
+        self._reservations.close()
+        shutil.rmtree(self.folder)
+
 
 @contextlib.contextmanager
 def processes() -> Iterator[Processes]:
     """A set of processes in a new temporary folder. At the end they are ended, the last first, and the folder goes."""
     adopt_orphans()
-    folder = Path(tempfile.mkdtemp(prefix="pg-lambda-exporter-demo-"))
-    folder.chmod(0o711)  # As root, PostgreSQL runs as another user, who has a folder inside.
-    running = Processes(folder)
+    running = None
     try:
+        with uninterrupted():
+            running = Processes(Path(tempfile.mkdtemp(prefix="pg-lambda-exporter-demo-")))
+        running.folder.chmod(0o711)  # As root, PostgreSQL runs as another user, who has a folder inside.
         yield running
     finally:
-        with signals_ignored():
-            while running.children:
-                running.children.pop().stop()
-            shutil.rmtree(folder)
+        if running:
+            with signals_ignored():
+                running.end()
 
 
 def until_stopped(command: str, serve: Callable[[Processes], None]) -> None:
-    """The frame of a program that serves until Ctrl-C and then leaves nothing behind."""
+    """The frame of a program that serves until Ctrl-C and then leaves nothing behind.
+
+    To be stopped is how it ends, while it starts too: the status is 0, since make calls every other one an error."""
     die_with_parent()
     stop_on_signals()
     sys.stdout.reconfigure(line_buffering=True)
@@ -153,6 +234,14 @@ def until_stopped(command: str, serve: Callable[[Processes], None]) -> None:
             serve(running)
     except Failure as failure:
         sys.exit(f"{command}: {failure}")
+    except Stopped:
+        # With the terminal gone, nobody reads it.
+        with contextlib.suppress(OSError):
+            print(f"{command}: stopped", file=sys.stderr)
+        sys.exit(0)
+    except BrokenPipeError:
+        # What is left to write would be tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def as_user(user: str | None) -> dict:
@@ -173,39 +262,59 @@ def adopt_orphans() -> None:
         _libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
+def end_orphans() -> None:
+    """Ends what is left behind by processes that did not end in time, and had children in groups of their own."""
+
+    def orphans() -> list[int]:
+        return [int(number) for file in Path("/proc/self/task").glob("*/children") for number in file.read_text().split()]
+
+    while left := orphans():
+        for number in left:
+            os.kill(number, signal.SIGKILL)
+            os.waitpid(number, 0)
+
+
 def stop_on_signals() -> None:
-    """Turns Ctrl-C, SIGTERM and the end of the terminal into SystemExit, so that what was started is removed.
+    """Turns Ctrl-C, SIGTERM and the end of the terminal into `Stopped`, so that what was started is removed.
 
     Set explicitly, since a shell starts background jobs with SIGINT ignored."""
 
     def stop(number: int, _frame: object) -> None:
-        sys.exit(128 + number)
+        # The first counts. A second Ctrl-C would interrupt the removing.
+        for ignored in STOP_SIGNALS:
+            signal.signal(ignored, signal.SIG_IGN)
+        raise Stopped(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in STOP_SIGNALS:
         signal.signal(number, stop)
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Puts off signals until what is inside is done: what it starts has to be known to whoever ends it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = [signal.signal(number, lambda number, _frame: came.append(number)) for number in STOP_SIGNALS]
+    try:
+        yield
+    finally:
+        for number, handler in zip(STOP_SIGNALS, before):
+            signal.signal(number, handler)
+        if came:
+            os.kill(os.getpid(), came[0])
 
 
 @contextlib.contextmanager
 def signals_ignored() -> Iterator[None]:
     """A second Ctrl-C does not interrupt the cleaning up."""
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = [signal.signal(number, signal.SIG_IGN) for number in STOP_SIGNALS]
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before):
+        for number, handler in zip(STOP_SIGNALS, before):
             signal.signal(number, handler)
-
-
-def port(preferred: int = 0) -> int:
-    """`preferred` if nobody listens there on the loopback address, otherwise a free one."""
-    for candidate in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", candidate))
-                return probe.getsockname()[1]
-    raise Failure("no free port on 127.0.0.1")
 
 
 def port_setting(name: str, default: int) -> int:

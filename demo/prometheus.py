@@ -10,7 +10,7 @@ import yaml
 
 from demo.aws import CHECKOUT
 from demo.endpoint import Endpoint, get
-from demo.processes import Failure, Processes, port
+from demo.processes import Failure, Processes
 
 
 RULES = [CHECKOUT / "examples" / name for name in ("recording.yml", "alerts.yml")]
@@ -36,7 +36,7 @@ class Prometheus:
         self._processes = processes
         folder = processes.folder / "prometheus"
         folder.mkdir()
-        self.url = f"http://127.0.0.1:{port(preferred_port)}"
+        self.url = f"http://127.0.0.1:{processes.port(preferred_port)}"
         for file in RULES:
             (folder / file.name).write_text(json.dumps(impatient(yaml.safe_load(file.read_text()))))  # JSON is YAML.
         configuration = {

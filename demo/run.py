@@ -12,7 +12,7 @@ from demo.prometheus import LONGEST_FOR_SECONDS, Prometheus
 
 HEAD_LINES = 12
 # What `Postgres.go_wrong` makes fire, in order.
-SOON = "PostgresSessionsBlocked, PostgresSlotInactive, PostgresSequenceNearEnd"
+SOON = ["PostgresSessionsBlocked", "PostgresSlotInactive", "PostgresSequenceNearEnd"]
 LATER = "PostgresIdleInTransaction"
 UP = re.compile(r"pg_up 1(\.0)?")
 
@@ -43,18 +43,32 @@ def serve(running: Processes) -> None:
     for line in [*answer.lines[:HEAD_LINES], "...", *filter(UP.fullmatch, answer.lines), "..."]:
         say(line)
     say("")
-    say(f"{series(answer.lines)} series. To see them all, in another terminal:")
+    say(f"{series(answer.lines)} series. To see all of them, in another terminal:")
     say("")
     say(f"    curl {endpoint.url}/metrics")
     say("")
+    say(f"Landing page: {endpoint.url}/")
+    say("")
+    describe(postgres)
     if prometheus:
         say(f"Prometheus scrapes it every 5 seconds: {prometheus.url}")
-        say(f"The rules of examples/, with a `for` of {LONGEST_FOR_SECONDS} seconds at most: {prometheus.url}/alerts")
-        say(f"This database has troubles. Within a minute fire {SOON};")
-        say(f"{LATER} fires after 5 minutes. docs/alerts.md says what to do.")
+        say(f"Alerts: {prometheus.url}/alerts")
+        say(f"They wait {LONGEST_FOR_SECONDS} seconds at most, where examples/alerts.yml has minutes.")
+        say("This database has troubles. Within a minute fire:")
+        for alert in SOON:
+            say(f"    {alert}")
+        say(f"{LATER} fires after 5 minutes. What to do: docs/alerts.md")
         say("")
     say("Ctrl-C stops everything.")
     running.wait()
+
+
+def describe(postgres: Postgres) -> None:
+    """Says what is in the database, and how to look at it."""
+    say(f"Tables of the database: {', '.join(postgres.tables())}. To query them:")
+    say("")
+    say(f"    {postgres.psql()}")
+    say("")
 
 
 def scrape(aws: Aws, endpoint: Endpoint) -> Answer | None:
@@ -75,7 +89,3 @@ def series(lines: list[str]) -> int:
 def say(line: str) -> None:
     """Writes for the person who waits."""
     print(line)
-
-
-if __name__ == "__main__":
-    main()

@@ -9,8 +9,15 @@ gives the same stack. What is missing or wrong is said before anything is asked 
 
 from __future__ import annotations
 
+import signal
+
+if __name__ == "__main__":
+    # Importing the rest takes half a second, in which Ctrl-C would be a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import difflib
+import fcntl
 import json
 import os
 import re
@@ -30,6 +37,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 BINARY = "pg-lambda-exporter"
 PACKAGE = CHECKOUT / "target" / "lambda" / BINARY / "bootstrap.zip"
 SAM = CHECKOUT / ".tools" / "sam" / "bin" / "sam"
+NODE = CHECKOUT / ".tools" / "nodejs" / "node_modules" / ".bin" / "node"
 OSLS = CHECKOUT / ".tools" / "osls" / "node_modules" / ".bin" / "osls"
 
 MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
@@ -94,10 +102,10 @@ class Deployment:
         if self.resolver.parameters["Architecture"] != built_for:
             raise Refused(f"ARCHITECTURE is not what the package was built for, {built_for}")
 
-    def run(self, *command: str | Path) -> None:
+    def run(self, name: str, *command: str | Path) -> None:
         """Runs a program that deploys, its output going where ours goes."""
         if subprocess.run(command, cwd=CHECKOUT, env=self.environment).returncode:
-            raise Refused(f"{Path(command[0]).name} has failed; the reason stands above")
+            raise Refused(f"{name} has failed; the reason stands above")
 
     def stack_outputs(self) -> dict[str, str]:
         """The outputs of the stack."""
@@ -112,7 +120,7 @@ def sam(deployment: Deployment) -> dict[str, str]:
         json.dump(deployment.resolver.parameters, file)  # Which is YAML.
         file.flush()
         deployment.run(
-            *(SAM, "deploy", "--template-file", CHECKOUT / "template.yaml", "--stack-name", deployment.stack),
+            *("sam", SAM, "deploy", "--template-file", CHECKOUT / "template.yaml", "--stack-name", deployment.stack),
             *("--region", deployment.region, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"),
             *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
             *("--parameter-overrides", f"file://{file.name}"),
@@ -122,7 +130,10 @@ def sam(deployment: Deployment) -> dict[str, str]:
 
 def serverless(deployment: Deployment) -> dict[str, str]:
     """Deploys by the Serverless Framework."""
-    deployment.run(OSLS, "deploy", "--region", deployment.region)
+    # What it writes into .serverless/ has the same names for every stack.
+    with (OSLS.parents[2] / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        deployment.run("osls", NODE, OSLS, "deploy", "--region", deployment.region)
     return deployment.stack_outputs()
 
 
@@ -399,4 +410,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -13,6 +13,12 @@ region `*` is that of an authority whose subject names none: it counts everywher
 If nothing can be had, an earlier file stays. The region names of AWS come from botocore, which boto3 brings.
 """
 
+import signal
+
+if __name__ == "__main__":
+    # Importing the rest takes half a second, in which Ctrl-C would be a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
 import argparse
 import base64
 import hashlib
@@ -227,4 +233,8 @@ def report(file: Path, source: Source, reasons: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -84,7 +84,9 @@ def get(url: SplitResult, authorization: str | None, seconds: float, host: str |
 
     Raises what reading from the network raises, and TimeoutError."""
     kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
-    connection = kind(url.hostname or "", url.port, timeout=seconds)
+    # Few resolvers know the names under localhost, such as that of `make run` (RFC 6761, 6.3).
+    is_below_localhost = (url.hostname or "").endswith(".localhost")
+    connection = kind("localhost" if is_below_localhost else url.hostname or "", url.port, timeout=seconds)
     headers = {
         "Accept": ACCEPT,
         "Accept-Encoding": "gzip",
@@ -93,8 +95,8 @@ def get(url: SplitResult, authorization: str | None, seconds: float, host: str |
     }
     if authorization:
         headers["Authorization"] = authorization
-    if host:
-        headers["Host"] = host
+    if host or is_below_localhost:
+        headers["Host"] = host or url.netloc
     begun = time.monotonic()
     signal.signal(signal.SIGALRM, out_of_time)
     signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -363,7 +365,7 @@ def main(words: Sequence[str]) -> int:
         authorization = presented(arguments)
     except ValueError as error:
         parser.error(str(error))
-    is_here = parts.hostname in ("localhost", "127.0.0.1", "::1")
+    is_here = parts.hostname in ("localhost", "127.0.0.1", "::1") or parts.hostname.endswith(".localhost")
     if authorization and parts.scheme == "http" and not is_here:
         parser.error("URL must begin with https://, or what is presented would go in the clear")
     finding = verify(arguments.url, authorization, arguments.timeout)
@@ -372,4 +374,5 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Without a traceback.
     sys.exit(main(sys.argv[1:]))

@@ -20,7 +20,7 @@ from demo.postgres import Postgres
 from demo.processes import Failure, Processes, processes, stop_on_signals
 
 # What is run by the make targets stands in a folder, not in a package.
-sys.path.insert(0, str(CHECKOUT / "packaging"))
+sys.path[:0] = [str(CHECKOUT / "packaging"), str(CHECKOUT / "tests")]
 
 import deploy  # noqa: E402
 import relays  # noqa: E402

@@ -17,7 +17,7 @@ from relays import Call, Relay
 
 from demo.aws import CHECKOUT, REGION, Aws
 from demo.endpoint import get
-from demo.processes import Processes, port
+from demo.processes import Processes
 
 FRONTED = ["sam", "sam-url", "serverless", "cargo-lambda"]
 """Those that can be scraped at the URL that they print."""
@@ -142,7 +142,7 @@ def test_prometheus_scrapes_each_as_is_printed(
         config |= {"scheme": "http", "proxy_url": internet.url, "scrape_interval": "2s", "scrape_timeout": "2s"}
     file = folder / "prometheus.yml"
     file.write_text(json.dumps({"scrape_configs": list(configs.values())}))
-    url = f"http://127.0.0.1:{port()}"
+    url = f"http://127.0.0.1:{running.port()}"
     program = shutil.which("prometheus")
     assert program, "prometheus is missing: demo/packages.sh prometheus"
     running.start(

@@ -10,11 +10,12 @@ import urllib.parse
 from http.server import BaseHTTPRequestHandler
 
 import botocore.exceptions
+import deploy
 import pytest
 import template as description
 from conftest import BUILT_FOR, DEPLOY, Deploy
 from relays import Relay
-from test_templates import AUTHORIZATIONS, DATABASES, HOST, IAM, KEY, OSLS, SECRET, SURROUNDINGS, transformed
+from test_templates import AUTHORIZATIONS, DATABASES, HOST, IAM, KEY, SECRET, SURROUNDINGS, transformed
 
 from demo.aws import CHECKOUT, Aws
 from demo.emulator import run_package
@@ -137,8 +138,9 @@ def test_make_refuses_before_it_builds(environment: dict[str, str]) -> None:
 
 
 def test_the_serverless_framework_alone_is_refused_by_cloudformation(aws: Aws, environment: dict[str, str]) -> None:
+    command = [deploy.NODE, deploy.OSLS, "deploy"]
     answer = subprocess.run(
-        [OSLS, "deploy"], cwd=CHECKOUT, env=environment | {"STACK": "alone"}, capture_output=True, text=True, timeout=120
+        command, cwd=CHECKOUT, env=environment | {"STACK": "alone"}, capture_output=True, text=True, timeout=120
     )
     assert answer.returncode != 0
     assert "DatabaseSecretArn is missing" in answer.stdout + answer.stderr, answer

@@ -9,6 +9,7 @@ import subprocess
 import tomllib
 from pathlib import Path
 
+import deploy
 import pytest
 import template as description
 from cfnlint.config import ConfigMixIn
@@ -20,7 +21,6 @@ from samtranslator.translator.translator import Translator
 
 from demo.aws import CHECKOUT, CREDENTIALS, REGION
 
-OSLS = CHECKOUT / ".tools" / "osls" / "node_modules" / ".bin" / "osls"
 FUNCTION = "ExporterLambdaFunction"
 
 SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:shop/exporter-AbCdEf"
@@ -174,7 +174,7 @@ def test_each_combination_has_the_statements_that_it_needs() -> None:
 def osls(*words: str, **variables: str) -> str:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     answer = subprocess.run(
-        [OSLS, *words],
+        [deploy.NODE, deploy.OSLS, *words],
         cwd=CHECKOUT,
         env=kept | CREDENTIALS | {"AWS_REGION": REGION} | variables,
         stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,11 +14,13 @@ import leaks
 import pytest
 
 from demo import emulator
-from demo.aws import SECRET, Aws
+from demo.aws import CHECKOUT, SECRET, Aws
 from demo.endpoint import Endpoint
 from demo.postgres import Postgres
 from demo.processes import Child, Processes, processes, stop_on_signals
 from demo.prometheus import Prometheus
+
+sys.path.insert(0, str(CHECKOUT / "tests"))
 
 # The ways to the function that are tested. `make run` is the HTTP API's too.
 WAYS = ["http-api", "rest-api", "emulator"]

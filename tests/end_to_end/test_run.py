@@ -1,11 +1,14 @@
 """`make run` as a newcomer uses it: what it prints works, and whichever way it ends, nothing is left behind."""
 
+import contextlib
+import ipaddress
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.parse
@@ -16,7 +19,6 @@ import pytest
 
 from demo.aws import CHECKOUT
 from demo.endpoint import get
-from demo.processes import port
 
 
 class Run:
@@ -26,7 +28,8 @@ class Run:
         self.folder = folder
         self.output = folder.with_suffix(".log")
         environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
-        settings = {"AWS_PORT": str(port()), "PROMETHEUS_PORT": str(port())} | settings
+        # Any that is free.
+        settings = {"AWS_PORT": "0", "PROMETHEUS_PORT": "0"} | settings
         with self.output.open("wb") as output:
             self.make = subprocess.Popen(
                 ["make", "run", *(f"{name}={value}" for name, value in settings.items())],
@@ -47,19 +50,7 @@ class Run:
 
     def descendants(self) -> set[tuple[int, str]]:
         """All processes that came of it, by id and start time."""
-        children: dict[int, list[tuple[int, str]]] = {}
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                number, fields = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
-            except OSError:  # It has just ended.
-                continue
-            children.setdefault(int(fields[1]), []).append((number, fields[19]))
-        found: set[tuple[int, str]] = set()
-        generation = children.get(self.make.pid, [])
-        while generation:
-            found.update(generation)
-            generation = [child for number, _ in generation for child in children.get(number, [])]
-        return found
+        return descendants(self.make.pid)
 
 
 @pytest.fixture
@@ -85,13 +76,29 @@ def test_from_the_first_scrape_to_ctrl_c(folder: Path) -> None:
         assert re.search(r"^pg_up 1(\.0)?$", exposition, re.MULTILINE)
         assert "\npg_settings_max_connections 50\n" in exposition
 
+        landing = re.search(r"^Landing page: (http://\S+)$", rest, re.MULTILINE).group(1)
+        page = subprocess.run(["curl", "--silent", "--fail", landing], capture_output=True, text=True, check=True).stdout
+        assert "<title>pg-lambda-exporter</title>" in page
+
+        verified = make("verify-deployment", f"URL={command.split()[-1]}")
+        assert (verified.returncode, verified.stdout.startswith("well: ")) == (0, True), verified
+
+        tables = re.search(r"^Tables of the database: (.+)\. To query them:$", rest, re.MULTILINE).group(1).split(", ")
+        assert tables == ["customers", "orders", "visits"]
+        psql = re.search(r"^    (\S*psql .*)$", rest, re.MULTILINE).group(1)
+        for table in tables:
+            select = f"{psql} -XAtc 'SELECT count(*) > 0 FROM {table}'"
+            assert subprocess.run(select, shell=True, capture_output=True, text=True).stdout == "t\n", table
+
+        assert listening(run.descendants()) <= {"127.0.0.1", "::1"}
+
         prometheus = re.search(r"^Prometheus .* (http://\S+)$", rest, re.MULTILINE).group(1)
         wait_for(lambda: answer(prometheus, 'up{job="pg-lambda-exporter"}') == 1)
         wait_for(lambda: answer(prometheus, 'pg_up{job="pg-lambda-exporter"}') == 1)
         assert answer(prometheus, 'count({job="pg-lambda-exporter"})') > 50
 
-        soon = re.search(r"^This database has troubles. Within a minute fire (.+);$", rest, re.MULTILINE).group(1)
-        wait_for(lambda: set(soon.split(", ")) <= firing(prometheus))
+        soon = re.search(r"^This database has troubles. Within a minute fire:\n((?:    \S+\n)+)", rest, re.MULTILINE)
+        wait_for(lambda: set(soon.group(1).split()) <= firing(prometheus))
 
         started = run.descendants()
         assert len(started) > 5
@@ -139,6 +146,55 @@ def test_a_failure_half_way(folder: Path) -> None:
         assert list(folder.iterdir()) == []
     finally:
         end(run)
+
+
+def descendants(ancestor: int) -> set[tuple[int, str]]:
+    """All processes that came of one, by id and start time."""
+    children: dict[int, list[tuple[int, str]]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            number, fields = int(stat.parent.name), stat.read_text().rpartition(")")[2].split()
+        except OSError:  # It has just ended.
+            continue
+        children.setdefault(int(fields[1]), []).append((number, fields[19]))
+    found: set[tuple[int, str]] = set()
+    generation = children.get(ancestor, [])
+    while generation:
+        found.update(generation)
+        generation = [child for number, _ in generation for child in children.get(number, [])]
+    return found
+
+
+def listening(processes: set[tuple[int, str]]) -> set[str]:
+    """The addresses at which any of `processes` accepts TCP connections."""
+    inodes = set()
+    for number, _ in processes:
+        for descriptor in Path(f"/proc/{number}/fd").glob("*"):
+            with contextlib.suppress(OSError):
+                inodes.add(os.readlink(descriptor).removeprefix("socket:[").removesuffix("]"))
+    found = set()
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                found.add(address(fields[1].partition(":")[0]))
+    assert found
+    return found
+
+
+def address(hexadecimal: str) -> str:
+    """An address as /proc/net has it: words of 32 bits in the order of this machine."""
+    words = [int(hexadecimal[at : at + 8], 16).to_bytes(4, sys.byteorder) for at in range(0, len(hexadecimal), 8)]
+    return str(ipaddress.ip_address(b"".join(words)))
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    """What becomes of another target."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "--no-print-directory", *words]
+    return subprocess.run(
+        command, cwd=CHECKOUT, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
 
 
 def answer(prometheus: str, expression: str) -> float | None:

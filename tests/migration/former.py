@@ -8,7 +8,7 @@ from pathlib import Path
 
 from demo.endpoint import Answer, get
 from demo.postgres import Postgres
-from demo.processes import Child, Failure, Processes, port
+from demo.processes import Child, Failure, Processes
 
 POSTGRES_EXPORTER = "prometheus-postgres-exporter"
 ARGUMENTS = ["--extend.query-path={file}", "--web.listen-address=127.0.0.1:{port}"]
@@ -86,7 +86,7 @@ class Programs:
         """The process, and the port that it listens on."""
         file = self._processes.folder / f"{name}.yml"
         file.write_text(text)
-        listens = port()
+        listens = self._processes.port()
         words = [word.format(file=file, port=listens) for word in command]
         return self._processes.start(name, words, {"PATH": os.environ["PATH"], **variables}), listens
 

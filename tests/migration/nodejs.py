@@ -1,7 +1,6 @@
 """A handler in Node.js, as Lambda runs it: warm from one invocation to the next."""
 
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 from demo.aws import CHECKOUT
 from demo.processes import Failure
 
+NODE = CHECKOUT / ".tools" / "nodejs" / "node_modules" / ".bin" / "node"
 MODULES = CHECKOUT / ".tools" / "node" / "node_modules"
 EVENT = CHECKOUT / "tests" / "events" / "http-api.json"
 RUNTIME = Path(__file__).parent / "invoke.js"
@@ -18,13 +18,12 @@ class NodeJs:
     """One execution environment."""
 
     def __init__(self, folder: Path, files: Mapping[str, str], environment: Mapping[str, str]) -> None:
-        node = shutil.which("node")
-        if not node or not MODULES.is_dir():
+        if not NODE.exists() or not MODULES.is_dir():
             raise Failure("no Node.js, or not its modules: `make .tools/node/installed` installs both")
         for name, text in files.items():
             (folder / name).write_text(text)
         self._process = subprocess.Popen(
-            [node, RUNTIME, folder / "index.js"],
+            [NODE, RUNTIME, folder / "index.js"],
             env={**environment, "LAMBDA_TASK_ROOT": str(folder), "NODE_PATH": str(MODULES)},
             cwd=folder,
             stdin=subprocess.PIPE,

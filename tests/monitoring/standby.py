@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 from demo.postgres import SETTINGS, Postgres, binaries
-from demo.processes import Processes, as_user, port
+from demo.processes import Processes, as_user
 
 
 class Standby:
@@ -14,7 +14,7 @@ class Standby:
 
     def __init__(self, running: Processes, primary: Postgres) -> None:
         self._primary = primary
-        self.port = port()
+        self.port = running.port()
         # PostgreSQL refuses to run as root, as in demo/postgres.py.
         user = "postgres" if os.geteuid() == 0 else None
         folder = running.folder / "standby"

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::lambda::SECRET_KEY;
 use crate::leaks;
 use crate::pgbouncer::Pgbouncer;
-use crate::postgres::Server;
+use crate::postgres::{Port, Server};
 use crate::samples::Samples;
 use crate::secrets_manager::{Answer, SecretsManagerServer};
 
@@ -165,7 +165,7 @@ fn wrong_arguments_are_named() {
         (&["check", "--format"], "'--format'"),
         (&["check", "--format", "xml"], "\"xml\": it must be text or json"),
         (&["check", "--database=yes"], "'--database'"),
-        (&["scrape", "queries.yml"], "\"queries.yml\"; set the variable QUERIES_FILE"),
+        (&["scrape", "queries.yml"], "\"queries.yml\"; set QUERIES_FILE"),
         (&["scrape", "--collect"], "'--collect'"),
     ] {
         let said = Terminal::new().run(arguments).failed(2);
@@ -696,8 +696,9 @@ fn a_check_with_a_database_succeeds_where_all_queries_do() {
     let terminal = Terminal::new().file("queries.yml", GOOD).with("DATABASE_URL", database.url());
     let output = terminal.run(&["check", "--database"]).succeeded();
     assert!(output.ends_with("2 queries, 0 errors, 0 warnings, 0 failed on the database\n"), "{output}");
+    let closed = Port::reserve();
     let nowhere = Terminal::new().file("queries.yml", GOOD).with("PGHOST", "127.0.0.1");
-    let nowhere = nowhere.with("PGUSER", "nobody").with("PGPORT", crate::postgres::free_port().to_string());
+    let nowhere = nowhere.with("PGUSER", "nobody").with("PGPORT", closed.number().to_string());
     let said = nowhere.run(&["check", "--database"]).failed(1);
     assert!(
         said.errors.starts_with("pg-lambda-exporter: no connection to the database: "),
@@ -749,7 +750,8 @@ fn a_scrape_collects_the_queries_that_are_named() {
 fn a_scrape_without_a_database_says_so_and_fails() {
     let terminal =
         Terminal::new().file("queries.yml", GOOD).with("PGHOST", "127.0.0.1").with("PGUSER", "nobody");
-    let terminal = terminal.with("PGPORT", crate::postgres::free_port().to_string());
+    let closed = Port::reserve();
+    let terminal = terminal.with("PGPORT", closed.number().to_string());
     let said = terminal.run(&["scrape"]).failed(1);
     assert_eq!(Samples::parse(&said.output).of("pg_up"), [("", 0.0)]);
     assert!(said.errors.contains("ERROR no connection to the database"), "{}", said.errors);

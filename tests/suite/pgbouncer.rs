@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use pg_lambda_exporter::target::{ChannelBinding, RootCertificates, SslMode, Target, Tls};
 
-use crate::postgres::{PASSWORD, ROLE, TestDatabase, Watcher, as_server, folder, free_port};
+use crate::postgres::{PASSWORD, Port, ROLE, TestDatabase, Watcher, as_server, folder};
 
 /// A running PgBouncer with one connection to the server, so that all clients meet on it.
 pub(crate) struct Pgbouncer {
-    port: u16,
+    port: Port,
     target: Target,
     watcher: Watcher,
 }
@@ -19,19 +19,20 @@ impl Pgbouncer {
     /// Starts one and waits until it listens.
     pub(crate) fn start(database: &TestDatabase) -> Self {
         let folder = folder();
-        let port = free_port();
+        let port = Port::reserve();
         let server = database.server();
         let pid_file = folder.join("pid");
         let users = folder.join("users");
         fs::write(&users, format!("\"{ROLE}\" \"{}\"\n", PASSWORD.replace('"', "\"\""))).unwrap();
         let settings = format!(
             "[databases]\n{name} = host={socket} port={server_port}\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\n\
+             listen_port = {listen_port}\nunix_socket_dir =\nauth_type = scram-sha-256\nauth_file = {users}\n\
              admin_users = {ROLE}\n\
              pool_mode = transaction\ndefault_pool_size = 1\nlogfile = {log}\npidfile = {pid}\n",
             name = database.name(),
             socket = server.socket_folder().display(),
             server_port = server.port(),
+            listen_port = port.number(),
             users = users.display(),
             log = folder.join("log").display(),
             pid = pid_file.display(),
@@ -48,7 +49,7 @@ impl Pgbouncer {
         let log = || fs::read_to_string(folder.join("log")).unwrap_or_default();
         assert!(started, "these tests need PgBouncer: `sudo apt-get install pgbouncer`\n{}", log());
         for _ in 0..1000 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            if std::net::TcpStream::connect(("127.0.0.1", port.number())).is_ok() {
                 return Self { port, target: database.target(), watcher };
             }
             std::thread::sleep(Duration::from_millis(10));
@@ -63,7 +64,7 @@ impl Pgbouncer {
             root_certificates: RootCertificates::Platform,
             channel_binding: ChannelBinding::Prefer,
         };
-        Target { port: self.port, tls, ..self.target.clone() }
+        Target { port: self.port.number(), tls, ..self.target.clone() }
     }
 }
 
@@ -80,12 +81,12 @@ impl Pgbouncer {
 
     fn url_of(&self, database: &str) -> String {
         let escape = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
-        let (user, port) = (&self.target.user, self.port);
+        let (user, port) = (&self.target.user, self.port());
         format!("postgres://{user}:{}@127.0.0.1:{port}/{database}?sslmode=disable", escape(PASSWORD))
     }
 
     pub(crate) fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// A command of the admin console, such as `PAUSE`.

@@ -1,8 +1,9 @@
 //! PostgreSQL for the tests: one real server for the whole program, with a database for each test, and private
 //! servers for tests that stop one. Nothing survives the program, however it ends.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use pg_lambda_exporter::target::{ChannelBinding, Host, Login, RootCertificates, SslMode, Target, Tls};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use tokio::net::TcpSocket;
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 /// A role with `pg_monitor` and nothing else, as the documentation recommends for the exporter.
@@ -29,7 +31,7 @@ pub(crate) struct Server(Arc<Running>);
 
 struct Running {
     folder: PathBuf,
-    port: u16,
+    port: Port,
     binaries: PathBuf,
     authority: Arc<Issuer<'static, KeyPair>>,
     is_shared: bool,
@@ -71,8 +73,14 @@ impl Server {
         let mut stop = as_server(&folder, binaries.join("pg_ctl"));
         stop.args(["stop", "--mode", "immediate", "--pgdata"]).arg(folder.join("data"));
         let watcher = Watcher::start(&folder, &stop);
-        let server =
-            Self(Arc::new(Running { folder, port: free_port(), binaries, authority, is_shared, watcher }));
+        let server = Self(Arc::new(Running {
+            folder,
+            port: Port::reserve(),
+            binaries,
+            authority,
+            is_shared,
+            watcher,
+        }));
         server.create();
         server.start();
         server
@@ -96,7 +104,7 @@ impl Server {
              host all all 127.0.0.1/32 scram-sha-256"
         ));
         self.set("listen_addresses = '127.0.0.1'");
-        self.set(&format!("port = {}", self.0.port));
+        self.set(&format!("port = {}", self.port()));
         self.set(&format!("unix_socket_directories = '{}'", self.0.folder.display()));
         self.set("max_connections = 200");
         self.set("password_encryption = 'scram-sha-256'");
@@ -156,7 +164,7 @@ impl Server {
         let watcher = Watcher::start(&folder, &stop);
         let standby = Self(Arc::new(Running {
             folder,
-            port: free_port(),
+            port: Port::reserve(),
             binaries: self.0.binaries.clone(),
             authority: self.0.authority.clone(),
             is_shared: false,
@@ -297,7 +305,7 @@ impl Server {
 
     /// Its port, and the number of its Unix socket.
     pub(crate) fn port(&self) -> u16 {
-        self.0.port
+        self.0.port.number()
     }
 
     /// An empty database.
@@ -329,7 +337,7 @@ impl Server {
 
     fn config(&self, database: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
-        config.host_path(&self.0.folder).port(self.0.port).user("postgres").dbname(database);
+        config.host_path(&self.0.folder).port(self.port()).user("postgres").dbname(database);
         config
     }
 
@@ -491,9 +499,22 @@ pub(crate) fn as_server(folder: &Path, program: impl AsRef<std::ffi::OsStr>) -> 
     command
 }
 
-/// A TCP port that was free a moment ago.
-pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A TCP port of 127.0.0.1 that nobody else gets while this is there: a socket is bound to it and does not listen. On
+/// Linux a server that sets SO_REUSEADDR, as PostgreSQL and PgBouncer do, can listen there none the less.
+pub(crate) struct Port(TcpSocket);
+
+impl Port {
+    /// Any that is free.
+    pub(crate) fn reserve() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        Self(socket)
+    }
+
+    pub(crate) fn number(&self) -> u16 {
+        self.0.local_addr().unwrap().port()
+    }
 }
 
 /// Gives `file` the owner of `model`, which only root can and must do.
@@ -561,4 +582,21 @@ fn the_url_of_a_database_is_one_that_libpq_reads() {
         psql.arg(database.url()).args(["-AtXc", "SELECT user, current_database()"]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
     assert_eq!(String::from_utf8_lossy(&output.stdout), format!("{ROLE}|url\n"));
+}
+
+#[test]
+fn a_reserved_port_is_for_nobody_else() {
+    let reserved = Port::reserve();
+    let address = ("127.0.0.1", reserved.number());
+    let refused = TcpStream::connect(address).unwrap_err();
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+    // It listens as a server does: the standard library sets SO_REUSEADDR.
+    let server = TcpListener::bind(address).unwrap();
+    TcpStream::connect(address).unwrap();
+    assert!(TcpListener::bind(address).is_err());
+    drop(server);
+    // Neither a listener on any port nor a client gets it: it would do so sooner or later.
+    let others: Vec<_> = (0..100).map(|_| Port::reserve()).collect();
+    let numbers: BTreeSet<_> = others.iter().map(Port::number).collect();
+    assert_eq!((numbers.len(), numbers.contains(&reserved.number())), (others.len(), false));
 }

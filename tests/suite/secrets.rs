@@ -21,6 +21,7 @@ use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use crate::postgres::Port;
 use crate::secrets_manager::{Answer, Call, SecretsManagerServer};
 
 const LIBPQ: [(&str, Part); 8] = [
@@ -470,8 +471,8 @@ fn no_connection_is_kept_between_fetches() {
 
 #[test]
 fn a_closed_port_is_unreachable() {
-    let closed = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap();
-    let error = fetch(&client(&format!("http://{closed}"), None), LIMIT).unwrap_err();
+    let closed = Port::reserve();
+    let error = fetch(&client(&format!("http://127.0.0.1:{}", closed.number()), None), LIMIT).unwrap_err();
     assert_eq!(error.failure, Failure::Unreachable, "{error}");
 }
 
