@@ -1,5 +1,6 @@
 //! The body of an answer, within the size limit of the service behind the event.
 
+use std::cmp::Reverse;
 use std::io::Write as _;
 
 use flate2::Compression;
@@ -35,34 +36,49 @@ pub(super) fn limit_bytes(request: &Request, answer_bytes_max: Option<usize>) ->
 /// The scrape in this format, as text or gzip. If the answer exceeds `limit_bytes`, the queries with the largest
 /// results are left out until the rest fits. The exporter's own metrics are always included and report it.
 pub(super) fn body(scrape: &mut Scrape, format: Format, gzip: bool, limit_bytes: usize) -> Body {
-    let mut body = encoded(scrape, format, gzip);
+    let body = encoded(scrape, format, gzip);
     if json_bytes(&body) <= limit_bytes {
         return body;
     }
     drop(body);
-    // Encoding the answer again for each omitted query would take a multiple of the scrape's time. The sizes
-    // of the single results show how many must be omitted at least: only shared families make the whole
-    // smaller than the sum.
-    let own = json_bytes(&pack(scrape.own.encode(), gzip));
-    let alone = |families: &[Family]| json_bytes(&pack(exposition::encode(families, format), gzip));
-    let mut sizes: Vec<_> = scrape.by_query().map(alone).enumerate().collect();
-    // The largest is last. Among equal ones, the last in the files is last.
-    sizes.sort_by_key(|&(position, bytes)| (bytes, position));
-    let mut sum = own + sizes.iter().map(|(_, bytes)| bytes).sum::<usize>();
-    loop {
-        let mut left_out = vec![];
-        while let Some((position, bytes)) = sizes.pop() {
-            left_out.push(position);
-            sum -= bytes;
-            if sum <= limit_bytes {
-                break;
-            }
+    let mut largest: Vec<_> =
+        scrape.by_query().map(|families| alone_bytes(families, format, gzip)).enumerate().collect();
+    // Among equal ones, the last in the files is first.
+    largest.sort_by_key(|&(position, bytes)| Reverse((bytes, position)));
+    let largest: Vec<_> = largest.into_iter().map(|(position, _)| position).collect();
+    let mut without = |count: usize| {
+        let left_out = largest.get(..count).unwrap_or(&largest);
+        scrape.leave_out(left_out);
+        encoded(scrape, format, gzip)
+    };
+    // Each attempt takes as long as an answer, and results share names and compression, so their sizes do not add up. So
+    // the number is doubled until the rest fits, and then halved to the least that does.
+    let (mut too_few, mut enough) = (0, 1);
+    let mut fitting = without(enough);
+    while json_bytes(&fitting) > limit_bytes && enough < largest.len() {
+        (too_few, enough) = (enough, (2 * enough).min(largest.len()));
+        fitting = without(enough);
+    }
+    while enough - too_few > 1 {
+        let middle = too_few + (enough - too_few) / 2;
+        let body = without(middle);
+        if json_bytes(&body) <= limit_bytes {
+            (enough, fitting) = (middle, body);
+        } else {
+            too_few = middle;
         }
-        scrape.leave_out(&left_out);
-        body = encoded(scrape, format, gzip);
-        if sizes.is_empty() || json_bytes(&body) <= limit_bytes {
-            return body;
-        }
+    }
+    scrape.leave_out(largest.get(..enough).unwrap_or(&largest));
+    scrape.log_left_out();
+    fitting
+}
+
+/// The size of one query's result by itself, for comparison with others.
+fn alone_bytes(families: &[Family], format: Format, gzip: bool) -> usize {
+    let text = exposition::encode(families, format);
+    match gzip.then(|| compressed(&text)).flatten() {
+        Some(bytes) => bytes.len(),
+        None => text.bytes().map(escaped_bytes).sum(),
     }
 }
 

@@ -23,12 +23,14 @@ pub struct Scrape {
     pub own: SelfMetrics,
     /// The results of the queries, for the first reports of `own`.
     results: Vec<QueryResult>,
+    /// These reports, before anything is left out of the answer.
+    reports: Vec<QueryReport>,
     /// The families that all queries declare, whether they have a result, were chosen or not.
     declared: Arc<[Family]>,
 }
 
 /// The result of one query.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct QueryResult {
     families: Arc<Vec<Family>>,
     dropped: Dropped,
@@ -44,17 +46,15 @@ impl Scrape {
     pub(super) fn new(
         declared: Arc<[Family]>,
         results: Vec<(Arc<Vec<Family>>, QueryReport)>,
-        own: SelfMetrics,
+        mut own: SelfMetrics,
     ) -> Self {
-        let (results, mut reports): (Vec<_>, Vec<_>) = results
+        let (results, reports): (Vec<_>, Vec<_>) = results
             .into_iter()
             .map(|(families, report)| (QueryResult { families, dropped: report.dropped }, report))
             .unzip();
-        let mut own = own;
-        reports.append(&mut own.queries);
-        own.queries = reports;
-        let mut scrape = Self { families: vec![], own, results, declared };
-        scrape.merge();
+        own.queries = reports.iter().cloned().chain(own.queries).collect();
+        let mut scrape = Self { families: vec![], own, results, reports, declared };
+        scrape.leave_out(&[]);
         scrape
     }
 
@@ -63,35 +63,38 @@ impl Scrape {
         self.results.iter().map(|result| result.families.as_slice())
     }
 
-    /// Omits the results of the queries at `positions` of [`Self::by_query`]. Queries that had samples are
+    /// Omits the results of the queries at `positions` of [`Self::by_query`], and no others. Queries that had samples are
     /// reported as failed with [`Failure::Limit`]. Samples that were duplicates of omitted ones return.
     pub fn leave_out(&mut self, positions: &[usize]) {
+        let mut kept = self.results.clone();
+        let mut reports = self.reports.clone();
         for &position in positions {
-            let (Some(result), Some(report)) =
-                (self.results.get_mut(position), self.own.queries.get_mut(position))
-            else {
-                continue;
-            };
-            if !result.is_empty() {
-                tracing::warn!(
-                    query = report.query,
-                    reason = Failure::Limit.as_str(),
-                    "result left out: the answer would exceed its size limit"
-                );
+            if let (Some(result), Some(report)) = (kept.get_mut(position), reports.get_mut(position))
+                && !result.is_empty()
+            {
                 *result = QueryResult::default();
                 report.verdict = Verdict::Failed(Failure::Limit);
                 report.cache_age = None;
             }
         }
-        self.merge();
-    }
-
-    fn merge(&mut self) {
-        let results = self.results.iter().map(|result| (Vec::clone(&result.families), result.dropped));
+        let results = kept.iter().map(|result| (Vec::clone(&result.families), result.dropped));
         let (families, dropped) = sampling::merge_among(&self.declared, results.collect());
         self.families = families;
-        for (report, dropped) in self.own.queries.iter_mut().zip(dropped) {
-            report.dropped = dropped;
+        for ((place, report), dropped) in self.own.queries.iter_mut().zip(reports).zip(dropped) {
+            *place = QueryReport { dropped, ..report };
+        }
+    }
+
+    /// Logs which queries [`Self::leave_out`] has omitted.
+    pub fn log_left_out(&self) {
+        for (report, before) in self.own.queries.iter().zip(&self.reports) {
+            if report.verdict != before.verdict {
+                tracing::warn!(
+                    query = report.query,
+                    reason = Failure::Limit.as_str(),
+                    "result left out: the answer would exceed its size limit"
+                );
+            }
         }
     }
 

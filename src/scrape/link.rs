@@ -153,7 +153,11 @@ impl Link {
                 let refetch = pin!(self.fetch(credentials, FETCH_LIMIT, deadline));
                 match select(refetch, opening).await {
                     Either::Left((_, opening)) => Some(opening),
-                    Either::Right((outcome, _)) => return outcome,
+                    Either::Right((Ok(connection), _)) => return Ok(connection),
+                    Either::Right((Err(Unreachable), refetch)) => {
+                        refetch.await?;
+                        None
+                    }
                 }
             }
         };

@@ -1,6 +1,7 @@
 //! The variables that the AWS SDK and the TLS library read themselves. On invalid values the SDK panics, ignores them, or
 //! fails when a secret is fetched. Both libraries wait forever for a pipe. So all variables are checked before.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use lambda_http::http::Uri;
@@ -27,7 +28,7 @@ enum Kind {
 }
 
 #[rustfmt::skip]
-const VARIABLES: [(&str, Kind); 30] = [
+const VARIABLES: [(&str, Kind); 29] = [
     ("AWS_ACCESS_KEY_ID", Kind::Header),
     ("AWS_ACCOUNT_ID_ENDPOINT_MODE", Kind::OneOf(&["preferred", "disabled", "required"])),
     ("AWS_CONFIG_FILE", Kind::File),
@@ -38,7 +39,6 @@ const VARIABLES: [(&str, Kind); 30] = [
     ("AWS_DEFAULT_REGION", Kind::Region),
     ("AWS_DISABLE_CLOCK_SKEW_CORRECTION", Kind::Boolean),
     ("AWS_DISABLE_REQUEST_COMPRESSION", Kind::Boolean),
-    ("AWS_EC2_METADATA_DISABLED", Kind::Boolean),
     ("AWS_EC2_METADATA_SERVICE_ENDPOINT", Kind::Url),
     ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", Kind::OneOf(&["IPv4", "IPv6"])),
     ("AWS_ENDPOINT_URL", Kind::Url),
@@ -127,12 +127,12 @@ fn is_path(value: &str) -> bool {
     value.starts_with('/') && value.parse::<Uri>().is_ok()
 }
 
-/// Why a file cannot be read, unless it is missing: the SDK says so itself, and goes on.
+/// Why reading a file would hang or take too much memory: it is a pipe, a device or too large. The SDK reports other
+/// errors itself and continues. `/dev/null` is the usual name for no file.
 fn unreadable(path: &Path) -> Option<String> {
-    let error = file::check(path, file::BYTES_MAX)
-        .err()
-        .filter(|error| error.kind() != std::io::ErrorKind::NotFound)?;
-    Some(format!("cannot be read: {error}"))
+    let refused = [ErrorKind::InvalidInput, ErrorKind::FileTooLarge];
+    let error = file::check(path, file::BYTES_MAX).err().filter(|error| refused.contains(&error.kind()))?;
+    (path != Path::new("/dev/null")).then(|| format!("cannot be read: {error}"))
 }
 
 /// The same for the files of a folder. The TLS library skips everything else in it.

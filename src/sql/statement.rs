@@ -164,6 +164,10 @@ impl Statement<'_, '_> {
         if self.is_set_of("SESSION", what) {
             return Some(("SET SESSION", Refusal::Session));
         }
+        // An escaped name, as in U&"\0073eed", hides which setting it is.
+        if self.is(what, "U") && self.has(what + 1, "&") {
+            return Some(("SET U&", Refusal::Session));
+        }
         // The seed determines the session's next random numbers, even after the transaction.
         let name = self.0.get(what).map_or("", |token| token.text.trim_matches('"'));
         name.eq_ignore_ascii_case("SEED").then_some(("SET SEED", Refusal::Session))

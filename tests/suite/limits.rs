@@ -121,6 +121,34 @@ async fn no_more_than_needed_is_left_out_and_a_duplicate_of_it_comes_back() {
 }
 
 #[tokio::test]
+async fn small_queries_stay_when_one_large_is_left_out() {
+    let database = Server::shared().database("limit_small");
+    let small: Vec<_> = (0..80).map(|number| format!("s{number}")).collect();
+    let mut file: String = small.iter().map(|name| query(name, 3, "'a'")).collect();
+    file += &query("large", 60, RANDOM);
+    let queries = Queries::new(&file);
+    // A body of about 20 kB without the large query, and 4 kB of the answer's JSON around it.
+    let lambda = limited(&queries, &database, "MAX_RESPONSE_BYTES", "40000").await;
+    let names: Vec<_> = small.iter().map(String::as_str).chain(["large"]).collect();
+    let given = rows(&ask(&lambda, Kind::HttpApi, Some("gzip")).await, &names);
+    assert_eq!(given, [&[3; 80][..], &[0]].concat());
+}
+
+#[tokio::test]
+async fn many_queries_of_one_size_are_left_out_in_a_few_steps() {
+    let database = Server::shared().database("limit_steps");
+    let names: Vec<_> = (0..150).map(|number| format!("q{number}")).collect();
+    let queries =
+        Queries::new(&names.iter().map(|name| query(name, 4, "repeat('x', 300)")).collect::<String>());
+    let lambda = limited(&queries, &database, "MAX_RESPONSE_BYTES", "150000").await;
+    let answer = ask(&lambda, Kind::HttpApi, None).await;
+    assert!(answer.json_bytes <= 150_000, "{}", answer.json_bytes);
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let given = rows(&answer, &names).into_iter().filter(|rows| *rows > 0).count();
+    assert!((60..110).contains(&given), "{given} of 150");
+}
+
+#[tokio::test]
 async fn what_is_left_out_of_a_family_of_two_queries_is_that_of_the_later() {
     let database = Server::shared().database("limit_family");
     let named = |name, rows| query(name, rows, PLAIN).replace("metrics:", "name: same,\n           metrics:");

@@ -117,6 +117,8 @@ fn each_rule_refuses_its_statements_and_names_them() {
         ("SET LOCAL SESSION AUTHORIZATION a", "SET SESSION", 1),
         ("SET seed = 0.5", "SET SEED", 1),
         ("SET LOCAL \"Seed\" TO 0.5", "SET SEED", 1),
+        ("SET LOCAL U&\"\\0073eed\" TO 0.5", "SET U&", 1),
+        ("SET u&\"seed\" = 0.5", "SET U&", 1),
         // Statements behind others.
         ("select 1; commit", "COMMIT", 1),
         ("SELECT 1;\n;\n/* x */ CoMmIt AND CHAIN;", "COMMIT", 3),

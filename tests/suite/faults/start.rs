@@ -94,7 +94,6 @@ async fn variables_that_the_aws_sdk_cannot_read() {
         ("AWS_DEFAULT_REGION", "eu central"),
         ("AWS_DISABLE_CLOCK_SKEW_CORRECTION", "yes"),
         ("AWS_DISABLE_REQUEST_COMPRESSION", "yes"),
-        ("AWS_EC2_METADATA_DISABLED", "yes"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT", "metadata"),
         ("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv5"),
         ("AWS_ENDPOINT_URL", "http://"),
@@ -136,6 +135,20 @@ async fn a_variable_that_the_aws_sdk_cannot_read_where_it_is_not_used() {
     let variables = environment(&queries, database.url());
     let lambda = start(variables.into_iter().chain([("AWS_MAX_ATTEMPTS", "0".into())])).await;
     is_complete(&samples(&scrape(&lambda).await));
+}
+
+#[tokio::test]
+async fn files_of_the_aws_sdk_that_are_switched_off_or_out_of_reach() {
+    for (case, home) in [("null", "/dev/null"), ("file", "/etc/hostname"), ("missing", "/nowhere")] {
+        let variables = [
+            ("HOME", home.to_owned()),
+            ("AWS_CONFIG_FILE", "/dev/null".into()),
+            ("AWS_SHARED_CREDENTIALS_FILE", if case == "null" { String::new() } else { "/dev/null".into() }),
+            ("AWS_EC2_METADATA_DISABLED", "1".into()),
+        ];
+        let function = Function::start(&format!("start_off_{case}"), variables).await;
+        is_complete(&samples(&scrape(&function.lambda).await));
+    }
 }
 
 /// A home folder with these files of the AWS SDK.
