@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -27,6 +28,8 @@ pub(crate) enum Answer {
     Half,
     /// A body that goes on for as long as somebody reads.
     Endless(u16),
+    /// A secret stored as a string, after this time.
+    Slow(Duration, String),
     /// Reads the request and never answers.
     Silence,
     /// Resets the connection.
@@ -80,7 +83,7 @@ impl Answer {
     /// What is in the secret must not be printed.
     fn register(&self) {
         match self {
-            Self::Text(text) => leaks::register_secret(text),
+            Self::Text(text) | Self::Slow(_, text) => leaks::register_secret(text),
             Self::Binary(base64) => {
                 let text = String::from_utf8(STANDARD.decode(base64).unwrap());
                 leaks::register_secret(&text.unwrap_or_default());
@@ -197,6 +200,10 @@ impl Shared {
             let (status, body) = match (call.refusal(), answer) {
                 (Some(refusal), _) => refusal,
                 (None, Answer::Text(text)) => (200, secret(&call, "SecretString", &text)),
+                (None, Answer::Slow(time, text)) => {
+                    std::thread::sleep(time);
+                    (200, secret(&call, "SecretString", &text))
+                }
                 (None, Answer::Binary(base64)) => (200, secret(&call, "SecretBinary", &base64)),
                 (None, Answer::Body(status, body)) => (status, body),
                 (None, Answer::Half) => {

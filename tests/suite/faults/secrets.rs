@@ -330,6 +330,40 @@ async fn a_password_rotated_between_scrapes_while_the_connection_was_lost() {
 }
 
 #[tokio::test]
+async fn a_password_rotated_while_the_login_and_the_service_are_slow() {
+    let role = "rotated_and_slow";
+    let function = function_with_role(role, QUERIES, "").await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let secret = |password| {
+        let mut secret = function.json(role, password);
+        secret["port"] = listener.local_addr().unwrap().port().into();
+        secret.to_string()
+    };
+    let (before, after) = (secret(OLD), secret(NEW));
+    let server = function.database.server().port();
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let slow_once = Arc::clone(&is_slow);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let time = Duration::from_secs(if slow_once.swap(false, Ordering::SeqCst) { 5 } else { 0 });
+            tokio::spawn(async move {
+                tokio::time::sleep(time).await;
+                let mut server = tokio::net::TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+                let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+            });
+        }
+    });
+    function.service.answer(Answer::text(&before));
+    is_complete(&function.scrape().await);
+    change_password(role);
+    function.end_sessions_of(role);
+    // The secret is read again after 4 s; the login is refused while the service takes its time.
+    is_slow.store(true, Ordering::SeqCst);
+    function.service.answer(Answer::Slow(Duration::from_millis(1500), after));
+    is_complete(&function.scrape_within(Duration::from_secs(28)).await);
+}
+
+#[tokio::test]
 async fn a_password_rotated_between_scrapes_while_the_connection_was_kept() {
     let role = "rotated_and_kept";
     let function = function_with_role(role, QUERIES, "").await;
