@@ -22,7 +22,7 @@ def main() -> None:
     die_with_parent()
     stop_on_signals()
     try:
-        with processes() as running, alone():
+        with processes(is_only=True) as running, alone():
             build(running, sys.argv[1:])
     except Failure as failure:
         sys.exit(str(failure))
@@ -34,7 +34,9 @@ def main() -> None:
 def build(running: Processes, options: list[str]) -> None:
     """Puts a new package in the place of the one before."""
     command = ["cargo", "lambda", "build", "--release", "--locked", "--lambda-dir", str(running.folder), *options]
-    cargo = running.start("cargo lambda build", command, cwd=CHECKOUT, to_terminal=True)
+    # What a compiler leaves behind that is ended goes too.
+    environment = os.environ | {"TMPDIR": str(running.folder)}
+    cargo = running.start("cargo lambda build", command, environment, CHECKOUT, to_terminal=True)
     if cargo.process.wait():
         raise Failure("cargo lambda build has failed; the reason stands above")
     PACKAGE.parent.mkdir(parents=True, exist_ok=True)

@@ -196,19 +196,22 @@ class Processes:
         self.children.remove(child)
         child.stop()
 
-    def end(self) -> None:
+    def end(self, has_orphans: bool) -> None:
         """Ends all of them, the last first, and removes the folder."""
         for children in (self._programs, self.children):
             while children:
                 children.pop().stop()
-        end_orphans()
+        if has_orphans:
+            end_orphans()
         self._reservations.close()
         shutil.rmtree(self.folder)
 
 
 @contextlib.contextmanager
-def processes() -> Iterator[Processes]:
-    """A set of processes in a new temporary folder. At the end they are ended, the last first, and the folder goes."""
+def processes(is_only: bool = False) -> Iterator[Processes]:
+    """A set of processes in a new temporary folder. At the end they are ended, the last first, and the folder goes.
+
+    Where it `is_only` these that this process starts, it then ends whatever is still there."""
     adopt_orphans()
     running = None
     try:
@@ -219,7 +222,7 @@ def processes() -> Iterator[Processes]:
     finally:
         if running:
             with signals_ignored():
-                running.end()
+                running.end(has_orphans=is_only)
 
 
 def until_stopped(command: str, serve: Callable[[Processes], None]) -> None:
@@ -230,7 +233,7 @@ def until_stopped(command: str, serve: Callable[[Processes], None]) -> None:
     stop_on_signals()
     sys.stdout.reconfigure(line_buffering=True)
     try:
-        with processes() as running:
+        with processes(is_only=True) as running:
             serve(running)
     except Failure as failure:
         sys.exit(f"{command}: {failure}")
