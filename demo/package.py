@@ -27,6 +27,8 @@ def main() -> None:
     except Failure as failure:
         sys.exit(str(failure))
     except Stopped as stopped:
+        if sys.stderr.isatty():
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)  # The bar that cargo has drawn.
         signal.signal(stopped.number, signal.SIG_DFL)
         os.kill(os.getpid(), stopped.number)
 

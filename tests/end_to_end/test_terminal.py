@@ -61,8 +61,9 @@ def interrupted(shell: Terminal) -> str:
     assert shell.process.returncode == -signal.SIGINT, shell.shown
     # Orphans of pip are reaped by init, which does not do so in every container.
     wait_for(lambda: not living(started), 10)
-    # What cargo draws on its last line, and wipes away.
-    lines = [line for line in re.sub(r"^.*\r|\x1b\[\w*", "", rest, flags=re.MULTILINE).splitlines() if line.strip()]
+    # Without what is overwritten, and what cargo has drawn meanwhile.
+    left = re.sub(r"\x1b\[[\d;]*m", "", re.sub(r"^.*\r(\x1b\[K)?", "", rest, flags=re.MULTILINE))
+    lines = [line for line in left.splitlines() if line.strip() and not re.match(r"(\x1b\[K)? +Compiling", line)]
     assert len(lines) == 1, rest
     return lines[0]
 
