@@ -21,25 +21,10 @@ pub struct Scrape {
     pub families: Vec<Family>,
     /// The exporter's own metrics.
     pub own: SelfMetrics,
-    /// The results of the queries, for the first reports of `own`.
-    results: Vec<QueryResult>,
-    /// These reports, before anything is left out of the answer.
-    reports: Vec<QueryReport>,
+    /// The results of the queries and the first reports of `own`, before anything is left out of the answer.
+    results: Vec<(Arc<Vec<Family>>, QueryReport)>,
     /// The families that all queries declare, whether they have a result, were chosen or not.
     declared: Arc<[Family]>,
-}
-
-/// The result of one query.
-#[derive(Debug, Clone, Default)]
-struct QueryResult {
-    families: Arc<Vec<Family>>,
-    dropped: Dropped,
-}
-
-impl QueryResult {
-    fn is_empty(&self) -> bool {
-        self.families.iter().all(|family| family.metrics.is_empty())
-    }
 }
 
 impl Scrape {
@@ -48,46 +33,42 @@ impl Scrape {
         results: Vec<(Arc<Vec<Family>>, QueryReport)>,
         mut own: SelfMetrics,
     ) -> Self {
-        let (results, reports): (Vec<_>, Vec<_>) = results
-            .into_iter()
-            .map(|(families, report)| (QueryResult { families, dropped: report.dropped }, report))
-            .unzip();
-        own.queries = reports.iter().cloned().chain(own.queries).collect();
-        let mut scrape = Self { families: vec![], own, results, reports, declared };
+        own.queries = results.iter().map(|(_, report)| report.clone()).chain(own.queries).collect();
+        let mut scrape = Self { families: vec![], own, results, declared };
         scrape.leave_out(&[]);
         scrape
     }
 
     /// The families of each query before merging, in the order of the files.
     pub fn by_query(&self) -> impl DoubleEndedIterator<Item = &[Family]> + ExactSizeIterator {
-        self.results.iter().map(|result| result.families.as_slice())
+        self.results.iter().map(|(families, _)| families.as_slice())
     }
 
     /// Omits the results of the queries at `positions` of [`Self::by_query`], and no others. Queries that had samples are
     /// reported as failed with [`Failure::Limit`]. Samples that were duplicates of omitted ones return.
     pub fn leave_out(&mut self, positions: &[usize]) {
-        let mut kept = self.results.clone();
-        let mut reports = self.reports.clone();
+        let mut results = self.results.clone();
         for &position in positions {
-            if let (Some(result), Some(report)) = (kept.get_mut(position), reports.get_mut(position))
-                && !result.is_empty()
+            if let Some((families, report)) = results.get_mut(position)
+                && families.iter().any(|family| !family.metrics.is_empty())
             {
-                *result = QueryResult::default();
+                *families = Arc::default();
                 report.verdict = Verdict::Failed(Failure::Limit);
+                report.dropped = Dropped::default();
                 report.cache_age = None;
             }
         }
-        let results = kept.iter().map(|result| (Vec::clone(&result.families), result.dropped));
-        let (families, dropped) = sampling::merge_among(&self.declared, results.collect());
+        let given = results.iter().map(|(families, report)| (Vec::clone(families), report.dropped));
+        let (families, dropped) = sampling::merge_among(&self.declared, given.collect());
         self.families = families;
-        for ((place, report), dropped) in self.own.queries.iter_mut().zip(reports).zip(dropped) {
+        for ((place, (_, report)), dropped) in self.own.queries.iter_mut().zip(results).zip(dropped) {
             *place = QueryReport { dropped, ..report };
         }
     }
 
     /// Logs which queries [`Self::leave_out`] has omitted.
     pub fn log_left_out(&self) {
-        for (report, before) in self.own.queries.iter().zip(&self.reports) {
+        for (report, (_, before)) in self.own.queries.iter().zip(&self.results) {
             if report.verdict != before.verdict {
                 tracing::warn!(
                     query = report.query,
@@ -99,8 +80,8 @@ impl Scrape {
     }
 
     pub(super) fn log(&self) {
-        for (report, result) in self.own.queries.iter().zip(&self.results) {
-            let clashes = report.dropped.invalid.saturating_sub(result.dropped.invalid);
+        for (report, (_, before)) in self.own.queries.iter().zip(&self.results) {
+            let clashes = report.dropped.invalid.saturating_sub(before.dropped.invalid);
             if clashes > 0 {
                 tracing::warn!(
                     query = report.query,
