@@ -141,11 +141,11 @@ class Processes:
         )
 
     def port(self, preferred: int = 0) -> int:
-        """A TCP port of 127.0.0.1 that is reserved until the demonstration ends: `preferred` where nobody has it,
-        otherwise a free one.
+        """A TCP port of 127.0.0.1 that is reserved until the demonstration ends: `preferred` if it is free,
+        otherwise another one.
 
         A socket is bound to it that does not listen. On Linux a server can listen there none the less if it sets
-        SO_REUSEADDR, as all of the demonstration do, and nobody who asks the kernel for any port gets it."""
+        SO_REUSEADDR, as all of the demonstration do, and the kernel gives it to no other process that asks for any port."""
         for candidate in (preferred, 0):
             with contextlib.suppress(OSError):
                 return self._reserved(candidate)
@@ -154,7 +154,7 @@ class Processes:
     def _reserved(self, candidate: int) -> int:
         with contextlib.ExitStack() as sockets:
             if _libc and candidate:
-                # Whoever wants the same one, and does not listen yet either, has this name.
+                # Another reservation of the same port has this name, even if nothing listens yet.
                 name = sockets.enter_context(socket.socket(socket.AF_UNIX))
                 name.bind(f"\0pg-lambda-exporter-port-{candidate}")
             holder = sockets.enter_context(socket.socket())
@@ -238,7 +238,7 @@ def until_stopped(command: str, serve: Callable[[Processes], None]) -> None:
     except Failure as failure:
         sys.exit(f"{command}: {failure}")
     except Stopped:
-        # With the terminal gone, nobody reads it.
+        # The terminal is gone.
         with contextlib.suppress(OSError):
             print(f"{command}: stopped", file=sys.stderr)
         sys.exit(0)
@@ -294,7 +294,7 @@ def stop_on_signals() -> None:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Puts off signals until what is inside is done: what it starts has to be known to whoever ends it."""
+    """Delays signals until the block ends, so that each process it starts is registered and can be ended."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
