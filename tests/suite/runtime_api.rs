@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::io::{BufRead, BufReader, Read};
+use std::io::Read;
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use http_body_util::{BodyExt, Full};
@@ -16,6 +15,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tempfile::NamedTempFile;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
@@ -26,9 +26,8 @@ pub(crate) struct Lambda {
     process: Child,
     invocations: mpsc::UnboundedSender<Invocation>,
     initialised: tokio::sync::watch::Receiver<bool>,
-    log: Arc<Mutex<String>>,
-    /// What reads the log. They end with the process.
-    readers: Vec<JoinHandle<()>>,
+    /// A file and not a pipe: what the function printed before it answered is there when the answer is.
+    log: NamedTempFile,
 }
 
 struct Invocation {
@@ -119,15 +118,12 @@ impl Lambda {
         let (invocations, queue) = mpsc::unbounded_channel();
         let (init, initialised) = tokio::sync::watch::channel(false);
         tokio::spawn(serve(listener, queue, init, takes_extensions));
+        let log = tempfile::Builder::new().append(true).tempfile().unwrap();
         let mut function = function(address, environment);
+        function.stdout(log.as_file().try_clone().unwrap()).stderr(log.as_file().try_clone().unwrap());
         leaks::register_environment(function.get_envs());
-        let mut process = function.spawn().unwrap();
-        let log = Arc::new(Mutex::new(String::new()));
-        let readers = vec![
-            collect(process.stdout.take().unwrap(), log.clone()),
-            collect(process.stderr.take().unwrap(), log.clone()),
-        ];
-        Self { process, invocations, initialised, log, readers }
+        let process = function.spawn().unwrap();
+        Self { process, invocations, initialised, log }
     }
 
     /// Waits until the function asks for its first event.
@@ -204,7 +200,7 @@ impl Lambda {
 
     /// All that the function has printed so far.
     pub(crate) fn log(&self) -> String {
-        self.log.lock().unwrap().clone()
+        String::from_utf8_lossy(&std::fs::read(self.log.path()).unwrap()).into_owned()
     }
 }
 
@@ -212,9 +208,6 @@ impl Drop for Lambda {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
-        for reader in self.readers.drain(..) {
-            let _ = reader.join();
-        }
         leaks::assert_none("the log", &self.log());
     }
 }
@@ -229,20 +222,8 @@ fn function<'a>(api: SocketAddr, environment: impl IntoIterator<Item = (&'a str,
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
         .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .envs(environment)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stdin(Stdio::null());
     command
-}
-
-fn collect(stream: impl Read + Send + 'static, log: Arc<Mutex<String>>) -> JoinHandle<()> {
-    std::thread::spawn(move || {
-        for line in BufReader::new(stream).lines().map_while(Result::ok) {
-            let mut log = log.lock().unwrap();
-            log.push_str(&line);
-            log.push('\n');
-        }
-    })
 }
 
 type Pending = Arc<Mutex<HashMap<String, oneshot::Sender<Outcome>>>>;
