@@ -11,11 +11,10 @@ export XDG_CACHE_HOME := $(CURDIR)/.tools/cache
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.tools/cache/python
 
 # What each target needs of the machine, by the names of demo/packages.sh. All of it is looked for before anything is
-# compiled. The certificate authorities come by npm where AWS's own cannot be reached.
+# compiled.
 PYTHON_TOOLS := python3 python3-venv
 COMPILER := rust gcc libc6-dev
-AUTHORITIES = $(shell timeout 5 getent hosts truststore.pki.rds.amazonaws.com >/dev/null 2>&1 || echo npm)
-BUILD = $(PYTHON_TOOLS) $(COMPILER) $(AUTHORITIES)
+BUILD := $(PYTHON_TOOLS) $(COMPILER)
 NEEDS_build = $(BUILD)
 NEEDS_package = $(BUILD)
 NEEDS_deploy = $(BUILD)
@@ -24,12 +23,13 @@ NEEDS_deploy-cargo-lambda = $(BUILD)
 NEEDS_run = $(BUILD) postgresql curl $(if $(PROMETHEUS),prometheus)
 NEEDS_watch = $(PYTHON_TOOLS) $(COMPILER) postgresql
 NEEDS_test = $(BUILD) postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager \
-	prometheus-postgres-exporter prometheus-sql-exporter chromium curl npm jq procps
+	prometheus-postgres-exporter prometheus-sql-exporter chromium curl npm jq procps openssl zip
 NEEDS_test-majors = $(BUILD) pgbouncer libnss-wrapper prometheus procps
 NEEDS_soak = $(COMPILER) postgresql procps
 NEEDS_load = $(COMPILER) postgresql
 NEEDS_bench = $(COMPILER)
 NEEDS_lint = $(COMPILER)
+NEEDS_update-rds-authorities = $(PYTHON_TOOLS) npm
 needs = $(sort $(foreach goal,$(patsubst test-on-%,test-majors,$(MAKECMDGOALS)),$(or $(NEEDS_$(goal)),$(PYTHON_TOOLS))))
 
 # The versions of PostgreSQL that `make test-majors` tests on; `make test-majors MAJORS=17.11.0` tests on one.
@@ -43,15 +43,15 @@ OSLS := 4.3.1
 NODE := 22.23.3
 
 .PHONY: help prerequisites run watch invoke test test-majors soak lint bench load build package deploy deploy-serverless \
-	deploy-cargo-lambda verify-deployment rds-authorities.pem grafana-dashboards tools clean
+	deploy-cargo-lambda update-rds-authorities grafana-dashboards tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z.-]+:.*## / { \
-		line = sprintf("make %-19s", $$1); \
+		line = sprintf("make %-22s", $$1); \
 		count = split($$2, words, " "); \
 		for (i = 1; i <= count; i++) { \
-			if (length(line) + 1 + length(words[i]) > 80) { print line; line = sprintf("%24s", "") } \
+			if (length(line) + 1 + length(words[i]) > 80) { print line; line = sprintf("%27s", "") } \
 			line = line " " words[i]; \
 		} \
 		print line }' $(MAKEFILE_LIST)
@@ -92,13 +92,13 @@ lint: prerequisites ## Check format, lints and wording
 	@$(PYTHON) tests/prose/check.py README.md src
 
 build: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
-build: $(VENV)/run rds-authorities.pem ## Build the package for this machine's processor in target/lambda/
+build: $(VENV)/run ## Build the package for this machine's processor in target/lambda/
 	@python3 -m demo package --skip-target-check
 
 # The queries are checked first: a mistake in them is cheaper here than in the log of a deployed function. The target of
 # another processor than this machine's is there by rustup, which cargo-lambda asks.
 package: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
-package: $(VENV)/run rds-authorities.pem ## Check queries.yml and build the package to deploy (ARCH=arm64 or x86_64)
+package: $(VENV)/run ## Check queries.yml and build the package to deploy (ARCH=arm64 or x86_64)
 	@case '$(ARCHITECTURE)' in arm64 | x86_64) ;; *) echo 'make package: ARCH must be arm64 or x86_64' >&2; exit 1 ;; esac
 	cargo run --locked --quiet -- check queries.yml
 	@python3 -m demo package $(if $(filter x86_64,$(ARCHITECTURE)),--x86-64,--arm64) \
@@ -121,14 +121,9 @@ DEPLOYABLE := sam serverless cargo-lambda
 $(DEPLOYABLE:%=variables-of-%): variables-of-%: $(VENV)/run
 	@python3 packaging/deploy.py $* --check
 
-verify-deployment: ## Scrape a deployed function and report problems (URL=... TOKEN_FILE=... or USER_NAME=... PASSWORD_FILE=...)
-	@test -n "$$URL" || { echo 'make verify-deployment: URL is missing, what Prometheus scrapes' >&2; exit 2; }
-	@python3 packaging/verify_deployment.py "$$URL" $${TOKEN_FILE:+--token-file "$$TOKEN_FILE"} \
-		$${USER_NAME:+--user "$$USER_NAME"} $${PASSWORD_FILE:+--password-file "$$PASSWORD_FILE"}
-
-# Each time anew, since authorities expire and AWS adds regions; without a source the file of the last time stays.
-rds-authorities.pem: $(VENV)/run ## Download the certificate authorities of Amazon RDS for the package
-	@python3 packaging/rds_authorities.py $@
+# AWS adds regions and authorities expire. The file is committed, so that every build has it.
+update-rds-authorities: $(VENV)/run ## Update rds-authorities.pem, the certificate authorities of Amazon RDS
+	@python3 packaging/rds_authorities.py rds-authorities.pem
 
 .PHONY: grafana-dashboards
 grafana-dashboards: ## Generate examples/grafana/dashboards/ (DOCS=... is the address of docs/ in their links)
@@ -144,7 +139,7 @@ load: prerequisites ## Measure what a scrape of queries.yml costs a server with 
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 
 clean: ## Remove what the other targets made in this folder
-	rm -rf target .tools .serverless rds-authorities.pem
+	rm -rf target .tools .serverless
 
 $(VENV)/run: demo/requirements.txt | prerequisites
 	@echo 'Installing the tools of $<'

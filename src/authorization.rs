@@ -1,4 +1,4 @@
-//! Who may scrape: no one, everyone, or everyone who presents a credential of a secret.
+//! Who may scrape: no one, everyone, or everyone who presents a token of the settings or a credential of a secret.
 //!
 //! This module keeps that secret, and decides how long and how often it is fetched. It reads only the headers
 //! of a request.
@@ -38,6 +38,7 @@ enum Rule {
     Locked,
     Open,
     Unavailable,
+    Digests(Accepted),
     Secret { service: SecretsManager, id: String, memory: Box<Mutex<Memory>> },
 }
 
@@ -65,6 +66,7 @@ impl Guard {
         Self(match authorization {
             Authorization::Locked => Rule::Locked,
             Authorization::Open => Rule::Open,
+            Authorization::TokenDigests(digests) => Rule::Digests(Accepted::of_digests(digests)),
             Authorization::Secret { id } => {
                 let service = SecretsManager::new(config.get_or_init(aws::config).await);
                 Rule::Secret { service, id, memory: Box::new(Mutex::new(Memory::new(max_age))) }
@@ -90,6 +92,7 @@ impl Guard {
             Rule::Locked => return Decision::Locked,
             Rule::Open => return Decision::Granted,
             Rule::Unavailable => return Decision::Unavailable,
+            Rule::Digests(accepted) => return accepted.decide(Credential::of_headers(headers).as_ref()),
             Rule::Secret { service, id, memory } => (service, id, memory),
         };
         let presented = Credential::of_headers(headers);
@@ -103,10 +106,18 @@ impl Guard {
             // It may be newer than the kept secret.
             memory.fetch(service, id, limit).await;
         }
-        match (&memory.kept, presented) {
-            (None, _) => Decision::Unavailable,
-            (Some(accepted), Some(presented)) if accepted.admits(&presented) => Decision::Granted,
-            (Some(accepted), _) => Decision::Refused { challenge: accepted.challenge() },
+        match &memory.kept {
+            None => Decision::Unavailable,
+            Some(accepted) => accepted.decide(presented.as_ref()),
+        }
+    }
+}
+
+impl Accepted {
+    fn decide(&self, presented: Option<&Credential>) -> Decision {
+        match presented.is_some_and(|presented| self.admits(presented)) {
+            true => Decision::Granted,
+            false => Decision::Refused { challenge: self.challenge() },
         }
     }
 }

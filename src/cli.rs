@@ -1,5 +1,5 @@
-//! The command line, for a process that Lambda has not started: checks query files, tries them on a database, and
-//! scrapes once. It takes the same environment as the function, except for what is about requests.
+//! The command line, for a process that Lambda has not started: checks query files, tries them on a database, scrapes
+//! once, and verifies a deployed function. It takes the function's environment, except for the authorization.
 //!
 //! Results go to standard output, everything else to standard error.
 
@@ -13,6 +13,7 @@ mod output;
 mod refused;
 mod scrape;
 mod trial;
+mod verify;
 
 use std::ffi::OsString;
 use std::io;
@@ -26,7 +27,7 @@ use arguments::Command;
 use output::Output;
 
 /// Does what `arguments`, without the program's name, ask for, and reads the environment through `lookup`. The
-/// code is 0, or 1 where something is wrong with the queries or the database, or 2 where it is the arguments.
+/// code is 0, 1 if something is wrong with the queries, the database or the function, or 2 if the arguments are.
 pub fn run(
     arguments: impl IntoIterator<Item = OsString>,
     lookup: impl Fn(&str) -> Option<String>,
@@ -41,6 +42,15 @@ pub fn run(
         }
         Ok(Command::Check(command)) => check::run(&command, lookup, &mut output),
         Ok(Command::Scrape(command)) => scrape::run(&command, lookup, &mut output),
+        Ok(Command::Verify(command)) => {
+            match command.credential.as_ref().map(verify::authorization).transpose() {
+                Ok(authorization) => verify::run(&command, authorization, lookup, &mut output),
+                Err(error) => {
+                    output::complain(&format!("pg-lambda-exporter: {error:#}\n"));
+                    return ExitCode::from(2);
+                }
+            }
+        }
         Err(error) => {
             output::complain(&error.to_string());
             return ExitCode::from(2);

@@ -166,8 +166,8 @@ impl Endpoint {
                 StatusCode::UNAUTHORIZED,
                 WWW_AUTHENTICATE,
                 HeaderValue::from_static("Bearer"),
-                "no authorization is configured: name a secret in AUTH_SECRET_ID in the function's environment, or \
-                 set AUTH=none there if something in front of this URL guards it\n",
+                "no authorization is configured: set AUTH_SECRET_ID or AUTH_TOKEN_SHA256 in the function's environment, \
+                 or AUTH=none if something in front of this URL guards it\n",
             ),
             Decision::Refused { challenge } => (
                 StatusCode::UNAUTHORIZED,

@@ -19,6 +19,7 @@ pub mod database;
 pub mod exposition;
 pub mod file;
 pub mod http;
+pub mod http_client;
 pub mod log;
 pub mod metric;
 pub mod query_files;

@@ -2,6 +2,7 @@
 //! the syntax of a target's parts. The SDK and the runtime read their own variables (`AWS_…`) themselves; the SDK's are
 //! checked here before.
 
+mod authorization;
 mod libraries;
 mod limits;
 
@@ -13,6 +14,7 @@ use crate::config::Naming;
 use crate::metric::{LabelName, MetricName};
 use crate::target::{self, Login, Mistake, Part, Parts, RdsAuthorities, Target};
 
+pub use authorization::Authorization;
 pub use libraries::library_problems;
 pub use limits::Limits;
 
@@ -71,20 +73,6 @@ pub enum Source {
     Environment(Target),
 }
 
-/// Who may scrape.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Authorization {
-    /// Authorization is missing, so every request but `/healthz` is denied.
-    Locked,
-    /// `AUTH=none`: every request is granted, because something in front of the function decides.
-    Open,
-    /// `AUTH_SECRET_ID`: requests that present a credential of this secret are granted.
-    Secret {
-        /// Its name or ARN.
-        id: String,
-    },
-}
-
 /// A variable whose value cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -129,28 +117,6 @@ impl Settings {
                 Ok(Self { source, queries, authorization, keeping, limits })
             }
             _ => Err(problems),
-        }
-    }
-}
-
-impl Authorization {
-    /// Reads `AUTH` and `AUTH_SECRET_ID` through `lookup`. An empty value counts as unset.
-    ///
-    /// # Errors
-    /// `AUTH` is neither unset nor `none`, or both variables are set.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Problem> {
-        let read = present(lookup);
-        match (read("AUTH").as_deref(), read("AUTH_SECRET_ID")) {
-            (None, None) => Ok(Self::Locked),
-            (None, Some(id)) => Ok(Self::Secret { id }),
-            (Some("none"), None) => Ok(Self::Open),
-            (Some("none"), Some(_)) => {
-                Err(Problem::new("AUTH", "AUTH_SECRET_ID is set too; set one of the two"))
-            }
-            (Some(_), _) => Err(Problem::new(
-                "AUTH",
-                "must be none or unset; to require a token, set AUTH_SECRET_ID instead",
-            )),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The credentials that a secret's text accepts. Only their digests are kept.
+//! The credentials that are accepted: of a secret's text, or of digests. Only digests are kept.
 
 use std::fmt;
 
@@ -58,6 +58,11 @@ impl Accepted {
             problems.push(Problem::new("", "the list is empty"));
         }
         if problems.is_empty() { Ok(Self(accepted)) } else { Err(problems) }
+    }
+
+    /// The tokens with these SHA-256 digests.
+    pub fn of_digests(digests: Vec<[u8; 32]>) -> Self {
+        Self(digests.into_iter().map(Credential::bearer_of_digest).collect())
     }
 
     /// Whether this is one of the accepted credentials. The time depends only on the number of accepted

@@ -23,8 +23,8 @@ pub(super) enum Scheme {
     Basic,
 }
 
-/// A presented or accepted credential. All digests have one length, so comparing two takes the same time
-/// whatever the credentials are.
+/// A presented or accepted credential: SHA-256 of the token, or of user, colon and password. All digests have one
+/// length, so comparing two takes the same time whatever the credentials are.
 #[derive(Clone)]
 pub struct Credential {
     pub(super) scheme: Scheme,
@@ -59,22 +59,22 @@ impl Credential {
         Self::new(Scheme::Bearer, token.as_bytes())
     }
 
+    pub(super) fn bearer_of_digest(digest: [u8; 32]) -> Self {
+        Self { scheme: Scheme::Bearer, digest }
+    }
+
     /// A colon ends the user, so `user` must not contain one.
     pub(super) fn basic(user: &str, password: &str) -> Self {
         Self::new(Scheme::Basic, format!("{user}:{password}").as_bytes())
     }
 
     fn new(scheme: Scheme, text: &[u8]) -> Self {
-        let prefix = match scheme {
-            Scheme::Bearer => "bearer ",
-            Scheme::Basic => "basic ",
-        };
-        Self { scheme, digest: Sha256::new().chain_update(prefix).chain_update(text).finalize().into() }
+        Self { scheme, digest: Sha256::digest(text).into() }
     }
 
-    /// Compares in constant time.
+    /// Compares in constant time. The scheme is public.
     pub(super) fn matches(&self, other: &Self) -> Choice {
-        self.digest.ct_eq(&other.digest)
+        self.digest.ct_eq(&other.digest) & Choice::from(u8::from(self.scheme == other.scheme))
     }
 }
 
@@ -131,6 +131,13 @@ mod tests {
         assert!(!is(b"Bearer \xff\xfe", &token));
         assert!(!is(format!("Bearer {}", "abc".repeat(1 << 20)).as_bytes(), &token));
         assert!(!is(format!("Basic {}", "YWJj".repeat(1 << 20)).as_bytes(), &token));
+    }
+
+    #[test]
+    fn a_token_matches_its_digest_and_a_password_never_does() {
+        let accepted = Credential::bearer_of_digest(Sha256::digest("me:secret").into());
+        assert!(is(b"Bearer me:secret", &accepted));
+        assert!(!is(b"Basic bWU6c2VjcmV0", &accepted), "the same bytes in another scheme");
     }
 
     #[test]

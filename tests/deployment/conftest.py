@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from demo.aws import CHECKOUT, CREDENTIALS, REGION, SECRET, Aws
+from demo.aws import CHECKOUT, CREDENTIALS, FUNCTION, PACKAGES, REGION, SECRET, Aws
 from demo.postgres import Postgres
 from demo.processes import Failure, Processes, processes, stop_on_signals
 
@@ -74,6 +74,15 @@ def running() -> Iterator[Processes]:
     stop_on_signals()
     with processes() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of the package, as a command line."""
+    with zipfile.ZipFile(PACKAGES / FUNCTION / "bootstrap.zip") as archive:
+        file = Path(archive.extract("bootstrap", tmp_path_factory.mktemp("program")))
+    file.chmod(0o755)
+    return file
 
 
 @pytest.fixture(scope="session")

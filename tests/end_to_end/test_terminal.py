@@ -43,7 +43,7 @@ def test_the_list_of_targets_fits(folder: Path) -> None:
             assert long_lines(shell.shown) == []
             assert "\x1b" not in shell.shown
             targets = re.findall(r"^make (\S+) +[A-Z]", shell.shown, re.MULTILINE)
-            assert {"help", "run", "watch", "invoke", "test", "package", "deploy", "verify-deployment"} <= set(targets)
+            assert {"help", "run", "watch", "invoke", "test", "package", "deploy", "update-rds-authorities"} <= set(targets)
 
 
 def test_the_package_is_built(folder: Path) -> None:

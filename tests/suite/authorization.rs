@@ -1,13 +1,16 @@
-//! Who may scrape, decided by a secret: the real binary with Secrets Manager and the Runtime API in front of it.
+//! Who may scrape, decided by a secret or by digests in the environment: the real binary with Secrets Manager and the
+//! Runtime API in front of it.
 
 use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use pg_lambda_exporter::authorization::{Accepted, FETCH_PAUSE};
+use sha2::{Digest, Sha256};
 
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, GOOD, Queries, SECRET_KEY, environment, samples};
+use crate::leaks;
 use crate::postgres::{Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
 use crate::secrets_manager::{self, SecretsManagerServer};
@@ -289,6 +292,72 @@ async fn two_ways_to_say_who_may_scrape_are_none() {
     }
     assert!(lambda.log().contains("AUTH_SECRET_ID is set too"), "{}", lambda.log());
     assert_eq!(service.calls(), []);
+}
+
+/// The SHA-256 of a token, in hexadecimal.
+fn digest(token: &str) -> String {
+    Sha256::digest(token).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A function without Secrets Manager, whose environment accepts these digests.
+async fn with_digests(url: String, digests: &str) -> (Lambda, Queries) {
+    for token in [TOKEN, NEXT_TOKEN, WRONG_TOKEN] {
+        leaks::register(token);
+    }
+    let queries = Queries::new(GOOD);
+    let mut environment = environment(&queries, url);
+    environment.retain(|(name, _)| *name != "AUTH");
+    environment.push(("AUTH_TOKEN_SHA256", digests.into()));
+    environment.push(("RUST_LOG", "trace".into()));
+    (Lambda::start(environment).await, queries)
+}
+
+#[tokio::test]
+async fn a_token_scrapes_by_its_digest_without_secrets_manager() {
+    let database = Server::shared().database("token_digests");
+    let both = format!("{}, {}", digest(TOKEN), digest(NEXT_TOKEN).to_uppercase());
+    let (lambda, _queries) = with_digests(database.url(), &both).await;
+    let wrong = [
+        bearer(WRONG_TOKEN),
+        bearer(&digest(TOKEN)),
+        basic("", TOKEN),
+        format!("{}, {}", bearer(TOKEN), bearer(TOKEN)),
+    ];
+    for kind in Kind::ALL {
+        let event = |value: &str| Event::recorded(kind).header("authorization", Some(value)).json();
+        for right in [TOKEN, NEXT_TOKEN] {
+            let answer = lambda.invoke(event(&bearer(right)), AMPLE).await;
+            assert_eq!(samples(&answer).of("good_v"), [("", 1.0)], "{kind:?}");
+        }
+        for value in &wrong {
+            let answer = lambda.invoke(event(value), AMPLE).await;
+            assert_eq!((answer.status, &*answer.headers["www-authenticate"]), (401, "Bearer"), "{value}");
+        }
+        assert_eq!(lambda.invoke(Event::recorded(kind).json(), AMPLE).await.status, 401, "{kind:?}");
+    }
+}
+
+/// As a rotation does in its second step.
+#[tokio::test]
+async fn a_token_whose_digest_was_removed_is_refused() {
+    let (lambda, _queries) = with_digests(NOWHERE.into(), &digest(NEXT_TOKEN)).await;
+    for (token, status) in [(TOKEN, 401), (NEXT_TOKEN, 200)] {
+        let event = Event::recorded(Kind::HttpApi).header("authorization", Some(&bearer(token)));
+        assert_eq!(lambda.invoke(event.json(), AMPLE).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn a_digest_that_is_none_denies_every_request() {
+    let digests = format!("{},{}", digest(TOKEN), TOKEN);
+    let (lambda, _queries) = with_digests(NOWHERE.into(), &digests).await;
+    for presented in [None, Some(bearer(TOKEN))] {
+        let event = Event::recorded(Kind::HttpApi).header("authorization", presented.as_deref());
+        assert_eq!(lambda.invoke(event.json(), AMPLE).await.status, 401);
+    }
+    let log = lambda.log();
+    assert!(log.contains("AUTH_TOKEN_SHA256: item 2: must be 64 hexadecimal digits"), "{log}");
+    assert!(!log.contains(&digest(TOKEN)), "{log}");
 }
 
 #[test]

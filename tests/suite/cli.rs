@@ -122,7 +122,7 @@ fn assert_expected(name: &str, actual: &str) {
 fn without_arguments_it_says_what_it_is() {
     let said = Terminal::new().run(&[]).failed(2);
     assert_eq!(said.output, "");
-    for part in ["AWS Lambda", "check queries.yml", "scrape", "cargo lambda watch", "--help"] {
+    for part in ["AWS Lambda", "check queries.yml", "scrape", "verify URL", "cargo lambda watch", "--help"] {
         assert!(said.errors.contains(part), "{part}: {}", said.errors);
     }
 }
@@ -130,10 +130,20 @@ fn without_arguments_it_says_what_it_is() {
 #[test]
 fn help_and_version_are_results() {
     let help = Terminal::new().run(&["--help"]).succeeded();
-    for arguments in [&["-h"][..], &["help"], &["check", "--help"], &["scrape", "-h"]] {
+    for arguments in [&["-h"][..], &["help"], &["check", "--help"], &["scrape", "-h"], &["verify", "-h"]] {
         assert_eq!(Terminal::new().run(arguments).succeeded(), help);
     }
-    for option in ["--database", "--format", "--openmetrics", "--collect", "--version", "DATABASE_URL"] {
+    for option in [
+        "--database",
+        "--format",
+        "--openmetrics",
+        "--collect",
+        "--token-file",
+        "--password-file",
+        "--timeout",
+        "--version",
+        "DATABASE_URL",
+    ] {
         assert!(help.contains(option), "{option}");
     }
     let version = format!("pg-lambda-exporter {}\n", env!("CARGO_PKG_VERSION"));
@@ -148,7 +158,7 @@ fn what_is_printed_without_a_file_fits_80_columns_and_shows_how_to_begin() {
     for line in help.lines().chain(introduction.lines()) {
         assert!(line.chars().count() <= 80, "{line}");
     }
-    for command in ["check", "scrape"] {
+    for command in ["check", "scrape", "verify"] {
         let (_, part) = help.split_once(&format!("\n{command}: ")).unwrap();
         let (_, example) = part.split_once("Example:\n").unwrap();
         let example = example.lines().next().unwrap();
@@ -159,7 +169,7 @@ fn what_is_printed_without_a_file_fits_80_columns_and_shows_how_to_begin() {
 #[test]
 fn wrong_arguments_are_named() {
     for (arguments, named) in [
-        (&["chekc"][..], "unknown command \"chekc\"; use check or scrape"),
+        (&["chekc"][..], "unknown command \"chekc\"; use check, scrape or verify"),
         (&["--frobnicate"], "'--frobnicate'"),
         (&["check", "--openmetrics"], "'--openmetrics'"),
         (&["check", "--format"], "'--format'"),
@@ -167,6 +177,24 @@ fn wrong_arguments_are_named() {
         (&["check", "--database=yes"], "'--database'"),
         (&["scrape", "queries.yml"], "\"queries.yml\"; set QUERIES_FILE"),
         (&["scrape", "--collect"], "'--collect'"),
+        (&["verify"], "a URL is expected"),
+        (&["verify", "https://a/", "https://b/"], "one URL is expected"),
+        (&["verify", "ftp://a/metrics"], "the URL must be https://HOST/metrics"),
+        (&["verify", "https://a:abc/metrics"], "the URL must be https://HOST/metrics"),
+        (&["verify", "https://a:0/metrics"], "the URL must be https://HOST/metrics"),
+        (&["verify", "a.example"], "the URL must be https://HOST/metrics"),
+        (&["verify", "https://me:canary@host/metrics"], "the URL must not have a user or a password"),
+        (&["verify", "http://a/", "--token-file", "t"], "the URL must begin with https://"),
+        (&["verify", "https://a/", "--user", "u"], "--user and --password-file must be given together"),
+        (&["verify", "https://a/", "--password-file", "f"], "must be given together"),
+        (&["verify", "https://a/", "--user", "u:v", "--password-file", "f"], "--user must not contain"),
+        (
+            &["verify", "https://a/", "--token-file", "t", "--user", "u", "--password-file", "f"],
+            "--token-file excludes",
+        ),
+        (&["verify", "https://a/", "--timeout", "0"], "seconds or a time such as 20s"),
+        (&["verify", "https://a/", "--timeout", "16m"], "seconds or a time such as 20s"),
+        (&["verify", "https://a/", "--timeout", "-1"], "seconds or a time such as 20s"),
     ] {
         let said = Terminal::new().run(arguments).failed(2);
         assert_eq!(said.output, "");

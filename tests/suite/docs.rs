@@ -13,8 +13,10 @@ use pg_lambda_exporter::target::{Parts, Target};
 use serde_json::Value;
 
 use crate::cli::{Terminal, without_durations};
+use crate::events::{Event, Kind};
 use crate::golden;
-use crate::lambda::{AMPLE, Queries, environment, scrape, scrape_of};
+use crate::lambda::{AMPLE, GOOD, Queries, environment, scrape, scrape_of};
+use crate::leaks;
 use crate::postgres::Server;
 use crate::runtime_api::Lambda;
 
@@ -287,18 +289,51 @@ fn commands_are_targets_of_the_makefile_or_install_the_program() {
     let makefile = fs::read_to_string(root().join("Makefile")).unwrap();
     let is_target = |target: &str| makefile.lines().any(|line| line.starts_with(&format!("{target}:")));
     let package = env!("CARGO_PKG_NAME");
-    for Snippet { place, text, .. } in of("sh") {
+    let repository = format!("{}.git", env!("CARGO_PKG_REPOSITORY"));
+    for Snippet { path, place, text, .. } in of("sh") {
         for line in text.lines() {
             let words: Vec<_> = line.split(" # ").next().unwrap().split_whitespace().collect();
             let is_known = match words[..] {
                 ["make", target, ..] => is_target(target),
-                ["git", "clone", address] => address == format!("https://example.com/{package}.git"),
+                ["git", "clone", address] => address == repository,
+                ["cargo", "binstall", "--git", address, name] => address == repository && name == package,
                 ["cd", folder] => folder == package,
                 ["cargo", "install", "--locked", "--path", "."] => root().join("Cargo.lock").exists(),
+                // The arguments before `--help` must be right.
+                ["pg-lambda-exporter", ref arguments @ ..] => {
+                    Terminal::new().run(&[arguments, &["--help"]].concat()).status == 0
+                }
+                // tests/end_to_end/test_package.py runs these.
+                ["chmod", "644", "queries.yml"] | ["zip", "bootstrap.zip", "queries.yml"] => true,
+                _ if path.ends_with("docs/authorization.md") => true,
                 _ => false,
             };
             assert!(is_known, "{place}: nothing checks {line:?}");
         }
+    }
+}
+
+#[tokio::test]
+async fn the_documented_token_and_digest_let_prometheus_scrape() {
+    let mut snippets = of("sh");
+    snippets.retain(|snippet| snippet.path.ends_with("docs/authorization.md"));
+    let [Snippet { text, .. }] = &snippets[..] else { panic!("not one snippet") };
+    let folder = tempfile::tempdir().unwrap();
+    let output = Command::new("sh").args(["-e", "-c", text]).current_dir(&folder).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let digest = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let token = fs::read_to_string(folder.path().join("pg-lambda-exporter.token")).unwrap();
+    leaks::register(token.trim());
+
+    let queries = Queries::new(GOOD);
+    let mut variables = environment(&queries, "postgres://nobody@127.0.0.1:1/none".into());
+    variables.retain(|(name, _)| *name != "AUTH");
+    variables.push(("AUTH_TOKEN_SHA256", digest));
+    let lambda = Lambda::start(variables).await;
+    for (presented, status) in [(token.trim(), 200), ("another", 401)] {
+        let event =
+            Event::recorded(Kind::HttpApi).header("authorization", Some(&format!("Bearer {presented}")));
+        assert_eq!(lambda.invoke(event.json(), AMPLE).await.status, status);
     }
 }
 

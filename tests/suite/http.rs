@@ -74,7 +74,7 @@ async fn without_authorization_everything_but_the_health_is_refused() {
             let response = answer(Authorization::Locked, Event::get(kind, path)).await;
             assert_eq!(response.status(), 401, "{kind:?} {path}");
             assert_eq!(response.headers()["www-authenticate"], "Bearer");
-            for variable in ["AUTH_SECRET_ID", "AUTH=none"] {
+            for variable in ["AUTH_SECRET_ID", "AUTH_TOKEN_SHA256", "AUTH=none"] {
                 assert!(body(&response).contains(variable), "{}", body(&response));
             }
         }

@@ -162,8 +162,8 @@ impl Rds {
 }
 
 /// The words of the log that an operator acts on.
-const REMEDY: &str = "build the package where truststore.pki.rds.amazonaws.com can be reached (`make \
-    rds-authorities.pem` lists them), or set PGSSLROOTCERT to a file of AWS's with them";
+const REMEDY: &str = "set PGSSLROOTCERT to AWS's bundle of the region, or build the package again after `make \
+    update-rds-authorities`";
 const UNKNOWN: &str = "TLS: invalid peer certificate: UnknownIssuer: none of the platform's authorities has issued \
     the certificate";
 

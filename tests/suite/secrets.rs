@@ -168,15 +168,25 @@ fn settings(variables: Variables) -> Result<Settings, Vec<String>> {
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
+/// A SHA-256 in hexadecimal.
+const DIGEST: &str = "00FFa94c1cb6f8b35ba2c9ae4e6a3e4bb1d1f6f6b9b0a8d0b0ed7ac2f8c9d0E1";
+
 #[test]
 fn every_mistake_in_the_variables_is_named_at_once() {
     let neither = "DB_SECRET_ID: not set, and neither is DATABASE_URL or PGHOST; set one of them";
     let both = "DB_SECRET_ID: DATABASE_URL is set too; set one of the two";
-    let auth = "AUTH: must be none or unset; to require a token, set AUTH_SECRET_ID instead";
+    let auth =
+        "AUTH: must be none or unset; to require a token, set AUTH_SECRET_ID or AUTH_TOKEN_SHA256 instead";
+    let digest = |item| {
+        format!(
+            "AUTH_TOKEN_SHA256: item {item}: must be 64 hexadecimal digits, the SHA-256 of a token without its line break"
+        )
+    };
+    let [first, second] = [digest(1), digest(2)];
     let port = "PGPORT: must be a number from 1 to 65535";
     let age = "SECRET_MAX_AGE: must be a time such as 90s or 5m, from 0s to 1day";
     let idle = "DB_IDLE_CLOSE: must be a time such as 90s or 5m, from 5s to 1day";
-    let table: [(Variables, &[&str]); 16] = [
+    let table: [(Variables, &[&str]); 24] = [
         (&[], &[neither]),
         (&[("DB_SECRET_ID", ""), ("DATABASE_URL", ""), ("PGHOST", "")], &[neither]),
         (&[("DB_SECRET_ID", "prod/db"), ("DATABASE_URL", "postgres://a@b/c")], &[both]),
@@ -191,6 +201,23 @@ fn every_mistake_in_the_variables_is_named_at_once() {
             &[("DB_SECRET_ID", "prod/db"), ("AUTH", "none"), ("AUTH_SECRET_ID", "prod/scrape")],
             &["AUTH: AUTH_SECRET_ID is set too; set one of the two"],
         ),
+        (
+            &[("DB_SECRET_ID", "prod/db"), ("AUTH", "none"), ("AUTH_TOKEN_SHA256", DIGEST)],
+            &["AUTH: AUTH_TOKEN_SHA256 is set too; set one of the two"],
+        ),
+        (
+            &[("DB_SECRET_ID", "prod/db"), ("AUTH_SECRET_ID", "prod/scrape"), ("AUTH_TOKEN_SHA256", DIGEST)],
+            &["AUTH_TOKEN_SHA256: AUTH_SECRET_ID is set too; set one of the two"],
+        ),
+        (&[("DB_SECRET_ID", "prod/db"), ("AUTH_TOKEN_SHA256", "hunter2")], &[&first]),
+        (&[("DB_SECRET_ID", "prod/db"), ("AUTH_TOKEN_SHA256", &DIGEST[1..])], &[&first]),
+        (&[("DB_SECRET_ID", "prod/db"), ("AUTH_TOKEN_SHA256", &format!("{DIGEST}00"))], &[&first]),
+        (&[("DB_SECRET_ID", "prod/db"), ("AUTH_TOKEN_SHA256", &format!("{DIGEST},"))], &[&second]),
+        (
+            &[("DB_SECRET_ID", "prod/db"), ("AUTH_TOKEN_SHA256", &format!("{DIGEST},g{}", &DIGEST[1..]))],
+            &[&second],
+        ),
+        (&[("DB_SECRET_ID", "prod/db"), ("AUTH_TOKEN_SHA256", "§")], &[&first]),
         (&[("DB_SECRET_ID", "prod/db"), ("PGPORT", "0"), ("AUTH", "basic")], &[port, auth]),
         (
             &[("PGPORT", "x"), ("PGSSLMODE", "on")],
@@ -260,7 +287,13 @@ fn files_and_authorization_are_what_the_variables_say() {
     assert_eq!(said.queries.task_root, Some("/var/task".into()));
     let named = settings(&[base, ("AUTH", ""), ("AUTH_SECRET_ID", "prod/scrape")]).unwrap();
     assert_eq!(named.authorization, Authorization::Secret { id: "prod/scrape".into() });
-    let unsaid = settings(&[base, ("AUTH", ""), ("AUTH_SECRET_ID", ""), ("QUERIES_FILE", "")]).unwrap();
+    let two = format!(" {DIGEST},\t{} ", DIGEST.to_lowercase());
+    let digests = settings(&[base, ("AUTH_SECRET_ID", ""), ("AUTH_TOKEN_SHA256", &two)]).unwrap();
+    let Authorization::TokenDigests(digests) = digests.authorization else { panic!() };
+    assert_eq!((digests.len(), digests[0]), (2, digests[1]));
+    assert_eq!((digests[0][0], digests[0][1], digests[0][31]), (0x00, 0xff, 0xe1));
+    let empty = [("AUTH", ""), ("AUTH_SECRET_ID", ""), ("AUTH_TOKEN_SHA256", ""), ("QUERIES_FILE", "")];
+    let unsaid = settings(&[&[base], &empty[..]].concat()).unwrap();
     assert_eq!(unsaid.authorization, Authorization::Locked);
     assert_eq!((unsaid.queries.file, unsaid.queries.task_root), (None, None));
     assert_eq!(unsaid.queries.naming, Naming::default());

@@ -1,8 +1,8 @@
 //! The authorities that a verified connection trusts: the platform's and Amazon RDS's in the package, or the ones in a
 //! file instead. It reads files. The checks of a certificate are in `tls`.
 //!
-//! The file of Amazon RDS is made by packaging/rds_authorities.py. A line before each certificate names its
-//! region, so that a cold start decodes three of them and not a hundred.
+//! packaging/rds_authorities.py makes the file of Amazon RDS. A line before each certificate names its region, so that a
+//! cold start decodes three of them and not a hundred.
 
 use std::io;
 use std::path::Path;
@@ -16,8 +16,8 @@ use crate::file;
 use crate::target::{Host, RdsAuthorities, RootCertificates, Target};
 
 /// The remedy if the package lacks the authorities of a region.
-const REMEDY: &str = "build the package where truststore.pki.rds.amazonaws.com can be reached \
-    (`make rds-authorities.pem` lists them), or set PGSSLROOTCERT to a file of AWS's with them";
+const REMEDY: &str = "set PGSSLROOTCERT to AWS's bundle of the region, or build the package again after `make \
+    update-rds-authorities`";
 
 /// The authorities to trust.
 pub(super) struct Trusted {
