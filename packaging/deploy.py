@@ -69,10 +69,10 @@ class Deployment:
             raise Refused("STACK must be letters, digits and hyphens, beginning with a letter, at most 48")
         defaults = {"Front": "function-url"} if way == "cargo-lambda" else {}
         self.values = defaults | given(self.template, environment)
-        self.resolver = Resolver(self.template, self.values, {})
+        self.session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
+        self.resolver = Resolver(self.template, self.values, {"AWS::Region": self.session.region_name})
         if way == "cargo-lambda":
             self._check_for_cargo_lambda()
-        self.session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
         if not self.session.region_name:
             raise Refused("AWS_REGION is missing, and the AWS profile has no region")
         self.region = self.session.region_name
@@ -157,7 +157,7 @@ def cargo_lambda(deployment: Deployment) -> dict[str, str]:
     }
     resolver = Resolver(deployment.template, deployment.values, known)
     make_log_group(client("logs"), group, int(parameters["LogRetentionDays"]))
-    role = deployment.environment.get("ROLE_ARN") or make_role(client("iam"), f"{name}-{region}", resolver)
+    role = parameters["RoleArn"] or make_role(client("iam"), f"{name}-{region}", resolver)
     known["ExporterRole.Arn"] = role
     function = resolver.properties("ExporterLambdaFunction")
     has_url = resolver.condition("HasFunctionUrl")
@@ -203,7 +203,9 @@ def make_role(iam, name: str, resolver: Resolver) -> str:
         role = iam.get_role(RoleName=name)["Role"]
     except iam.exceptions.NoSuchEntityException:
         bounded = {"PermissionsBoundary": boundary} if boundary else {}
-        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust, Tags=[MADE_BY], **bounded)["Role"]
+        path = properties["Path"]
+        made = iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=trust, Tags=[MADE_BY], **bounded)
+        role = made["Role"]
     else:
         if MADE_BY not in role.get("Tags", []):
             raise Refused(f"the role {name} is there, and not of this deployment; another STACK, or ROLE_ARN, avoids it")
@@ -304,7 +306,7 @@ def configure(functions, name: str, function: Mapping, role: str) -> None:
                 Role=role,
                 Layers=function.get("Layers", []),
                 VpcConfig=function.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}),
-                LoggingConfig=function["LoggingConfig"],
+                **({"LoggingConfig": function["LoggingConfig"]} if "LoggingConfig" in function else {}),
             )
             break
         except functions.exceptions.InvalidParameterValueException as error:
@@ -343,7 +345,7 @@ def architecture(package: Path) -> str:
 
 def check_names(template: Mapping, make_flags: str) -> None:
     """Refuses a variable on make's command line that is none of ours, which would be ignored otherwise."""
-    known = [*map(variable, template["Parameters"]), "STACK", "ROLE_ARN", "ARCH", "PYTHON"]
+    known = [*map(variable, template["Parameters"]), "STACK", "ARCH", "PYTHON"]
     # Behind the flags stands NAME=VALUE for each; a space in a value has a backslash before it.
     for name in re.findall(r"(?<!\S)(?<!\\ )([A-Za-z_][A-Za-z0-9_]*)=", make_flags.partition("-- ")[2]):
         if name not in known and not name.startswith("AWS_"):

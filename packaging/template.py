@@ -109,6 +109,8 @@ class Resolver:
                 return all(map(self.resolve, conditions))
             case "Fn::Or", list(conditions):
                 return any(map(self.resolve, conditions))
+            case "Fn::Contains", [values, value]:
+                return self.resolve(value) in self.resolve(values)
             case "Fn::Select", [index, values]:
                 return self.resolve(values)[int(index)]
             case "Fn::Split", [separator, value]:

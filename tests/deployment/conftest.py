@@ -162,6 +162,8 @@ def everything(aws: Aws, own_secret: str) -> dict[str, str]:
         "TIMEOUT": "20",
         "RESERVED_CONCURRENCY": "",
         "LOG_RETENTION_DAYS": "7",
+        "ALARM_TOPIC_ARN": aws.client("sns").create_topic(Name="alarms")["TopicArn"],
+        "ROLE_PATH": "/teams/shop/",
         "PERMISSIONS_BOUNDARY_ARN": boundary,
     }
 

@@ -218,6 +218,9 @@ def test_all_ways_deploy_the_same(
             ("Allow", "logs:PutLogEvents", "LOG"),
             ("Allow", "secretsmanager:GetSecretValue", "AUTHORIZATION"),
             ("Allow", "secretsmanager:GetSecretValue", parameters["DATABASE_SECRET_ARN"]),
+            # Also outside of a VPC, so that a function can leave one.
+            *(("Allow", action, "*") for action in BY_OTHERS if action.startswith("ec2:")),
+            ("Deny", "ec2:*", "*"),
         ],
         "logging": {"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "WARN"},
         "log retention": 30,
@@ -258,6 +261,7 @@ def test_network_boundary_and_concurrency_reach_the_function_by_cargo_lambda(
     assert configuration["VpcConfig"]["SubnetIds"] == everything["SUBNET_IDS"].split(",")
     assert configuration["VpcConfig"]["SecurityGroupIds"] == [everything["SECURITY_GROUP_IDS"]]
     role = aws.client("iam").get_role(RoleName=configuration["Role"].rpartition("/")[2])["Role"]
+    assert role["Path"] == everything["ROLE_PATH"]
     assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == everything["PERMISSIONS_BOUNDARY_ARN"]
     for stack, expected in (("cargo-lambda", 2), ("cargo-lambda-all", None)):
         told = aws.client("lambda").get_function_concurrency(FunctionName=deployed[stack].configuration["FunctionName"])
@@ -302,6 +306,41 @@ def test_the_fronts_are_those_that_were_asked_for(aws: Aws, deployed: dict[str, 
         assert set(permitted) == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}, stack
         assert permitted["lambda:InvokeFunctionUrl"] == {"StringEquals": {"lambda:FunctionUrlAuthType": "NONE"}}
         assert permitted["lambda:InvokeFunction"] == {"Bool": {"lambda:InvokedViaFunctionUrl": "true"}}
+
+
+def test_a_custom_domain_an_existing_role_and_alarms(aws: Aws, deploy_by: Deploy) -> None:
+    gateway, zones = aws.client("apigatewayv2"), aws.client("route53")
+    zone = zones.create_hosted_zone(Name="example.com", CallerReference="domain")["HostedZone"]["Id"].rpartition("/")[2]
+    certificate = aws.client("acm").request_certificate(DomainName="metrics.example.com")["CertificateArn"]
+    trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = aws.client("iam").create_role(RoleName="given", AssumeRolePolicyDocument=policy)["Role"]["Arn"]
+    topic = aws.client("sns").create_topic(Name="on-call")["TopicArn"]
+    variables = {
+        "DOMAIN_NAME": "metrics.example.com",
+        "DOMAIN_CERTIFICATE_ARN": certificate,
+        "DOMAIN_HOSTED_ZONE_ID": zone,
+        "ROLE_ARN": role,
+        "ALARM_TOPIC_ARN": topic,
+    }
+    done = deploy_by("sam", "domain", variables)
+    assert done.returncode == 0, done
+    assert "Scrape URL: https://metrics.example.com/metrics\n" in done.stdout
+    assert 'targets: ["metrics.example.com"]' in done.stdout
+    (mapping,) = gateway.get_api_mappings(DomainName="metrics.example.com")["Items"]
+    (stack,) = aws.client("cloudformation").describe_stacks(StackName="domain")["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    configuration = aws.client("lambda").get_function_configuration(FunctionName=outputs["FunctionName"])
+    assert configuration["Role"] == role
+    (integration,) = gateway.get_integrations(ApiId=mapping["ApiId"])["Items"]
+    assert integration["IntegrationUri"] == configuration["FunctionArn"]
+    records = zones.list_resource_record_sets(HostedZoneId=zone)["ResourceRecordSets"]
+    aliases = {record["Type"]: record["AliasTarget"]["DNSName"].rstrip(".") for record in records if "AliasTarget" in record}
+    assert aliases == dict.fromkeys(("A", "AAAA"), outputs["DomainTarget"])
+    alarms = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix="domain-")["MetricAlarms"]
+    names = [alarm.get("MetricName") or alarm["Metrics"][0]["MetricStat"]["Metric"]["MetricName"] for alarm in alarms]
+    assert sorted(names) == ["Duration", "Errors", "Throttles"]
+    assert all(alarm["AlarmActions"] == [topic] for alarm in alarms)
 
 
 def test_without_its_url_nobody_may_call_the_function_any_more(

@@ -15,9 +15,20 @@ import pytest
 import template as description
 from conftest import BUILT_FOR, DEPLOY, Deploy
 from relays import Relay
-from test_templates import AUTHORIZATIONS, DATABASES, HOST, IAM, KEY, SECRET, SURROUNDINGS, transformed
+from test_templates import (
+    AUTHORIZATIONS,
+    DATABASES,
+    DOMAIN,
+    HOST,
+    IAM,
+    KEY,
+    ROLE,
+    SECRET,
+    SURROUNDINGS,
+    transformed,
+)
 
-from demo.aws import CHECKOUT, Aws
+from demo.aws import CHECKOUT, REGION, Aws
 from demo.emulator import run_package
 from demo.processes import Processes
 
@@ -47,7 +58,19 @@ REFUSED = [
     ("AuthorizationSecretArn", GOOD | AUTHORIZATIONS[1] | {"Authorization": "none"}),
     ("AuthorizationSecretArn", GOOD | {"AuthorizationSecretKeyArn": KEY}),
     ("AuthorizationSecretKeyArn", GOOD | AUTHORIZATIONS[1] | {"AuthorizationSecretKeyArn": "alias/key"}),
+    ("AuthorizationTokenSha256", GOOD | AUTHORIZATIONS[-1] | {"Authorization": "none"}),
+    ("AuthorizationTokenSha256", GOOD | AUTHORIZATIONS[-1] | AUTHORIZATIONS[1]),
+    ("AuthorizationTokenSha256", GOOD | {"AuthorizationTokenSha256": "a-token"}),
+    ("AuthorizationTokenSha256", GOOD | {"AuthorizationTokenSha256": "0" * 63}),
+    ("AuthorizationTokenSha256", GOOD | {"AuthorizationTokenSha256": f"{'0' * 64}, {'1' * 64}"}),
     ("Front", GOOD | {"Front": "load-balancer"}),
+    ("DomainName", GOOD | DOMAIN | {"Front": "function-url"}),
+    ("DomainName", GOOD | DOMAIN | {"DomainName": "https://metrics.example.com"}),
+    ("DomainName", GOOD | DOMAIN | {"DomainName": ""}),
+    ("DomainCertificateArn", GOOD | {"DomainName": "metrics.example.com"}),
+    ("DomainCertificateArn", GOOD | DOMAIN | {"DomainCertificateArn": "metrics.example.com"}),
+    ("DomainHostedZoneId", GOOD | {"DomainHostedZoneId": "Z0123456789ABCDEFGHIJ"}),
+    ("DomainHostedZoneId", GOOD | DOMAIN | {"DomainHostedZoneId": "example.com"}),
     ("SecurityGroupIds", GOOD | {"SubnetIds": "subnet-0123456789abcdef0"}),
     ("SubnetIds", GOOD | {"SecurityGroupIds": "sg-0123456789abcdef0"}),
     ("SubnetIds", GOOD | SURROUNDINGS[1] | {"SubnetIds": "10.0.0.0/24"}),
@@ -62,6 +85,11 @@ REFUSED = [
     ("ReservedConcurrency", GOOD | {"ReservedConcurrency": "none"}),
     ("ReservedConcurrency", GOOD | {"ReservedConcurrency": "0"}),
     ("LogRetentionDays", GOOD | {"LogRetentionDays": "2"}),
+    ("AlarmTopicArn", GOOD | {"AlarmTopicArn": "on-call@example.com"}),
+    ("RoleArn", GOOD | {"RoleArn": "exporter"}),
+    ("RoleArn", GOOD | {"RoleArn": ROLE, "PermissionsBoundaryArn": SURROUNDINGS[1]["PermissionsBoundaryArn"]}),
+    ("RolePath", GOOD | {"RoleArn": ROLE, "RolePath": "/teams/"}),
+    ("RolePath", GOOD | {"RolePath": "teams"}),
     ("PermissionsBoundaryArn", GOOD | {"PermissionsBoundaryArn": "boundary"}),
 ]
 
@@ -95,12 +123,12 @@ def test_cloudformation_refuses(aws: Aws, parameter: str, values: dict[str, str]
 @CASES
 def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
     with pytest.raises(description.Refused) as refused:
-        description.Resolver(description.load(), values, {})
+        description.Resolver(description.load(), values, {"AWS::Region": REGION})
     said = str(refused.value)
     assert description.variable(parameter) in said
     # A name of the template would be none that this person has typed, and a value could be a secret.
     assert parameter not in said.split()
-    assert not [value for value in values.values() if value in said.split() and value not in ("none", "iam")]
+    assert not [value for value in values.values() if value in said.split() and value not in ("none", "iam", "boundary")]
 
 
 @pytest.mark.parametrize(
@@ -193,7 +221,7 @@ def test_the_function_names_what_it_lacks(
     values = parameters | values | {"Authorization": "none"}
     if values["DatabaseSecretArn"]:
         values["DatabaseSecretArn"] = secret
-    resolver = description.Resolver(source, values, {})
+    resolver = description.Resolver(source, values, {"AWS::Region": REGION})
     function = source["Resources"]["ExporterLambdaFunction"]["Properties"]
     variables = resolver.resolve(function["Environment"]["Variables"])
     endpoint, function = run_package(running, variables | {"AWS_ENDPOINT_URL": aws.endpoint}, name)
