@@ -17,9 +17,10 @@ COMPILER := rust gcc libc6-dev
 BUILD := $(PYTHON_TOOLS) $(COMPILER)
 NEEDS_build = $(BUILD)
 NEEDS_package = $(BUILD)
-NEEDS_deploy = $(BUILD)
-NEEDS_deploy-serverless = $(BUILD) npm
-NEEDS_deploy-cargo-lambda = $(BUILD)
+# A downloaded package needs no compiler.
+NEEDS_deploy = $(if $(ZIP),$(PYTHON_TOOLS),$(BUILD))
+NEEDS_deploy-serverless = $(NEEDS_deploy) npm
+NEEDS_deploy-cargo-lambda = $(NEEDS_deploy)
 NEEDS_run = $(BUILD) postgresql curl $(if $(PROMETHEUS),prometheus)
 NEEDS_watch = $(PYTHON_TOOLS) $(COMPILER) postgresql
 NEEDS_test = $(BUILD) postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager \
@@ -60,27 +61,27 @@ prerequisites:
 	@PYTHON='$(PYTHON)' demo/packages.sh $(needs)
 
 run: build ## Scrape a live PostgreSQL through API Gateway and Lambda on this machine, until Ctrl-C (PROMETHEUS=1 adds a Prometheus)
-	@python3 -m demo run
+	@$(VENV)/bin/python -m demo run
 
 watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code changes, until Ctrl-C
 	cargo build --locked
-	@python3 -m demo watch
+	@$(VENV)/bin/python -m demo watch
 
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
-	@python3 -m demo invoke tests/events/http-api.json
+	@$(VENV)/bin/python -m demo invoke tests/events/http-api.json
 
 test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed build ## Run all tests
 	cargo test --locked
-	python3 -m pytest -p no:cacheprovider tests/end_to_end
-	python3 -m pytest -p no:cacheprovider tests/deployment
-	python3 -m pytest -p no:cacheprovider tests/monitoring
-	python3 -m pytest -p no:cacheprovider tests/migration
+	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/end_to_end
+	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/deployment
+	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/monitoring
+	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/migration
 
 test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries and of dashboards on PostgreSQL 14 to 18
 
 test-on-%: $(SERVERS)/%/bin/postgres build $(VENV)/test
 	PG_BIN=$(CURDIR)/$(<D) GENERATED_STATEMENTS=10000 cargo test --locked --test suite
-	PG_BIN=$(CURDIR)/$(<D) python3 -m pytest -p no:cacheprovider tests/monitoring/test_grafana.py
+	PG_BIN=$(CURDIR)/$(<D) $(VENV)/bin/python -m pytest -p no:cacheprovider tests/monitoring/test_grafana.py
 
 soak: prerequisites ## Invoke the function 10,000 times with random faults; nothing may grow (SOAK_INVOCATIONS=... SOAK_SEED=...)
 	cargo test --locked --release --test suite -- --ignored --exact --nocapture \
@@ -93,7 +94,7 @@ lint: prerequisites ## Check format, lints and wording
 
 build: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
 build: $(VENV)/run ## Build the package for this machine's processor in target/lambda/
-	@python3 -m demo package --skip-target-check
+	@$(VENV)/bin/python -m demo package --skip-target-check
 
 # The queries are checked first: a mistake in them is cheaper here than in the log of a deployed function. The target of
 # another processor than this machine's is there by rustup, which cargo-lambda asks.
@@ -101,29 +102,31 @@ package: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEA
 package: $(VENV)/run ## Check queries.yml and build the package to deploy (ARCH=arm64 or x86_64)
 	@case '$(ARCHITECTURE)' in arm64 | x86_64) ;; *) echo 'make package: ARCH must be arm64 or x86_64' >&2; exit 1 ;; esac
 	cargo run --locked --quiet -- check queries.yml
-	@python3 -m demo package $(if $(filter x86_64,$(ARCHITECTURE)),--x86-64,--arm64) \
+	@$(VENV)/bin/python -m demo package $(if $(filter x86_64,$(ARCHITECTURE)),--x86-64,--arm64) \
 		$(if $(filter $(ARCHITECTURE:arm64=aarch64),$(shell uname -m)),--skip-target-check)
 	@echo "target/lambda/pg-lambda-exporter/bootstrap.zip: $$(wc -c <target/lambda/pg-lambda-exporter/bootstrap.zip) bytes for $(ARCHITECTURE)"
 
-# The parameters of template.yaml are variables: DatabaseSecretArn is DATABASE_SECRET_ARN, and so on.
-deploy: variables-of-sam package .tools/sam/installed ## Deploy with AWS SAM (STACK=... DATABASE_SECRET_ARN=... SUBNET_IDS=... and so on)
-	@python3 packaging/deploy.py sam
+# The parameters of template.yaml are variables: DatabaseSecretArn is DATABASE_SECRET_ARN, and so on. ZIP is a downloaded
+# package, which is deployed without a build.
+BUILT = $(if $(ZIP),,package)
+deploy: check-sam $(BUILT) .tools/sam/installed ## Deploy with AWS SAM (ZIP=bootstrap.zip STACK=... DATABASE_SECRET_ARN=... and so on)
+	@$(VENV)/bin/python packaging/deploy.py sam
 
-deploy-serverless: variables-of-serverless package .tools/osls/$(OSLS) ## Deploy with the Serverless Framework (osls), same variables
-	@python3 packaging/deploy.py serverless
+deploy-serverless: check-serverless $(BUILT) .tools/osls/$(OSLS) ## Deploy with the Serverless Framework (osls), same variables
+	@$(VENV)/bin/python packaging/deploy.py serverless
 
-deploy-cargo-lambda: variables-of-cargo-lambda package ## Deploy with cargo-lambda behind a function URL (also AUTHORIZATION_SECRET_ARN=..., optional ROLE_ARN=...)
-	@python3 packaging/deploy.py cargo-lambda
+deploy-cargo-lambda: check-cargo-lambda $(BUILT) ## Deploy with cargo-lambda behind a function URL, same variables (also AUTHORIZATION_SECRET_ARN=...)
+	@$(VENV)/bin/python packaging/deploy.py cargo-lambda
 
-# What is missing is said before the minutes that a build takes.
-DEPLOYABLE := sam serverless cargo-lambda
-.PHONY: $(DEPLOYABLE:%=variables-of-%)
-$(DEPLOYABLE:%=variables-of-%): variables-of-%: $(VENV)/run
-	@python3 packaging/deploy.py $* --check
+# Missing variables and credentials are reported before a build, which takes minutes.
+CHECKS := check-sam check-serverless check-cargo-lambda
+.PHONY: $(CHECKS)
+$(CHECKS): check-%: $(VENV)/run
+	@$(VENV)/bin/python packaging/deploy.py $* --check
 
 # AWS adds regions and authorities expire. The file is committed, so that every build has it.
 update-rds-authorities: $(VENV)/run ## Update rds-authorities.pem, the certificate authorities of Amazon RDS
-	@python3 packaging/rds_authorities.py rds-authorities.pem
+	@$(VENV)/bin/python packaging/rds_authorities.py rds-authorities.pem
 
 .PHONY: grafana-dashboards
 grafana-dashboards: ## Generate examples/grafana/dashboards/ (DOCS=... is the address of docs/ in their links)

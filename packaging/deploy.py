@@ -1,10 +1,8 @@
 #!/usr/bin/env python3
-"""Deploys target/lambda/pg-lambda-exporter/bootstrap.zip by SAM, by the Serverless Framework (osls) or by cargo-lambda,
-and says how Prometheus scrapes it. What `make deploy`, `make deploy-serverless` and `make deploy-cargo-lambda` run.
+"""Deploys the package with AWS SAM, the Serverless Framework (osls) or cargo-lambda, and prints how to scrape it.
 
-The parameters are those of template.yaml, each from the variable of its name: DatabaseSecretArn from
-DATABASE_SECRET_ARN. A variable that is not set stands for the default, in an update too, so that the same command
-gives the same stack. What is missing or wrong is said before anything is asked of AWS.
+`make deploy`, `make deploy-serverless` and `make deploy-cargo-lambda` run it. Each parameter of template.yaml is an
+environment variable: DatabaseSecretArn is DATABASE_SECRET_ARN. An unset variable means the default, in an update too.
 """
 
 from __future__ import annotations
@@ -12,7 +10,7 @@ from __future__ import annotations
 import signal
 
 if __name__ == "__main__":
-    # Importing the rest takes half a second, in which Ctrl-C would be a traceback.
+    # The imports below take half a second, in which Ctrl-C would print a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 import argparse
@@ -24,14 +22,15 @@ import re
 import subprocess
 import sys
 import tempfile
-import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
 import botocore.exceptions
-from template import Refused, Resolver, as_variables, given, load, variable
+import cargo_lambda
+from botocore.utils import JSONFileCache
+from template import TEMPLATE, Refused, as_variables, checked, holds, load, variable
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 BINARY = "pg-lambda-exporter"
@@ -41,374 +40,268 @@ NODE = CHECKOUT / ".tools" / "nodejs" / "node_modules" / ".bin" / "node"
 OSLS = CHECKOUT / ".tools" / "osls" / "node_modules" / ".bin" / "osls"
 
 MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
-"""What an ELF file was built for (elf.h, e_machine), in Lambda's words."""
+"""e_machine of an ELF file, and Lambda's name of that architecture."""
 
 STACK_NAME = r"[A-Za-z][A-Za-z0-9-]{0,47}"
-"""What a stack, a service of the Serverless Framework and a role may all be called."""
+"""A valid name for a stack, a service of the Serverless Framework and, with the region behind it, a role."""
 
-MADE_BY = {"Key": "made-by", "Value": BINARY}
-"""The tag of a role and of a function that were made here."""
+UNRESERVED = 100
+"""Concurrent executions that Lambda keeps unreserved in each region of an account."""
 
-MADE_BY_TAG = "{Key}={Value}".format(**MADE_BY)
-"""The same in words."""
+UNUSABLE_STACK = ("REVIEW_IN_PROGRESS", "ROLLBACK_FAILED", "ROLLBACK_COMPLETE", "DELETE_FAILED")
+"""Statuses of a stack that cannot be updated."""
 
-ROLE_SECONDS = 60
-"""How long it may take until Lambda knows a role that has just been made."""
-
-UNKNOWN_ROLE = ("cannot be assumed by Lambda", "does not have permissions to call CreateNetworkInterface")
-"""What Lambda says until then: of the role's trust, or of its network permissions in a VPC."""
+SIGN_IN = "sign in with `aws login` or `aws sso login`, or set AWS_PROFILE"
+UNUSABLE_KEYS = "ExpiredToken ExpiredTokenException InvalidClientTokenId RequestExpired UnrecognizedClientException".split()
+"""Error codes of AWS for credentials that are expired or were deleted."""
 
 
 class Deployment:
-    """What is deployed, and where."""
+    """The parameters, the account and the credentials of one deployment."""
 
-    def __init__(self, way: str, environment: Mapping[str, str]) -> None:
+    def __init__(self, way: str, given: Mapping[str, str]) -> None:
         self.template = load()
-        self.stack = environment.get("STACK") or BINARY
-        if not re.fullmatch(STACK_NAME, self.stack):
-            raise Refused("STACK must be letters, digits and hyphens, beginning with a letter, at most 48")
-        defaults = {"Front": "function-url"} if way == "cargo-lambda" else {}
-        self.values = defaults | given(self.template, environment)
-        self.session = boto3.Session(region_name=environment.get("AWS_REGION") or None)
-        self.resolver = Resolver(self.template, self.values, {"AWS::Region": self.session.region_name})
-        if way == "cargo-lambda":
-            self._check_for_cargo_lambda()
-        if not self.session.region_name:
-            raise Refused("AWS_REGION is missing, and the AWS profile has no region")
+        self.given = given
+        self.name = given.get("STACK") or BINARY
+        if not re.fullmatch(STACK_NAME, self.name):
+            raise Refused("STACK must be letters, digits and hyphens, begin with a letter, and have at most 48 characters")
+        self.package = Path(given.get("ZIP") or PACKAGE).resolve()
+        self.tags = dict(map(tag, filter(None, given.get("TAGS", "").split(","))))
+        self.session = boto3.Session(region_name=given.get("AWS_REGION") or None)
         self.region = self.session.region_name
-        self._check_regions()
-        # SAM reports on its use otherwise, and keeps a file of its own in the home folder.
-        quiet = {"SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(SAM.parent.parent / "app")}
-        self.environment = quiet | dict(environment) | {"STACK": self.stack, "AWS_REGION": self.region}
-
-    def _check_for_cargo_lambda(self) -> None:
-        if self.resolver.parameters["Front"] == "http-api":
-            raise Refused("FRONT must be function-url or none here, since cargo-lambda makes no API")
-        if self.resolver.condition("GeneratesToken"):
-            raise Refused(
-                "AUTHORIZATION_SECRET_ARN is missing, since cargo-lambda makes no secret; "
-                "AUTHORIZATION=none lets everybody scrape who reaches the URL"
-            )
-
-    def _check_regions(self) -> None:
-        """The function asks in its own region only, and its policy would not say that a secret is elsewhere."""
-        for parameter, value in self.resolver.parameters.items():
+        if not self.region:
+            raise Refused("AWS_REGION is missing, and the AWS profile has no region")
+        self.partition = self.session.get_partition_for_region(self.region)
+        partitions = self.session._session.get_data("partitions")["partitions"]
+        self.url_suffix = {each["id"]: each["outputs"]["dnsSuffix"] for each in partitions}[self.partition]
+        defaults = {"Front": "function-url"} if way == "cargo-lambda" else {}
+        values = {name: given[variable(name)] for name in self.template["Parameters"] if variable(name) in given}
+        self.pseudo = {"AWS::Region": self.region, "AWS::Partition": self.partition}
+        self.values = checked(self.template, defaults | values, self.pseudo)
+        for parameter, value in self.values.items():
             if value.startswith("arn:") and value.split(":")[3] not in ("", self.region):
                 raise Refused(f"{variable(parameter)} is of another region than AWS_REGION")
+        if way == "cargo-lambda":
+            cargo_lambda.check(self)
+
+    def holds(self, condition: str) -> bool:
+        """Whether a condition of template.yaml is true."""
+        return holds(self.template, {"Condition": condition}, self.values | self.pseudo)
+
+    def arn(self, service: str, resource: str) -> str:
+        """The ARN of a resource in this account and region."""
+        return f"arn:{self.partition}:{service}:{self.region}:{self.account}:{resource}"
 
     def check_package(self) -> None:
-        """Refuses a package of another processor, which Lambda would take and could not start."""
-        built_for = architecture(PACKAGE)
-        if self.resolver.parameters["Architecture"] != built_for:
-            raise Refused(f"ARCHITECTURE is not what the package was built for, {built_for}")
+        """Lambda accepts a package for another processor, but could not start it."""
+        built_for = architecture(self.package)
+        if self.values["Architecture"] != built_for:
+            raise Refused(f"ARCHITECTURE is not what the package was built for; set ARCHITECTURE={built_for}")
 
-    def run(self, name: str, *command: str | Path) -> None:
-        """Runs a program that deploys, its output going where ours goes."""
-        if subprocess.run(command, cwd=CHECKOUT, env=self.environment).returncode:
-            raise Refused(f"{name} has failed; the reason stands above")
+    def sign_in(self) -> None:
+        """Resolves the credentials once, for every tool: not each of them knows each kind of AWS profile."""
+        # The AWS CLI's cache of assumed roles, so that it asks for no second MFA code.
+        providers = self.session._session.get_component("credential_provider")
+        providers.get_provider("assume-role").cache = JSONFileCache()
+        credentials = self.session.get_credentials()
+        if not credentials:
+            raise botocore.exceptions.NoCredentialsError
+        keys = credentials.get_frozen_credentials()
+        named = {"AWS_ACCESS_KEY_ID": keys.access_key, "AWS_SECRET_ACCESS_KEY": keys.secret_key}
+        if keys.token:
+            named["AWS_SESSION_TOKEN"] = keys.token
+        others = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_SECURITY_TOKEN")
+        # SAM sends usage reports otherwise, and writes a file in the home folder.
+        quiet = {"SAM_CLI_TELEMETRY": "0", "__SAM_CLI_APP_DIR": str(SAM.parent.parent / "app")}
+        kept = {name: value for name, value in self.given.items() if name not in others}
+        self.environment = quiet | kept | named | {"STACK": self.name, "AWS_REGION": self.region}
+        self.environment |= {"AWS_DEFAULT_REGION": self.region, "ZIP": str(self.package)}
+        self.account = self.session.client("sts").get_caller_identity()["Account"]
 
-    def stack_outputs(self) -> dict[str, str]:
+    def reserve(self, held: int) -> None:
+        """Reserves no concurrency in an account that cannot, as a new one. `held` is what the function has already."""
+        wish = int(self.values["ReservedConcurrency"] or 0)
+        if wish > held:
+            try:
+                limits = self.session.client("lambda").get_account_settings()["AccountLimit"]
+            except botocore.exceptions.ClientError as error:
+                if not error.response["Error"]["Code"].startswith("AccessDenied"):
+                    raise
+                return
+            free = limits["UnreservedConcurrentExecutions"]
+            if free + held - wish < UNRESERVED:
+                state = f"this account has {free} unreserved concurrent executions, and Lambda keeps {UNRESERVED} of them"
+                if variable("ReservedConcurrency") in self.given:
+                    raise Refused(f"RESERVED_CONCURRENCY={wish} fails: {state}; leave it unset, or raise the quota")
+                print(f"Deploying without reserved concurrency: {state}.", flush=True)
+                self.values["ReservedConcurrency"] = ""
+
+    def run(self, name: str, *command: str | Path, **variables: str) -> None:
+        """Runs a tool that deploys, with our output as its output."""
+        if subprocess.run(command, cwd=CHECKOUT, env=self.environment | variables).returncode:
+            raise Refused(f"{name} failed; see its output above")
+
+    def stack(self) -> Mapping | None:
+        """The stack, if it exists."""
+        formation = self.session.client("cloudformation")
+        try:
+            return formation.describe_stacks(StackName=self.name)["Stacks"][0]
+        except botocore.exceptions.ClientError as error:
+            if "does not exist" not in str(error):
+                raise
+            return None
+
+    def prepare_stack(self) -> None:
+        """Refuses the stack of another project, and deletes one of ours whose first creation failed."""
+        stack = self.stack()
+        parameters = {entry["ParameterKey"]: entry["ParameterValue"] for entry in (stack or {}).get("Parameters", [])}
+        status = stack["StackStatus"] if stack else None
+        if stack and status != "REVIEW_IN_PROGRESS" and not parameters.keys() & {"DatabaseSecretArn"}:
+            raise Refused(f"the stack {self.name} exists and belongs to another project; choose another STACK")
+        if status not in UNUSABLE_STACK:
+            self.reserve(int(parameters.get("ReservedConcurrency") or 0))
+            return
+        self.reserve(0)
+        formation = self.session.client("cloudformation")
+        pages = formation.get_paginator("describe_stack_events").paginate(StackName=stack["StackId"])
+        for event in (event for page in pages for event in page["StackEvents"]):
+            if event["PhysicalResourceId"] == stack["StackId"] and event["ResourceStatus"] == "CREATE_COMPLETE":
+                raise Refused(f"the stack {self.name} is {status}; delete it, then deploy again")
+        print(f"Deleting the stack {self.name}, whose creation failed ({status}) ...", flush=True)
+        formation.delete_stack(StackName=stack["StackId"])
+        try:
+            waiter = formation.get_waiter("stack_delete_complete")
+            waiter.wait(StackName=stack["StackId"], WaiterConfig={"Delay": 3, "MaxAttempts": 1000})
+        except botocore.exceptions.WaiterError:
+            raise Refused(f"the stack {self.name} cannot be deleted; read its events, delete it, then deploy again") from None
+
+    def outputs(self) -> dict[str, str]:
         """The outputs of the stack."""
-        stacks = self.session.client("cloudformation").describe_stacks(StackName=self.stack)["Stacks"]
-        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+        return {output["OutputKey"]: output["OutputValue"] for output in self.stack().get("Outputs", [])}
 
 
 def sam(deployment: Deployment) -> dict[str, str]:
-    """Deploys by AWS SAM."""
-    # All of them: SAM would keep the former value of one that is left out, where the other ways take the default.
-    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-        json.dump(deployment.resolver.parameters, file)  # Which is YAML.
-        file.flush()
-        deployment.run(
-            *("sam", SAM, "deploy", "--template-file", CHECKOUT / "template.yaml", "--stack-name", deployment.stack),
-            *("--region", deployment.region, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"),
-            *("--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"),
-            *("--parameter-overrides", f"file://{file.name}"),
-        )
-    return deployment.stack_outputs()
+    """Deploys with AWS SAM."""
+    deployment.prepare_stack()
+    with tempfile.TemporaryDirectory() as folder:
+        template, values = Path(folder) / TEMPLATE.name, Path(folder) / "parameters.yaml"
+        template.write_text(with_package(TEMPLATE.read_text(), deployment.package))
+        # All of them: SAM keeps the former value of an omitted one.
+        values.write_text(json.dumps(deployment.values))
+        command = ["deploy", "--template-file", template, "--parameter-overrides", f"file://{values}"]
+        command += ["--stack-name", deployment.name, "--region", deployment.region, "--resolve-s3"]
+        command += ["--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-fail-on-empty-changeset"]
+        command += ["--no-progressbar", *(["--tags", *map("=".join, deployment.tags.items())] if deployment.tags else [])]
+        deployment.run("sam", SAM, *command)
+    return deployment.outputs()
+
+
+def with_package(template: str, package: Path) -> str:
+    """The template with the path of a package as the function's code."""
+    text, count = re.subn(r"(?m)^( +CodeUri:).*$", lambda match: f"{match[1]} {json.dumps(str(package))}", template)
+    if count != 1:
+        raise Refused(f"{TEMPLATE.name} has {count} lines with CodeUri instead of 1; restore the file")
+    return text
 
 
 def serverless(deployment: Deployment) -> dict[str, str]:
-    """Deploys by the Serverless Framework."""
-    # What it writes into .serverless/ has the same names for every stack.
+    """Deploys with the Serverless Framework."""
+    deployment.prepare_stack()
+    variables = {variable(name): value for name, value in deployment.values.items()}
+    # The files that it writes into .serverless/ have the same names for every stack.
     with (OSLS.parents[2] / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        deployment.run("osls", NODE, OSLS, "deploy", "--region", deployment.region)
-    return deployment.stack_outputs()
+        deployment.run("osls", NODE, OSLS, "deploy", "--region", deployment.region, **variables)
+    return deployment.outputs()
 
 
-def cargo_lambda(deployment: Deployment) -> dict[str, str]:
-    """Deploys by cargo-lambda, which makes a function with a URL; what else template.yaml has is made here."""
-    parameters = deployment.resolver.parameters
-    name, region, client = deployment.stack, deployment.region, deployment.session.client
-    caller = client("sts").get_caller_identity()
-    partition, account = (caller["Arn"].split(":")[index] for index in (1, 4))
-    functions = client("lambda")
-    there = function_of_ours(functions, name)
-    group = f"/aws/lambda/{name}"
-    known = {
-        "AWS::Partition": partition,
-        "AWS::AccountId": account,
-        "AWS::Region": region,
-        "AWS::StackName": name,
-        "AWS::URLSuffix": "amazonaws.com.cn" if partition == "aws-cn" else "amazonaws.com",
-        "ExporterLog": group,
-        "ExporterLog.Arn": f"arn:{partition}:logs:{region}:{account}:log-group:{group}:*",
-    }
-    resolver = Resolver(deployment.template, deployment.values, known)
-    make_log_group(client("logs"), group, int(parameters["LogRetentionDays"]))
-    role = parameters["RoleArn"] or make_role(client("iam"), f"{name}-{region}", resolver)
-    known["ExporterRole.Arn"] = role
-    function = resolver.properties("ExporterLambdaFunction")
-    has_url = resolver.condition("HasFunctionUrl")
-    if there:
-        change_architecture(functions, there, parameters["Architecture"])
-    elif has_url:
-        # Nobody reaches a new one before all of it is as it should be.
-        deploy_function(deployment, function, role, has_url=False)
-        configure(functions, name, function, role)
-    deploy_function(deployment, function, role, has_url)
-    configure(functions, name, function, role)
-    if has_url:
-        known["FunctionUrl.FunctionUrl"] = functions.get_function_url_config(FunctionName=name)["FunctionUrl"]
-    else:
-        permit_nobody(functions, name)
-    known["ExporterLambdaFunction"] = name
-    known["ExporterLambdaFunction.Arn"] = functions.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
-    outputs = deployment.template["Outputs"].items()
-    return {
-        output: resolver.resolve(definition["Value"])
-        for output, definition in outputs
-        if "Condition" not in definition or resolver.condition(definition["Condition"])
-    }
-
-
-def make_log_group(logs, group: str, days: int) -> None:
-    """The function's log group, which Lambda would make too, but to be kept for ever."""
-    try:
-        logs.create_log_group(logGroupName=group)
-    except logs.exceptions.ResourceAlreadyExistsException:
-        pass
-    logs.put_retention_policy(logGroupName=group, retentionInDays=days)
-
-
-def make_role(iam, name: str, resolver: Resolver) -> str:
-    """The function's role with the policies of template.yaml and no others. Gives its ARN.
-
-    A role of that name which was not made here is somebody's, and stays as it is."""
-    properties = resolver.properties("ExporterRole")
-    trust = json.dumps(properties["AssumeRolePolicyDocument"])
-    boundary = properties.get("PermissionsBoundary")
-    try:
-        role = iam.get_role(RoleName=name)["Role"]
-    except iam.exceptions.NoSuchEntityException:
-        bounded = {"PermissionsBoundary": boundary} if boundary else {}
-        path = properties["Path"]
-        made = iam.create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=trust, Tags=[MADE_BY], **bounded)
-        role = made["Role"]
-    else:
-        if MADE_BY not in role.get("Tags", []):
-            raise Refused(f"the role {name} is there, and not of this deployment; another STACK, or ROLE_ARN, avoids it")
-        iam.update_assume_role_policy(RoleName=name, PolicyDocument=trust)
-        if boundary:
-            iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=boundary)
-        elif "PermissionsBoundary" in role:
-            iam.delete_role_permissions_boundary(RoleName=name)
-    policies = {policy["PolicyName"]: policy["PolicyDocument"] for policy in properties["Policies"]}
-    for policy in iam.list_role_policies(RoleName=name)["PolicyNames"]:
-        if policy not in policies:
-            iam.delete_role_policy(RoleName=name, PolicyName=policy)
-    for policy, document in policies.items():
-        iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
-    return role["Arn"]
-
-
-def function_of_ours(functions, name: str) -> Mapping | None:
-    """The configuration of the function that is there; None where there is none.
-
-    One that was not made here is somebody's, or another stack's, and stays as it is."""
-    try:
-        there = functions.get_function(FunctionName=name)
-    except functions.exceptions.ResourceNotFoundException:
-        return None
-    if there.get("Tags", {}).get(MADE_BY["Key"]) != MADE_BY["Value"]:
-        raise Refused(
-            f"the function {name} is there, and not of this deployment; another STACK avoids it, "
-            f"and the tag {MADE_BY_TAG} on it says that it may be changed"
-        )
-    return there["Configuration"]
-
-
-def change_architecture(functions, there: Mapping, architecture: str) -> None:
-    """Has a function run on the package's processor, which cargo-lambda says of a new one only."""
-    if there["Architectures"] == [architecture]:
-        return
-    name = there["FunctionName"]
-    functions.update_function_code(FunctionName=name, ZipFile=PACKAGE.read_bytes(), Architectures=[architecture])
-    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
-
-
-def deploy_function(deployment: Deployment, function: Mapping, role: str, has_url: bool) -> None:
-    """Has cargo-lambda make or change the function and its URL.
-
-    It is not told of a VPC, for which it waits half a minute and then fails; `configure` waits longer."""
-    command = ["cargo", "lambda", "deploy", "--region", deployment.region]
-    command += ["--tag", MADE_BY_TAG]
-    command += ["--enable-function-url" if has_url else "--disable-function-url"]
-    command += ["--lambda-dir", str(PACKAGE.parent.parent), "--binary-name", BINARY, "--iam-role", role]
-    command += ["--memory", function["MemorySize"], "--timeout", function["Timeout"]]
-    command += [word for layer in function.get("Layers", []) for word in ("--layer-arn", layer)]
-    # Not as options, which end at a comma.
-    with tempfile.NamedTemporaryFile("w", suffix=".env") as file:
-        for name, value in function["Environment"]["Variables"].items():
-            file.write(f"{name}={quoted(name, value)}\n")
-        file.flush()
-        command += ["--env-file", file.name]
-        deadline = time.monotonic() + ROLE_SECONDS
-        while True:
-            answer = subprocess.run(
-                [*command, deployment.stack],
-                cwd=CHECKOUT,
-                env=deployment.environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-            too_new = any(words in answer.stdout for words in UNKNOWN_ROLE)
-            if not (answer.returncode and too_new and time.monotonic() < deadline):
-                break
-            time.sleep(3)
-    sys.stdout.write(answer.stdout)
-    if answer.returncode:
-        raise Refused("cargo lambda deploy has failed; the reason stands above")
-
-
-def quoted(name: str, value: str) -> str:
-    """A value as cargo-lambda's files of variables have it: between quotes of one kind, and no escapes."""
-    for quote in "'\"`":
-        if quote not in value:
-            return f"{quote}{value}{quote}"
-    raise Refused(f"{name} has all kinds of quotes in it, which cargo-lambda cannot be told")
-
-
-def configure(functions, name: str, function: Mapping, role: str) -> None:
-    """What cargo-lambda has no option for or passes over in an update, and what an earlier deployment had and this one
-    has not."""
-    # One in a VPC is pending for a while after it was changed, and is not changed again in that time.
-    for state in ("function_active_v2", "function_updated_v2"):
-        functions.get_waiter(state).wait(FunctionName=name)
-    deadline = time.monotonic() + ROLE_SECONDS
-    while True:
-        try:
-            functions.update_function_configuration(
-                FunctionName=name,
-                Role=role,
-                Layers=function.get("Layers", []),
-                VpcConfig=function.get("VpcConfig", {"SubnetIds": [], "SecurityGroupIds": []}),
-                **({"LoggingConfig": function["LoggingConfig"]} if "LoggingConfig" in function else {}),
-            )
-            break
-        except functions.exceptions.InvalidParameterValueException as error:
-            too_new = any(words in str(error) for words in UNKNOWN_ROLE)
-            if not (too_new and time.monotonic() < deadline):
-                raise
-            time.sleep(3)
-    functions.get_waiter("function_updated_v2").wait(FunctionName=name)
-    if "ReservedConcurrentExecutions" in function:
-        reserved = int(function["ReservedConcurrentExecutions"])
-        functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=reserved)
-    else:
-        functions.delete_function_concurrency(FunctionName=name)
-
-
-def permit_nobody(functions, name: str) -> None:
-    """Takes back what everybody was permitted while there was a URL, which cargo-lambda does not."""
-    try:
-        policy = json.loads(functions.get_policy(FunctionName=name)["Policy"])
-    except functions.exceptions.ResourceNotFoundException:
-        return
-    for statement in policy["Statement"]:
-        if statement["Principal"] in ("*", {"AWS": "*"}):
-            functions.remove_permission(FunctionName=name, StatementId=statement["Sid"])
+def tag(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals or not key or len(key) > 128 or len(value) > 256 or key.lower().startswith("aws:"):
+        raise Refused("TAGS must be NAME=VALUE pairs separated by commas")
+    return key, value
 
 
 def architecture(package: Path) -> str:
-    """What the program in the package was built for."""
+    """The architecture that the program in the package was built for."""
     try:
         with zipfile.ZipFile(package) as content, content.open("bootstrap") as program:
             header = program.read(20)
     except (OSError, KeyError, zipfile.BadZipFile):
-        raise Refused(f"{package.relative_to(CHECKOUT)} is not a package: make package") from None
-    return MACHINES.get(int.from_bytes(header[18:20], "little"), "something else")
+        raise Refused(f"{package} is not a package with the program; run make package, or set ZIP") from None
+    return MACHINES.get(int.from_bytes(header[18:20], "little"), "another processor")
 
 
 def check_names(template: Mapping, make_flags: str) -> None:
-    """Refuses a variable on make's command line that is none of ours, which would be ignored otherwise."""
-    known = [*map(variable, template["Parameters"]), "STACK", "ARCH", "PYTHON"]
-    # Behind the flags stands NAME=VALUE for each; a space in a value has a backslash before it.
+    """Refuses an unknown variable on make's command line, which make would ignore."""
+    known = [*map(variable, template["Parameters"]), "STACK", "TAGS", "ZIP", "ARCH", "PYTHON"]
+    # NAME=VALUE follows the flags; a space in a value has a backslash before it.
     for name in re.findall(r"(?<!\S)(?<!\\ )([A-Za-z_][A-Za-z0-9_]*)=", make_flags.partition("-- ")[2]):
         if name not in known and not name.startswith("AWS_"):
             near = difflib.get_close_matches(name, known, 1)
-            raise Refused(f"{name} is no parameter" + (f"; {near[0]} is one" if near else ""))
+            raise Refused(f"{name} is no parameter" + (f"; did you mean {near[0]}?" if near else ""))
 
 
-def report(deployed: Mapping[str, str], stack: str, region: str, is_own_secret: bool) -> str:
-    """What a person needs to have Prometheus scrape it, of the outputs."""
-    config = deployed.get("ScrapeConfig", "").rstrip("\n")
-    lines = ["", f"Function:   {deployed['FunctionArn']}"]
-    lines += [f"Scrape URL: {deployed['ScrapeUrl']}" if config else "Nothing is in front of it: FRONT is none."]
-    lines += [f"Its log:    aws logs tail {deployed['LogGroup']} --since 15m --region {region}", ""]
-    if secret := deployed.get("AuthorizationSecretArn"):
-        file = re.search(r"credentials_file: (\S+)", config)
-        # A file that is good stays where there is no token to put in its place, and stays whose it is.
-        token = file[1] if file else f"/etc/prometheus/{stack}.token"
-        destination = f" > {token}.new && test -s {token}.new && cp {token}.new {token} && rm {token}.new"
+def report(deployment: Deployment, outputs: Mapping[str, str]) -> str:
+    """The deployment, and the steps to scrape it."""
+    name, region, url = deployment.name, deployment.region, outputs.get("ScrapeUrl")
+    token = f"/etc/prometheus/{name}.token"
+    lines = ["", f"Function:   {outputs['FunctionArn']}"]
+    lines += [f"Scrape URL: {url}" if url else "FRONT is none: the function has no URL."]
+    lines += [f"Its log:    aws logs tail {outputs['LogGroup']} --since 15m --region {region}", ""]
+    if secret := outputs.get("AuthorizationSecretArn"):
+        # The file keeps its owner, and its content if there is no token.
+        query = "[.. | objects | .bearer_token // empty] | flatten | last // empty"
         lines += [
-            "The token that Prometheus presents, to be fetched as the user that Prometheus runs as:",
+            "Fetch the token for Prometheus, as the user that Prometheus runs as:",
             "",
             f"    (umask 077; aws secretsmanager get-secret-value --region {region} --secret-id {secret} \\",
-            "        --query SecretString --output text | "
-            f"jq --exit-status --raw-output '[.. | objects | .bearer_token // empty] | flatten | last // empty'{destination})",
+            f"        --query SecretString --output text | jq --exit-status --raw-output '{query}' "
+            f"> {token}.new && test -s {token}.new && cp {token}.new {token} && rm {token}.new)",
             "",
         ]
-        if is_own_secret:
+        if deployment.values["AuthorizationSecretArn"]:
             lines += [
-                "Of several tokens it takes the last. If the secret has a username and a password, or is a token as a whole,",
-                "Prometheus is told otherwise: docs/authorization.md",
+                "It takes the last of several tokens. For a username and password, or a plain token, see",
+                "docs/authorization.md.",
                 "",
             ]
-    if config:
-        lines += ["In scrape_configs of prometheus.yml:", "", *(f"  {line}" for line in config.splitlines()), ""]
+    elif deployment.values["AuthorizationTokenSha256"]:
+        lines += [f"Put the token of the digest in AUTHORIZATION_TOKEN_SHA256 into {token}.", ""]
+    if url:
+        authorization = ["  authorization:", f"    credentials_file: {token}"] if not deployment.holds("IsOpen") else []
+        config = [f"- job_name: {name}", "  scheme: https", "  scrape_interval: 1m", "  scrape_timeout: 20s", *authorization]
+        config += ["  static_configs:", f'    - targets: ["{url.split("/")[2]}"]']
+        lines += ["In scrape_configs of prometheus.yml:", "", *(f"  {line}" for line in config), ""]
     return "\n".join(lines)
 
 
-WAYS: dict[str, Callable[[Deployment], dict[str, str]]] = {
-    "sam": sam,
-    "serverless": serverless,
-    "cargo-lambda": cargo_lambda,
-}
+WAYS = {"sam": sam, "serverless": serverless, "cargo-lambda": cargo_lambda.deploy}
 
 
 def main() -> None:
     """Deploys and reports."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0])
     parser.add_argument("way", choices=WAYS)
-    parser.add_argument("--check", action="store_true", help="look at the variables, before there is a package")
+    parser.add_argument("--check", action="store_true", help="only check the variables and credentials, before a build")
     arguments = parser.parse_args()
     template = load()
     try:
         check_names(template, os.environ.get("MAKEFLAGS", ""))
         deployment = Deployment(arguments.way, os.environ)
+        if os.environ.get("ZIP") or not arguments.check:
+            deployment.check_package()
+        deployment.sign_in()
         if arguments.check:
             return
-        deployment.check_package()
-        outputs = WAYS[arguments.way](deployment)
+        print(report(deployment, WAYS[arguments.way](deployment)))
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        is_unusable = getattr(error, "response", {}).get("Error", {}).get("Code") in UNUSABLE_KEYS
+        if is_unusable or re.search("Credential|Token|SSO|Login", type(error).__name__):
+            sys.exit(f"{parser.prog}: AWS credentials are missing or expired: {error}; {SIGN_IN}")
+        sys.exit(f"{parser.prog}: {as_variables(template, str(error))}")
     except Refused as refused:
         sys.exit(f"{parser.prog}: {refused}")
-    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-        sys.exit(f"{parser.prog}: {as_variables(template, str(error))}")
-    print(report(outputs, deployment.stack, deployment.region, bool(os.environ.get("AUTHORIZATION_SECRET_ARN"))))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from demo.aws import CHECKOUT, CREDENTIALS, FUNCTION, PACKAGES, REGION, SECRET, Aws
+from demo.aws import CHECKOUT, FUNCTION, PACKAGES, REGION, SECRET, Aws
 from demo.postgres import Postgres
 from demo.processes import Failure, Processes, processes, stop_on_signals
 
@@ -29,19 +29,21 @@ DEPLOY = CHECKOUT / "packaging" / "deploy.py"
 BUILT_FOR = deploy.architecture(deploy.PACKAGE)
 """`make build` builds for this machine, which has to run it here."""
 OWN_TOKEN = "a-token-that-is-given-to-cargo-lambda"
+TEMPORARY = ("ASIATEMPORARY", "temporary-secret", "temporary-session-token")
+"""The access key, secret and session token of the profile that deploys."""
 ENDPOINT_ID = "vpce-0123456789abcdef0"
 
 DEPLOYMENTS = {
     "sam": ("sam", {}),
     "sam-url": ("sam", {"FRONT": "function-url"}),
     "sam-private": ("sam", {"FRONT": "none"}),
-    "serverless": ("serverless", {}),
+    "serverless": ("serverless", {"TAGS": "team=db,cost-center=a b:c/d"}),
     "cargo-lambda": ("cargo-lambda", {}),
     "sam-all": ("sam", {"FRONT": "function-url"}),
     "cargo-lambda-all": ("cargo-lambda", {}),
 }
 """The deployments by the names of their stacks: how, and with which variables beside those of all. Those that end in
-`-all` are told everything that can be told, a database that is not there among it."""
+`-all` get every parameter that both ways know, also of a database that does not exist."""
 
 AT_FIRST = ["sam", "serverless", "cargo-lambda"]
 
@@ -105,16 +107,40 @@ def aws(running: Processes, calls: list[relays.Call]) -> Iterator[Aws]:
 
 
 @pytest.fixture(scope="session")
-def environment(aws: Aws, running: Processes) -> dict[str, str]:
-    """The environment of what deploys: as of a user with credentials, and nothing else said."""
+def deployer_calls() -> list[relays.Call]:
+    """The calls of the tools that deploy so far."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def signers() -> set[tuple[str, str]]:
+    """The access keys and session tokens that signed these calls."""
+    return set()
+
+
+@pytest.fixture(scope="session")
+def deployer_endpoint(
+    aws: Aws, deployer_calls: list[relays.Call], signers: set[tuple[str, str]]
+) -> Iterator[str]:
+    with relays.deployer_recorder(lambda: aws.port, deployer_calls, signers).running() as recorder:
+        yield recorder.url
+
+
+@pytest.fixture(scope="session")
+def environment(deployer_endpoint: str, running: Processes) -> dict[str, str]:
+    """The environment of a person who deploys, with an AWS profile whose credentials a program prints."""
     home = running.folder / "home"
-    home.mkdir()
+    (home / ".aws").mkdir(parents=True)
+    printed = {"Version": 1, **dict(zip(("AccessKeyId", "SecretAccessKey", "SessionToken"), TEMPORARY))}
+    (home / "credentials.json").write_text(json.dumps(printed))
+    profile = f"[profile deployer]\ncredential_process = cat {home / 'credentials.json'}\n"
+    (home / ".aws" / "config").write_text(profile)
     # Where rustup and cargo are is said by HOME, which has to be another so that no tool leaves a file there.
     rust = {"CARGO_HOME": ".cargo", "RUSTUP_HOME": ".rustup"}
     rust = {name: os.environ.get(name, str(Path.home() / folder)) for name, folder in rust.items()}
-    kept = {"PATH": os.environ["PATH"], "HOME": str(home)}
-    where = {"AWS_ENDPOINT_URL": aws.endpoint, "AWS_REGION": REGION, "ARCHITECTURE": BUILT_FOR}
-    return kept | rust | CREDENTIALS | where
+    kept = {"PATH": os.environ["PATH"], "HOME": str(home), "AWS_PROFILE": "deployer"}
+    where = {"AWS_ENDPOINT_URL": deployer_endpoint, "AWS_REGION": REGION, "ARCHITECTURE": BUILT_FOR}
+    return kept | rust | where
 
 
 @pytest.fixture(scope="session")
@@ -163,8 +189,9 @@ def everything(aws: Aws, own_secret: str) -> dict[str, str]:
         "RESERVED_CONCURRENCY": "",
         "LOG_RETENTION_DAYS": "7",
         "ALARM_TOPIC_ARN": aws.client("sns").create_topic(Name="alarms")["TopicArn"],
-        "ROLE_PATH": "/teams/shop/",
         "PERMISSIONS_BOUNDARY_ARN": boundary,
+        "ROLE_PATH": "/exporters/",
+        "TAGS": "team=db,cost-center=a b:c/d",
     }
 
 

@@ -1,5 +1,7 @@
 """What each way has deployed: that Prometheus gets its metrics of it, and that they are one and the same."""
 
+import contextlib
+import hashlib
 import json
 import re
 import shutil
@@ -7,13 +9,15 @@ import signal
 import subprocess
 import urllib.error
 import urllib.request
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+import botocore.exceptions
 import pytest
 import yaml
 from conftest import BUILT_FOR, OWN_TOKEN, Deploy, Deployed
 from policies import BY_OTHERS, grants, matches, of_role
-from relays import Call, Relay
+from relays import Answer, Call, Relay
 
 from demo.aws import CHECKOUT, REGION, Aws
 from demo.endpoint import get
@@ -170,6 +174,28 @@ def test_prometheus_scrapes_each_as_is_printed(
     assert {series["metric"]["job"]: series["value"][1] for series in answer} == dict.fromkeys(configs, "1")
 
 
+NETWORK = [
+    *(("Allow", action, "*", "null") for action in BY_OTHERS if action.startswith("ec2:")),
+    ("Deny", "ec2:*", "*", '{"Null": {"lambda:SourceFunctionArn": "false"}}'),
+]
+"""Statements of every role: Lambda needs them for a while after a function has left its VPC too."""
+
+
+def tags_of(aws: Aws, way: Deployed) -> dict[str, str]:
+    """The tags of a stack, or of a function, its role and its log group, which must have the same."""
+    with contextlib.suppress(botocore.exceptions.ClientError):
+        (stack,) = aws.client("cloudformation").describe_stacks(StackName=way.stack)["Stacks"]
+        return {tag["Key"]: tag["Value"] for tag in stack["Tags"]}
+    configuration = way.configuration
+    function = aws.client("lambda").list_tags(Resource=configuration["FunctionArn"])["Tags"]
+    role = aws.client("iam").list_role_tags(RoleName=configuration["Role"].rpartition("/")[2])["Tags"]
+    assert function == {tag["Key"]: tag["Value"] for tag in role}
+    group = configuration["LoggingConfig"]["LogGroup"]
+    log = aws.client("logs").list_tags_log_group(logGroupName=group)["tags"]
+    assert log.items() <= function.items()
+    return log
+
+
 def described(aws: Aws, way: Deployed) -> dict:
     """What a deployment is, with the names that it chose for itself taken out."""
     configuration = way.configuration
@@ -184,13 +210,14 @@ def described(aws: Aws, way: Deployed) -> dict:
         f"arn:aws:logs:{aws.client('lambda').meta.region_name}:000000000000:log-group:{group}:*": "LOG",
     }
     policies = [
-        (effect, call.action, names.get(call.resource, call.resource))
-        for effect in ("Allow", "Deny")
-        for call in grants(of_role(iam, role), effect)
+        (statement["Effect"], call.action, names.get(call.resource, call.resource), json.dumps(statement.get("Condition")))
+        for statement in of_role(iam, role)
+        for call in grants([statement], statement["Effect"])
     ]
     logs = aws.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
     (log,) = (log for log in logs if log["logGroupName"] == group)
     return {
+        "role path": iam.get_role(RoleName=role)["Role"]["Path"],
         "runtime": configuration["Runtime"],
         "architectures": configuration["Architectures"],
         "memory": configuration["MemorySize"],
@@ -207,6 +234,7 @@ def test_all_ways_deploy_the_same(
     aws: Aws, deployed: dict[str, Deployed], parameters: dict[str, str]
 ) -> None:
     expected = {
+        "role path": "/",
         "runtime": "provided.al2023",
         "architectures": [BUILT_FOR],
         "memory": 256,
@@ -214,13 +242,11 @@ def test_all_ways_deploy_the_same(
         "environment": {"DB_SECRET_ID": parameters["DATABASE_SECRET_ARN"], "DB_AUTH": "password"},
         "layers": [],
         "policies": [
-            ("Allow", "logs:CreateLogStream", "LOG"),
-            ("Allow", "logs:PutLogEvents", "LOG"),
-            ("Allow", "secretsmanager:GetSecretValue", "AUTHORIZATION"),
-            ("Allow", "secretsmanager:GetSecretValue", parameters["DATABASE_SECRET_ARN"]),
-            # Also outside of a VPC, so that a function can leave one.
-            *(("Allow", action, "*") for action in BY_OTHERS if action.startswith("ec2:")),
-            ("Deny", "ec2:*", "*"),
+            ("Allow", "logs:CreateLogStream", "LOG", "null"),
+            ("Allow", "logs:PutLogEvents", "LOG", "null"),
+            ("Allow", "secretsmanager:GetSecretValue", "AUTHORIZATION", "null"),
+            ("Allow", "secretsmanager:GetSecretValue", parameters["DATABASE_SECRET_ARN"], "null"),
+            *NETWORK,
         ],
         "logging": {"LogFormat": "JSON", "ApplicationLogLevel": "INFO", "SystemLogLevel": "WARN"},
         "log retention": 30,
@@ -247,10 +273,16 @@ def test_all_parameters_reach_the_function_by_every_way(
     assert (sam["memory"], sam["timeout"], sam["log retention"]) == (512, 20, 7)
     assert sam["layers"] == [everything["QUERIES_LAYER_ARN"]]
     keys = [everything["AUTHORIZATION_SECRET_KEY_ARN"], everything["DATABASE_SECRET_KEY_ARN"]]
-    assert [resource for _, action, resource in sam["policies"] if action == "kms:Decrypt"] == keys
-    assert ("Deny", "ec2:*", "*") in sam["policies"]
+    through = '{"StringEquals": {"kms:ViaService": "secretsmanager.eu-central-1.amazonaws.com"}}'
+    decrypt = [("Allow", "kms:Decrypt", key, through) for key in keys]
+    assert [statement for statement in sam["policies"] if statement[1] == "kms:Decrypt"] == decrypt
+    assert set(NETWORK) < set(sam["policies"])
     database = "arn:aws:rds-db:eu-central-1:000000000000:dbuser:cluster-ABCDEFGHIJKL01234/exporter"
-    assert ("Allow", "rds-db:connect", database) in sam["policies"]
+    assert ("Allow", "rds-db:connect", database, "null") in sam["policies"]
+    assert sam["role path"] == "/exporters/"
+    tags = {"team": "db", "cost-center": "a b:c/d"}
+    for stack in ("sam-all", "cargo-lambda-all", "serverless"):
+        assert tags.items() <= tags_of(aws, deployed[stack]).items(), stack
 
 
 def test_network_boundary_and_concurrency_reach_the_function_by_cargo_lambda(
@@ -357,6 +389,48 @@ def test_without_its_url_nobody_may_call_the_function_any_more(
         assert len(policy) == statements, [(s["Sid"], s["Action"], s.get("Condition")) for s in policy]
 
 
+def test_a_new_function_has_its_authorization_before_its_url_and_a_new_role_is_waited_for(
+    aws: Aws, deploy_by: Deploy, parameters: dict[str, str]
+) -> None:
+    """Lambda refuses a new role and its network permissions for some seconds. The stand-in does not."""
+    unknown = {
+        "POST /2015-03-31/functions": "The role defined for the function cannot be assumed by Lambda.",
+        "PUT /2015-03-31/functions/digest/configuration": "The provided execution role does not have permissions to "
+        "call CreateNetworkInterface on EC2",
+    }
+    asked: list[tuple[str, bytes]] = []
+
+    def path(request: BaseHTTPRequestHandler, body: bytes) -> str | Answer:
+        call = f"{request.command} {request.path}"
+        if message := unknown.pop(call, None):
+            return Answer(400, json.dumps({"code": "InvalidParameterValueException", "message": message}))
+        asked.append((call, body))
+        return request.path
+
+    digest = hashlib.sha256(b"a-token").hexdigest()
+    with Relay(lambda: aws.port, path).running() as relay:
+        variables = {"AUTHORIZATION_TOKEN_SHA256": digest, "AWS_ENDPOINT_URL": relay.url}
+        done = deploy_by("cargo-lambda", "digest", variables)
+    assert done.returncode == 0 and unknown == {}, done
+    calls = [call for call, _ in asked]
+    created = calls.index("POST /2015-03-31/functions")
+    told = json.loads(asked[created][1])["Environment"]["Variables"]
+    secret = parameters["DATABASE_SECRET_ARN"]
+    assert told == {"DB_SECRET_ID": secret, "DB_AUTH": "password", "AUTH_TOKEN_SHA256": digest}
+    assert created < calls.index("POST /2015-03-31/functions/digest/policy")
+    assert created < calls.index("POST /2021-10-31/functions/digest/url")
+    read = {call.resource for call in grants(of_role(aws.client("iam"), f"digest-{REGION}")) if "Secret" in call.action}
+    assert read == {secret}
+    assert "aws secretsmanager" not in done.stdout and "Put the token" in done.stdout
+
+
+@pytest.mark.parametrize("stack", ["sam", "sam-url", "serverless"])
+def test_the_printed_job_is_that_of_the_stack(stack: str, aws: Aws, deployed: dict[str, Deployed]) -> None:
+    (described,) = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in described["Outputs"]}
+    assert yaml.safe_load(outputs["ScrapeConfig"]) == [deployed[stack].scrape_config]
+
+
 def test_an_update_changes_the_role_and_the_processor_too(aws: Aws, deploy_by: Deploy, own_secret: str) -> None:
     iam, functions = aws.client("iam"), aws.client("lambda")
     trust = {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
@@ -381,7 +455,7 @@ def test_a_function_of_somebody_else_is_not_taken_over(
     name = deployed["serverless"].configuration["FunctionName"]
     before = functions.get_function(FunctionName=name)["Configuration"]
     done = deploy_by("cargo-lambda", name, {"AUTHORIZATION_SECRET_ARN": own_secret})
-    assert done.returncode == 1 and f"the function {name} is there" in done.stderr, done
+    assert done.returncode == 1 and f"the function {name} exists and belongs to" in done.stderr, done
     assert functions.get_function(FunctionName=name)["Configuration"] == before
 
 
@@ -393,7 +467,7 @@ def test_a_role_of_somebody_else_is_not_taken_over(aws: Aws, deploy_by: Deploy, 
     iam.create_role(RoleName=name, AssumeRolePolicyDocument=trust)
     iam.put_role_policy(RoleName=name, PolicyName="theirs", PolicyDocument=trust)
     done = deploy_by("cargo-lambda", "taken", {"AUTHORIZATION_SECRET_ARN": own_secret})
-    assert done.returncode == 1 and f"the role {name} is there" in done.stderr and "ROLE_ARN" in done.stderr, done
+    assert done.returncode == 1 and f"the role {name} exists and belongs to" in done.stderr and "ROLE_ARN" in done.stderr, done
     assert iam.list_role_policies(RoleName=name)["PolicyNames"] == ["theirs"]
     kept = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
     assert (json.loads(kept) if isinstance(kept, str) else kept) == json.loads(trust)

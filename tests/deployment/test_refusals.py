@@ -2,12 +2,14 @@
 it asks AWS for anything, and by the function where nothing before it could know."""
 
 import contextlib
+import hashlib
 import json
 import re
 import subprocess
 import sys
 import urllib.parse
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 
 import botocore.exceptions
 import deploy
@@ -33,6 +35,8 @@ from demo.emulator import run_package
 from demo.processes import Processes
 
 GOOD = DATABASES[0]
+TOPIC = f"arn:aws:sns:{REGION}:123456789012:alarms"
+DIGEST = {"AUTHORIZATION_TOKEN_SHA256": hashlib.sha256(b"token").hexdigest()}
 OTHER = {"arm64": "x86_64", "x86_64": "arm64"}[BUILT_FOR]
 
 REFUSED = [
@@ -123,7 +127,7 @@ def test_cloudformation_refuses(aws: Aws, parameter: str, values: dict[str, str]
 @CASES
 def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
     with pytest.raises(description.Refused) as refused:
-        description.Resolver(description.load(), values, {"AWS::Region": REGION})
+        description.checked(description.load(), values, {"AWS::Region": REGION, "AWS::Partition": "aws"})
     said = str(refused.value)
     assert description.variable(parameter) in said
     # A name of the template would be none that this person has typed, and a value could be a secret.
@@ -143,7 +147,11 @@ def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "STACK": "a_stack"}, "STACK must be"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": ""}, "AWS_REGION is missing"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": "us-west-2"}, "DATABASE_SECRET_ARN is of another region"),
-        ("sam", {"MAKEFLAGS": r" -- DATABASE_NAME=a\ B=c SUBNET_ID=subnet-1"}, "SUBNET_ID is no parameter; SUBNET_IDS"),
+        ("sam", {"MAKEFLAGS": r" -- DATABASE_NAME=a\ B=c SUBNET_ID=subnet-1"}, "SUBNET_ID is no parameter; did you mean SUBNET_IDS"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "TAGS": "team=db,prod"}, "TAGS must be"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "TAGS": "aws:team=db"}, "TAGS must be"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "ZIP": "none.zip"}, f"{Path.cwd() / 'none.zip'} is not a package"),
+        ("cargo-lambda", {"DATABASE_SECRET_ARN": SECRET, "ALARM_TOPIC_ARN": TOPIC} | DIGEST, "ALARM_TOPIC_ARN is set"),
     ],
 )
 def test_a_way_to_deploy_refuses(environment: dict[str, str], way: str, variables: dict[str, str], said: str) -> None:
@@ -154,6 +162,20 @@ def test_a_way_to_deploy_refuses(environment: dict[str, str], way: str, variable
     assert answer.stderr.startswith(f"deploy.py: {said}"), answer.stderr
     assert len(answer.stderr.splitlines()) == 1
     assert answer.stdout == ""
+
+
+def test_a_template_without_one_line_for_the_package_is_refused(tmp_path: Path) -> None:
+    """Then SAM would deploy something else than the package."""
+    package = tmp_path / "a: package #1.zip"
+    source = (CHECKOUT / "template.yaml").read_text()
+    changed = tmp_path / "template.yaml"
+    changed.write_text(deploy.with_package(source, package))
+    function = description.load(changed)["Resources"]["ExporterLambdaFunction"]["Properties"]
+    assert function["CodeUri"] == str(package)
+    (line,) = [line for line in source.splitlines() if "CodeUri" in line]
+    for text in (source.replace(line, ""), source.replace(line, f"{line}\n{line}")):
+        with pytest.raises(description.Refused, match="CodeUri instead of 1"):
+            deploy.with_package(text, package)
 
 
 def test_make_refuses_before_it_builds(environment: dict[str, str]) -> None:
@@ -202,28 +224,20 @@ def test_the_serverless_framework_tells_each_template_what_it_declares(
     [
         # Nothing checks what a person gives to `cargo lambda deploy` itself.
         ("no-database", {}, "DB_SECRET_ID"),
-        ("no-host", GOOD, "PGHOST"),
-        ("port", GOOD | {"DatabasePort": "70000"}, "PGPORT"),
-        ("queries", GOOD | {"QueriesLayerArn": "layer", "QueriesFile": "/opt/none.yml"}, "/opt/none.yml"),
+        ("no-host", {"DB_SECRET_ID": "given"}, "PGHOST"),
+        ("port", {"DB_SECRET_ID": "given", "PGPORT": "70000"}, "PGPORT"),
+        ("queries", {"DB_SECRET_ID": "given", "QUERIES_FILE": "/opt/none.yml"}, "/opt/none.yml"),
     ],
 )
 def test_the_function_names_what_it_lacks(
     running: Processes, aws: Aws, name: str, values: dict[str, str], named: str
 ) -> None:
-    """The function with the environment that the template makes of these parameters, unchecked."""
-    source = description.load()
-    parameters = {parameter: str(definition["Default"]) for parameter, definition in source["Parameters"].items()}
-    source["Rules"] = {}
-    for definition in source["Parameters"].values():
-        definition.pop("AllowedPattern", None)
-    # What RDS writes for a master user has no host in it.
-    secret = aws.put_secret(f"refused/{name}", {"username": "exporter", "password": "not-asked-for"})
-    values = parameters | values | {"Authorization": "none"}
-    if values["DatabaseSecretArn"]:
-        values["DatabaseSecretArn"] = secret
-    resolver = description.Resolver(source, values, {"AWS::Region": REGION})
-    function = source["Resources"]["ExporterLambdaFunction"]["Properties"]
-    variables = resolver.resolve(function["Environment"]["Variables"])
+    """The function with these variables, as a person may give them to `cargo lambda deploy`."""
+    variables = {"DB_AUTH": "password", "AUTH": "none"} | values
+    if "DB_SECRET_ID" in variables:
+        # What RDS writes for a master user has no host in it.
+        secret = {"username": "exporter", "password": "not-asked-for"}
+        variables["DB_SECRET_ID"] = aws.put_secret(f"refused/{name}", secret)
     endpoint, function = run_package(running, variables | {"AWS_ENDPOINT_URL": aws.endpoint}, name)
 
     def said() -> bool:
