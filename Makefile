@@ -17,15 +17,16 @@ COMPILER := rust gcc libc6-dev
 BUILD := $(PYTHON_TOOLS) $(COMPILER)
 NEEDS_build = $(BUILD)
 NEEDS_package = $(BUILD)
+NEEDS_release = $(BUILD) git
 # A downloaded package needs no compiler.
 NEEDS_deploy = $(if $(ZIP),$(PYTHON_TOOLS),$(BUILD))
 NEEDS_deploy-serverless = $(NEEDS_deploy) npm
 NEEDS_deploy-cargo-lambda = $(NEEDS_deploy)
-NEEDS_run = $(BUILD) postgresql curl $(if $(PROMETHEUS),prometheus)
+NEEDS_run = linux $(BUILD) postgresql curl $(if $(PROMETHEUS),prometheus)
 NEEDS_watch = $(PYTHON_TOOLS) $(COMPILER) postgresql
-NEEDS_test = $(BUILD) postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager \
+NEEDS_test = linux $(BUILD) postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager \
 	prometheus-postgres-exporter prometheus-sql-exporter chromium curl npm jq procps openssl zip
-NEEDS_test-majors = $(BUILD) pgbouncer libnss-wrapper prometheus procps
+NEEDS_test-majors = linux $(BUILD) pgbouncer libnss-wrapper prometheus procps
 NEEDS_soak = $(COMPILER) postgresql procps
 NEEDS_load = $(COMPILER) postgresql
 NEEDS_bench = $(COMPILER)
@@ -43,8 +44,8 @@ OSLS := 4.3.1
 # osls needs 20 or newer, and Debian 12 has 18.
 NODE := 22.23.3
 
-.PHONY: help prerequisites run watch invoke test test-majors soak lint bench load build package deploy deploy-serverless \
-	deploy-cargo-lambda update-rds-authorities grafana-dashboards tools clean
+.PHONY: help prerequisites run watch invoke test test-majors soak lint bench load build package release deploy \
+	deploy-serverless deploy-cargo-lambda update-rds-authorities tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -92,19 +93,20 @@ lint: prerequisites ## Check format, lints and wording
 	cargo clippy --locked --all-targets -- -D warnings
 	@$(PYTHON) tests/prose/check.py README.md src
 
-build: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
 build: $(VENV)/run ## Build the package for this machine's processor in target/lambda/
 	@$(VENV)/bin/python -m demo package --skip-target-check
 
 # The queries are checked first: a mistake in them is cheaper here than in the log of a deployed function. The target of
 # another processor than this machine's is there by rustup, which cargo-lambda asks.
-package: export PG_LAMBDA_EXPORTER_REVISION := $(shell git rev-parse --short HEAD 2>/dev/null)
 package: $(VENV)/run ## Check queries.yml and build the package to deploy (ARCH=arm64 or x86_64)
 	@case '$(ARCHITECTURE)' in arm64 | x86_64) ;; *) echo 'make package: ARCH must be arm64 or x86_64' >&2; exit 1 ;; esac
 	cargo run --locked --quiet -- check queries.yml
 	@$(VENV)/bin/python -m demo package $(if $(filter x86_64,$(ARCHITECTURE)),--x86-64,--arm64) \
 		$(if $(filter $(ARCHITECTURE:arm64=aarch64),$(shell uname -m)),--skip-target-check)
 	@echo "target/lambda/pg-lambda-exporter/bootstrap.zip: $$(wc -c <target/lambda/pg-lambda-exporter/bootstrap.zip) bytes for $(ARCHITECTURE)"
+
+release: $(VENV)/run ## Build the files of a release in target/dist/, for each processor that Rust has as a target
+	@$(VENV)/bin/python -m demo release
 
 # The parameters of template.yaml are variables: DatabaseSecretArn is DATABASE_SECRET_ARN, and so on. ZIP is a downloaded
 # package, which is deployed without a build.
@@ -127,10 +129,6 @@ $(CHECKS): check-%: $(VENV)/run
 # AWS adds regions and authorities expire. The file is committed, so that every build has it.
 update-rds-authorities: $(VENV)/run ## Update rds-authorities.pem, the certificate authorities of Amazon RDS
 	@$(VENV)/bin/python packaging/rds_authorities.py rds-authorities.pem
-
-.PHONY: grafana-dashboards
-grafana-dashboards: ## Generate examples/grafana/dashboards/ (DOCS=... is the address of docs/ in their links)
-	@$(if $(DOCS),DOCS=$(DOCS)) $(PYTHON) packaging/grafana_dashboards.py
 
 bench: prerequisites ## Measure the time from a query result to the bytes of an answer
 	cargo bench --locked --bench exposition

@@ -8,8 +8,10 @@ import fcntl
 import os
 import shutil
 import signal
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from demo.aws import CHECKOUT, FUNCTION, PACKAGES
 from demo.processes import Failure, Processes, Stopped, die_with_parent, processes, stop_on_signals, uninterrupted
@@ -18,12 +20,17 @@ PACKAGE = PACKAGES / FUNCTION / "bootstrap.zip"
 
 
 def main() -> None:
-    """Builds with the options of the command line. It ends by the signal that stops it, so that make names that."""
+    """Builds with the options of the command line."""
+    alone(lambda running: put(build(running, sys.argv[1:])))
+
+
+def alone(make: Callable[[Processes], None]) -> None:
+    """Runs a program that builds. It ends by the signal that stops it, so that make names that."""
     die_with_parent()
     stop_on_signals()
     try:
-        with processes(is_only=True) as running, alone():
-            build(running, sys.argv[1:])
+        with processes(is_only=True) as running, locked():
+            make(running)
     except Failure as failure:
         sys.exit(str(failure))
     except Stopped as stopped:
@@ -33,23 +40,47 @@ def main() -> None:
         os.kill(os.getpid(), stopped.number)
 
 
-def build(running: Processes, options: list[str]) -> None:
-    """Puts a new package in the place of the one before."""
+def build(running: Processes, options: list[str]) -> Path:
+    """Builds a package into the folder of `running`."""
     command = ["cargo", "lambda", "build", "--release", "--locked", "--lambda-dir", str(running.folder), *options]
+    environment = os.environ | {"RUSTFLAGS": rustflags(), "PG_LAMBDA_EXPORTER_REVISION": revision()}
     # What a compiler leaves behind that is ended goes too.
-    environment = os.environ | {"TMPDIR": str(running.folder)}
+    environment["TMPDIR"] = str(running.folder)
     cargo = running.start("cargo lambda build", command, environment, CHECKOUT, to_terminal=True)
     if cargo.process.wait():
         raise Failure("cargo lambda build has failed; the reason stands above")
+    return running.folder / FUNCTION / PACKAGE.name
+
+
+def revision() -> str:
+    """The commit, with the same number of digits in every clone; empty outside of git."""
+    command = ["git", "rev-parse", "--short=10", "HEAD"]
+    try:
+        return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
+
+
+def rustflags() -> str:
+    """The flags of rustc. The paths of this machine stay out of the binary, so that others build the same one.
+
+    They replace cargo-lambda's own flag, which chooses a processor that laptops may not have: the binary is the command
+    line too."""
+    sources = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo") / "registry" / "src"
+    return " ".join([*os.environ.get("RUSTFLAGS", "").split(), f"--remap-path-prefix={sources}=/registry"])
+
+
+def put(package: Path) -> None:
+    """Puts a package in the place of the one before."""
     PACKAGE.parent.mkdir(parents=True, exist_ok=True)
     new = PACKAGE.with_suffix(".new")
     with uninterrupted():
-        shutil.copyfile(running.folder / FUNCTION / PACKAGE.name, new)
+        shutil.copyfile(package, new)
         new.replace(PACKAGE)
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
+def locked() -> Iterator[None]:
     """Waits until no other build of this checkout is running."""
     (CHECKOUT / "target").mkdir(exist_ok=True)
     with (CHECKOUT / "target" / ".package.lock").open("w") as lock:

@@ -2,11 +2,13 @@
 # packages.sh NAME...: looks for what the machine needs, and installs the Debian packages that it lacks. As root; to an
 # ordinary user it says what to run. It starts no service and makes no database cluster.
 #
-# Two names are more than a package: python3 is one of at least 3.11 (PYTHON: which), and rust is what Cargo.toml asks
-# for, which Debian does not have.
+# Some names are more than a package: python3 is at least 3.11 (PYTHON: which), npm has a Node.js of at least 18, rust is
+# the version that Cargo.toml asks for, which Debian does not have, and linux is the system.
 set -eu
 python=${PYTHON:-python3}
 least_python=3.11
+# That of Debian 12. It only installs: the Makefile brings the Node.js that osls runs on, which needs 20.19.
+least_node=18
 least_rust=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' "$(dirname "$0")/../Cargo.toml")
 
 present() {
@@ -24,7 +26,10 @@ present() {
 
 # Whether version $1 is at least $2.
 at_least() {
-    [ "$(printf '%s\n' "$1" "$2" | sort -V | head -n 1)" = "$2" ]
+    awk -v has="$1" -v least="$2" 'BEGIN {
+        split(has, h, "."); split(least, l, ".")
+        for (i = 1; i <= 3; i++) if (h[i] + 0 != l[i] + 0) exit h[i] + 0 < l[i] + 0
+    }'
 }
 
 check_python() {
@@ -42,17 +47,50 @@ check_rust() {
     unmet=yes
 }
 
+check_node() {
+    present npm || return 0
+    version=$(node --version 2>/dev/null) || version=
+    [ -n "$version" ] && at_least "${version#v}" $least_node && return
+    echo "Node.js $least_node or newer is required: node is ${version:-missing}. Install it: https://nodejs.org" >&2
+    unmet=yes
+}
+
+check_linux() {
+    [ "$(uname -s)" = Linux ] && return
+    echo "This target needs Linux, such as Debian or Ubuntu. On macOS, cargo install, make package and make deploy work." >&2
+    exit 1
+}
+
 missing=
 unmet=
 for name in "$@"; do
     case $name in
     rust) check_rust ;;
+    linux) check_linux ;;
     *) present "$name" || missing="$missing $name" ;;
     esac
-    [ "$name" != python3 ] || check_python
+    case $name in
+    python3) check_python ;;
+    npm) check_node ;;
+    esac
 done
 [ -n "$missing$unmet" ] || exit 0
 
+if [ -n "$missing" ] && [ "$(uname -s)" = Darwin ]; then
+    # Homebrew's names. The compiler is Apple's.
+    formulas=
+    for name in $missing; do
+        case $name in
+        gcc | libc6-dev) compiler=missing ;;
+        python3*) formulas="${formulas% python} python" ;;
+        npm) formulas="$formulas node" ;;
+        *) formulas="$formulas $name" ;;
+        esac
+    done
+    [ -z "${compiler:-}" ] || echo "This machine lacks a C compiler. Install it: xcode-select --install" >&2
+    [ -z "$formulas" ] || echo "This machine lacks packages. Install them: brew install$formulas" >&2
+    exit 1
+fi
 if [ -n "$missing" ] && ! command -v apt-get >/dev/null; then
     echo "This machine lacks:$missing. Install them by its own package manager, then try again." >&2
     exit 1
@@ -94,6 +132,7 @@ case $missing in
 esac
 # shellcheck disable=SC2086 # one word a package
 install install --no-install-recommends $missing
-# A Debian before 12 brings one that is too old.
+# A Debian before 12 brings some that are too old.
 check_python
+check_node
 [ -z "$unmet" ]

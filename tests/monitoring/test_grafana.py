@@ -1,10 +1,11 @@
-"""examples/grafana/: the dashboards are what their source makes, Grafana's types allow them, nothing that the exporter
-tells is forgotten, and a real Prometheus that scrapes the real function has an answer for each of their expressions."""
+"""examples/grafana/: Grafana's types allow the dashboards, every metric of the exporter is on one of them, and a real
+Prometheus that scrapes the real function has an answer for each of their expressions."""
 
 import functools
-import importlib
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +79,10 @@ def read(file: Path) -> dict:
     return json.loads(file.read_text())
 
 
+def variables_of(model: dict) -> dict[str, dict]:
+    return {variable["name"]: variable for variable in model["templating"]["list"]}
+
+
 def shown() -> list[Shown]:
     return [
         Shown(f"{file.stem}: {panel['title']} {query['refId']}", panel["type"], query["expr"], query["legendFormat"])
@@ -104,16 +109,50 @@ def with_values(expression: str) -> str:
 EACH_EXPRESSION = pytest.mark.parametrize("query", shown(), ids=lambda query: query.place)
 
 
+def documented_command(first_word: str) -> str:
+    """The command of docs/grafana.md that begins with this word."""
+    snippets = re.findall(r"^```bash\n(.+?)\n```$", (CHECKOUT / "docs" / "grafana.md").read_text(), re.M | re.S)
+    [command] = [snippet for snippet in snippets if snippet.split()[0] == first_word]
+    return command
+
+
 @pytest.fixture
-def dashboards(monkeypatch: pytest.MonkeyPatch):
-    """The module packaging/grafana_dashboards.py."""
-    monkeypatch.delenv("DOCS", raising=False)
-    monkeypatch.syspath_prepend(CHECKOUT / "packaging")
-    return importlib.import_module("grafana_dashboards")
+def copy(tmp_path: Path) -> Path:
+    """A folder with a copy of examples/grafana/."""
+    shutil.copytree(HERE, tmp_path / "examples" / "grafana")
+    return tmp_path
 
 
-def test_the_files_are_what_their_source_makes(dashboards) -> None:
-    assert {file.name: file.read_text() for file in FILES} == dashboards.files(), "run `make grafana-dashboards`"
+@EACH_FILE
+def test_the_format_is_the_same_after_every_export(file: Path) -> None:
+    formatted = json.dumps(read(file), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    assert file.read_text() == formatted, "format it with the jq command of docs/grafana.md"
+
+
+@EACH_FILE
+def test_an_export_becomes_the_file_with_the_documented_command(file: Path, copy: Path) -> None:
+    """Grafana exports what belongs to one installation too."""
+    model = dict(reversed(read(file).items())) | {"id": 42, "version": 7}
+    for variable in model["templating"]["list"]:
+        if variable["type"] == "query":
+            variable["current"] = {"selected": True, "text": ["shop"], "value": ["shop"]}
+        if variable["type"] == "datasource":
+            variable["current"] = {"selected": True, "text": "Prometheus", "value": "P1809F7CD0C75ACF3"}
+    (copy / "export.json").write_text(json.dumps(model))
+    target = "examples/grafana/dashboards/postgresql-overview.json"
+    command = documented_command("jq")
+    assert target in command
+    subprocess.run(["sh", "-euc", command], cwd=copy, check=True)
+    assert (copy / target).read_text() == file.read_text()
+
+
+def test_the_documented_command_sets_where_runbooks_are_read(copy: Path) -> None:
+    subprocess.run(["sh", "-euc", documented_command("sed")], cwd=copy, check=True)
+    for file in FILES:
+        changed = read(copy / file.relative_to(CHECKOUT))
+        [before] = [it for it in read(file)["templating"]["list"] if it["name"] == "docs"]
+        [after] = [it for it in changed["templating"]["list"] if it["name"] == "docs"]
+        assert after == before | {"query": "https://wiki.example.org/pg-lambda-exporter/docs"}
 
 
 @EACH_FILE
@@ -170,15 +209,44 @@ def test_each_panel_is_one_that_people_understand(file: Path) -> None:
         assert steps[0]["value"] is None
         values = [step["value"] for step in steps[1:]]
         assert values == sorted(values)
+        # These show the last value. Asked for a range, they would fetch all values.
+        is_now = panel["type"] in ("stat", "bargauge", "table")
         for query in panel["targets"]:
             assert query["legendFormat"] or panel["type"] == "table"
+            assert (query["instant"], query["range"]) == (is_now, not is_now)
     assert len(titles) == len(set(titles)), "two panels of one title"
+
+
+@EACH_FILE
+def test_units_and_order_of_tables_name_their_columns(file: Path) -> None:
+    """Grafana ignores a name that no column has."""
+    for panel in panels(read(file)):
+        if panel["type"] != "table":
+            continue
+        [organize] = [it["options"] for it in panel["transformations"] if it["id"] == "organize"]
+        columns = set(organize["renameByName"].values())
+        with_unit = {change["matcher"]["options"] for change in panel["fieldConfig"]["overrides"]}
+        assert with_unit == columns, panel["title"]
+        assert {order["displayName"] for order in panel["options"]["sortBy"]} <= columns, panel["title"]
+        values = [name for name in organize["indexByName"] if name.startswith("Value")]
+        assert len(values) == len(panel["targets"]), panel["title"]
+
+
+def test_what_the_dashboards_share_is_the_same() -> None:
+    """The links between them keep the time and the variables."""
+    first, *others = [read(file) for file in FILES]
+    shared = {name: variable for name, variable in variables_of(first).items() if name != "database"}
+    for other in others:
+        assert {name: variables_of(other)[name] for name in shared} == shared
+        for key in ("schemaVersion", "tags", "time", "timezone", "refresh", "graphTooltip", "editable"):
+            assert other[key] == first[key], key
+    assert all(link["includeVars"] and link["keepTime"] for model in (first, *others) for link in model["links"])
 
 
 @EACH_FILE
 def test_variables_are_used_everywhere(file: Path) -> None:
     model = read(file)
-    variables = {variable["name"]: variable for variable in model["templating"]["list"]}
+    variables = variables_of(model)
     text = json.dumps(model["panels"])
     for name, variable in variables.items():
         assert f"${name}" in text or f"${{{name}}}" in text, f"{name} is not used"
@@ -200,11 +268,12 @@ def test_links_lead_somewhere(file: Path) -> None:
         name.lower() for name in re.findall(r"^### (\w+)$", (CHECKOUT / "docs" / "alerts.md").read_text(), re.M)
     }
     model = read(file)
-    of_panels = [link["url"] for panel in panels(model) for link in panel.get("links", [])]
+    of_panels = [link for panel in panels(model) for link in panel.get("links", [])]
     assert of_panels
-    for url in of_panels:
-        [anchor] = re.fullmatch(r"\$\{docs\}/alerts\.md#(\w+)", url).groups()
+    for link in of_panels:
+        [anchor] = re.fullmatch(r"\$\{docs\}/alerts\.md#(\w+)", link["url"]).groups()
         assert anchor in runbooks
+        assert link["title"].lower() == f"runbook: {anchor}"
     pages = {f"/d/{read(other)['uid']}" for other in FILES if other != file}
     assert {link["url"] for link in model["links"]} == pages
 

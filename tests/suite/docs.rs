@@ -81,7 +81,9 @@ fn every_snippet_has_a_language_that_is_checked() {
             // With the tests of deployments.
             "aws" => &["README.md", "docs/deployment.md", "docs/real-account.md", "docs/troubleshooting.md"],
             // By tests/migration, which runs them.
-            "js" | "promql" | "bash" => &["docs/migration.md"],
+            "js" | "promql" => &["docs/migration.md"],
+            // By tests/migration and tests/monitoring.
+            "bash" => &["docs/grafana.md", "docs/migration.md"],
             // With the tests of secrets.
             "url" => &["docs/configuration.md"],
             language => panic!("{place}: nothing checks {language:?}"),
