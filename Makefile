@@ -18,6 +18,7 @@ BUILD := $(PYTHON_TOOLS) $(COMPILER)
 NEEDS_build = $(BUILD)
 NEEDS_package = $(BUILD)
 NEEDS_release = $(BUILD) git
+NEEDS_build-ExporterLambdaFunction = $(if $(ZIP),$(PYTHON_TOOLS),$(BUILD))
 # A downloaded package needs no compiler.
 NEEDS_deploy = $(if $(ZIP),$(PYTHON_TOOLS),$(BUILD))
 NEEDS_deploy-serverless = $(NEEDS_deploy) npm
@@ -108,6 +109,12 @@ package: $(VENV)/run ## Check queries.yml and build the package to deploy (ARCH=
 release: $(VENV)/run ## Build the files of a release in target/dist/, for each processor that Rust has as a target
 	@$(VENV)/bin/python -m demo release
 
+# `sam build` runs it, and packages the folder ARTIFACTS_DIR. ZIP=FILE uses an existing package, such as a release's.
+.PHONY: build-ExporterLambdaFunction
+build-ExporterLambdaFunction: $(if $(ZIP),prerequisites,package)
+	@$(PYTHON) -m zipfile --extract '$(or $(ZIP),target/lambda/pg-lambda-exporter/bootstrap.zip)' '$(ARTIFACTS_DIR)'
+	@chmod 755 '$(ARTIFACTS_DIR)/bootstrap'
+
 # The parameters of template.yaml are variables: DatabaseSecretArn is DATABASE_SECRET_ARN, and so on. ZIP is a downloaded
 # package, which is deployed without a build.
 BUILT = $(if $(ZIP),,package)
@@ -140,7 +147,7 @@ load: prerequisites ## Measure what a scrape of queries.yml costs a server with 
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 
 clean: ## Remove what the other targets made in this folder
-	rm -rf target .tools .serverless
+	rm -rf target .tools .serverless .aws-sam
 
 $(VENV)/run: demo/requirements.txt | prerequisites
 	@echo 'Installing the tools of $<'

@@ -1,17 +1,54 @@
-// Hands `custom.rules` on as the template's Rules, which the Serverless Framework passes over and CloudFormation checks
-// before it makes anything: what template.yaml refuses is refused by a plain `osls deploy` too.
-//
-// A new stack is made with its bucket alone at first, and yet with `stackParameters`: CloudFormation refuses values of
-// parameters that a template does not declare, so the first template declares them too, and has the Rules to be first.
+// A plugin of the Serverless Framework for serverless.yml.
+const { existsSync } = require("node:fs");
+const path = require("node:path");
+
+// The framework creates these resources from `events` and `url`. They get the logical IDs of template.yaml: its outputs
+// refer to them, and an update of an existing stack keeps the API and its URL.
+const NAMES = {
+  getLogGroupLogicalId: () => "ExporterLog",
+  getHttpApiLogicalId: () => "Api",
+  getHttpApiStageLogicalId: () => "ApiStage",
+  getHttpApiIntegrationLogicalId: () => "ApiIntegration",
+  getHttpApiRouteLogicalId: (route) => ({ "GET /": "RootRoute", "GET /{proxy+}": "EverythingRoute" })[route],
+  getLambdaHttpApiPermissionLogicalId: () => "ApiPermission",
+  getLambdaFunctionUrlLogicalId: () => "FunctionUrl",
+  getLambdaFnUrlPermissionLogicalId: () => "FunctionUrlPermission",
+  getLambdaFnPermissionLogicalId: () => "FunctionUrlInvokePermission",
+};
+
 module.exports = class ServerlessRules {
   constructor(serverless) {
     const { service } = serverless;
+    const provider = serverless.getProvider("aws");
+    Object.assign(provider.naming, NAMES);
+
+    const requirePackage = () => {
+      const { artifact } = service.package;
+      if (!existsSync(path.resolve(serverless.serviceDir, artifact))) {
+        throw new serverless.classes.Error(`${artifact} is missing; run \`make package\` or \`cargo lambda build\` first`);
+      }
+    };
+
     this.hooks = {
+      "before:package:cleanup": requirePackage,
+      "before:deploy:function:initialize": () => {
+        requirePackage();
+        // `deploy function` would look up the role by a name, but CloudFormation generates the name.
+        delete service.functions.exporter.role;
+      },
+      // The framework ignores the section Rules of `resources`. CloudFormation checks the rules before it creates
+      // anything.
+      //
+      // The framework creates a new stack with only its bucket, but with all `stackParameters`. CloudFormation refuses
+      // parameters that the template does not declare, so this first template declares them, and has the rules, too.
       "aws:package:finalize:mergeCustomProviderResources": () => {
         const { compiledCloudFormationTemplate, coreCloudFormationTemplate } = service.provider;
         compiledCloudFormationTemplate.Rules = service.custom.rules;
         coreCloudFormationTemplate.Rules = service.custom.rules;
         coreCloudFormationTemplate.Parameters = service.resources.Parameters;
+        const { Outputs } = compiledCloudFormationTemplate;
+        Outputs.HttpApiId.Condition = Outputs.HttpApiUrl.Condition = "HasHttpApi";
+        Outputs[provider.naming.getLambdaFunctionUrlOutputLogicalId("exporter")].Condition = "HasFunctionUrl";
       },
     };
   }

@@ -62,6 +62,10 @@ class Terminal:
             assert time.monotonic() < deadline, f"not in time:\n{self.shown}"
             time.sleep(0.05)
 
+    def type(self, text: str) -> None:
+        """Types a text, which the terminal shows as it would to somebody."""
+        os.write(self._keyboard, text.encode())
+
     def press_ctrl_c(self) -> str:
         """What is shown from then on; the command has ended after it."""
         before = len(self._shown)

@@ -4,11 +4,14 @@ each combination of parameters, and that all say the same. test_regions.py lints
 import itertools
 import json
 import os
+import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
 
 import deploy
+import pytest
 import template as description
 from conditions import Evaluation
 from policies import BY_OTHERS, grants
@@ -76,6 +79,10 @@ COMBINATIONS = [
     {name: value for part in parts for name, value in part.items()}
     for parts in itertools.product(DATABASES, AUTHORIZATIONS, FRONTS, SURROUNDINGS)
 ]
+
+
+NUMBERS = {"MemorySize": "512", "Timeout": "20", "LogRetentionDays": "7"}
+"""Values of those that the Serverless Framework takes for numbers."""
 
 
 def transformed() -> dict:
@@ -169,16 +176,20 @@ def test_each_combination_has_the_statements_that_it_needs() -> None:
         assert told == (SURROUNDED if "SubnetIds" in values else ALONE), values
 
 
-def osls(*words: str, **variables: str) -> str:
+def osls_answer(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    answer = subprocess.run(
+    return subprocess.run(
         [deploy.NODE, deploy.OSLS, *words],
-        cwd=CHECKOUT,
+        cwd=folder,
         env=kept | CREDENTIALS | {"AWS_REGION": REGION} | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
     )
+
+
+def osls(*words: str, **variables: str) -> str:
+    answer = osls_answer(CHECKOUT, *words, **variables)
     assert answer.returncode == 0, f"osls {words[0]}:\n{answer.stdout}{answer.stderr}"
     return answer.stdout
 
@@ -186,8 +197,8 @@ def osls(*words: str, **variables: str) -> str:
 def test_the_serverless_framework_reads_every_parameter_from_its_variable() -> None:
     parameters = description.load()["Parameters"]
     defaults = {name: str(definition["Default"]) for name, definition in parameters.items()}
-    nothing = dict.fromkeys(parameters, "") | {"Architecture": "arm64"}
-    said = {name: f"value-{number}" for number, name in enumerate(parameters)} | {"Architecture": "arm64"}
+    nothing = dict.fromkeys(parameters, "") | {"Architecture": "arm64"} | NUMBERS
+    said = {name: f"value-{number}" for number, name in enumerate(parameters)} | {"Architecture": "arm64"} | NUMBERS
     for values, variables in (
         (defaults, {}),
         (said, {description.variable(name): value for name, value in said.items()}),
@@ -197,27 +208,102 @@ def test_the_serverless_framework_reads_every_parameter_from_its_variable() -> N
         read = {entry["ParameterKey"]: entry["ParameterValue"] for entry in printed["provider"]["stackParameters"]}
         assert read == values
         assert printed["provider"]["architecture"] == values["Architecture"]
+        assert str(printed["provider"]["logRetentionInDays"]) == values["LogRetentionDays"]
+        function = printed["functions"]["exporter"]
+        assert (str(function["memorySize"]), str(function["timeout"])) == (values["MemorySize"], values["Timeout"])
 
 
-def test_the_serverless_framework_makes_the_same_template_as_sam(tmp_path: Path) -> None:
-    osls("package", "--package", str(tmp_path), STACK="another-name")
+def with_values(part: object, values: dict[str, str]) -> object:
+    """A part of a template with the values of its parameters, in one of the ways in which it can be written."""
+    if isinstance(part, list):
+        return [with_values(item, values) for item in part]
+    if not isinstance(part, dict):
+        return str(part)
+    match part:
+        case {"Ref": name, **others} if not others and name in values:
+            return values[name]
+        case {"Fn::Join": [separator, parts], **others} if not others:
+            texts = [part if isinstance(part, str) else f"${{{part['Ref']}}}" for part in parts]
+            return {"Fn::Sub": separator.join(texts)}
+    return {key: with_values(value, values) for key, value in part.items()}
+
+
+@pytest.mark.parametrize("variables", [{}, {description.variable(name): value for name, value in NUMBERS.items()}])
+def test_the_serverless_framework_makes_the_same_stack_as_sam(variables: dict[str, str], tmp_path: Path) -> None:
+    """Whatever the parameters are. What the framework adds is looked at, and then taken out."""
+    osls("package", "--package", str(tmp_path), STACK="another-name", **variables)
     made = json.loads((tmp_path / "cloudformation-template-update-stack.json").read_text())
     of_sam = transformed()
     for section in ("Parameters", "Rules", "Conditions"):
         assert made[section] == of_sam[section], section
-    bucket = made["Outputs"].pop("ServerlessDeploymentBucketName")
-    assert bucket == {"Value": {"Ref": "ServerlessDeploymentBucket"}, "Export": bucket["Export"]}
-    assert made["Outputs"] == of_sam["Outputs"]
+    outputs = {name: made["Outputs"].pop(name) for name in list(made["Outputs"]) if name not in of_sam["Outputs"]}
+    assert {name: output.get("Condition") for name, output in outputs.items()} == {
+        "ServerlessDeploymentBucketName": None,
+        "HttpApiId": "HasHttpApi",
+        "HttpApiUrl": "HasHttpApi",
+        "ExporterLambdaFunctionUrl": "HasFunctionUrl",
+    }
     theirs = {name: made["Resources"].pop(name) for name in list(made["Resources"]) if name.startswith("Serverless")}
     assert set(theirs) == {"ServerlessDeploymentBucket", "ServerlessDeploymentBucketPolicy"}
-    mine, others = (resources.pop(FUNCTION)["Properties"] for resources in (made["Resources"], of_sam["Resources"]))
-    assert made["Resources"] == of_sam["Resources"]
+    numbers = {name: value for name, value in NUMBERS.items() if variables}
+    mine, others = made["Resources"][FUNCTION]["Properties"], of_sam["Resources"][FUNCTION]["Properties"]
     assert mine.pop("FunctionName") == "another-name" and others.pop("FunctionName")["Fn::If"][0] == "LacksLoggingConfig"
     assert others.pop("Tags") == [{"Key": "lambda:createdBy", "Value": "SAM"}]
     assert "S3Key" in mine.pop("Code") and "S3Key" in others.pop("Code")
-    assert mine.pop("Role") == {"Fn::If": ["CreatesRole", {"Fn::GetAtt": ["ExporterRole", "Arn"]}, {"Ref": "RoleArn"}]}
-    assert others.pop("Role")["Fn::If"] == ["CreatesRole", {"Fn::GetAtt": ["ExporterRole", "Arn"]}, ROLE]
-    assert mine == others
+    # The framework is told the processor before there is a stack.
+    assert mine.pop("Architectures") == ["x86_64"] and others.pop("Architectures") == [{"Ref": "Architecture"}]
+    assert of_sam["Resources"][FUNCTION].pop("Metadata")["BuildMethod"] == "makefile"
+    log, others = (source["Resources"]["ExporterLog"]["Properties"] for source in (made, of_sam))
+    # The group in which `osls logs` looks.
+    assert log.pop("LogGroupName") == "/aws/lambda/another-name" and others.pop("LogGroupName")
+    api, others = (source["Resources"]["Api"]["Properties"] for source in (made, of_sam))
+    assert api.pop("Name") == "another-name" and others.pop("Name") == {"Ref": "AWS::StackName"}
+    # What an HTTP API has without it, too.
+    assert made["Resources"]["ApiIntegration"]["Properties"].pop("TimeoutInMillis") == 30000
+    for resource in made["Resources"].values():
+        resource.pop("DependsOn", None)
+    # A condition asks for parameters of one of these groups, so their product would show no more.
+    for part in [*DATABASES, *AUTHORIZATIONS, *FRONTS, *SURROUNDINGS]:
+        values = part if part in DATABASES else DATABASES[0] | part
+        said = {name: str(definition["Default"]) for name, definition in of_sam["Parameters"].items()} | values | numbers
+        said["RoleArn"] = ROLE  # SAM has filled it in.
+        decided_by = [
+            {section: with_values(decided(template, values)[section], said) for section in ("Resources", "Outputs")}
+            for template in (made, of_sam)
+        ]
+        for template in decided_by:
+            function = template["Resources"][FUNCTION]["Properties"]
+            # A variable without a value is one that is not set.
+            environment = function["Environment"]["Variables"]
+            function["Environment"]["Variables"] = {name: value for name, value in environment.items() if value}
+        assert decided_by[0] == decided_by[1], values
+
+
+def test_version_4_of_the_serverless_framework_is_refused() -> None:
+    """It compares its major version with the first number of `frameworkVersion`; osls and version 3 take it as a range."""
+    (version,) = re.findall(r'^frameworkVersion: "(.*)"$', (CHECKOUT / "serverless.yml").read_text(), re.M)
+    program = """
+        const semver = require("semver");
+        const range = process.argv[1];
+        console.log(semver.coerce(range).major, ...["3.40.0", "4.3.1", "5.0.0"].map((it) => semver.satisfies(it, range)));
+    """
+    answer = subprocess.run(
+        [deploy.NODE, "-e", program, version],
+        cwd=deploy.OSLS.parent.parent / "osls",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert answer.stdout.split() == ["3", "true", "true", "false"]
+
+
+def test_osls_names_the_command_that_makes_a_missing_package(tmp_path: Path) -> None:
+    (tmp_path / "packaging").mkdir()
+    for file in ("serverless.yml", "template.yaml", "packaging/serverless_rules.js"):
+        shutil.copy(CHECKOUT / file, tmp_path / file)
+    for words in (["package"], ["deploy"], ["deploy", "function", "--function", "exporter"]):
+        answer = osls_answer(tmp_path, *words)
+        assert answer.returncode == 1 and "bootstrap.zip is missing; run `make package`" in answer.stdout + answer.stderr
 
 
 def test_cargo_lambda_by_hand_has_the_same_defaults() -> None:

@@ -308,7 +308,7 @@ def test_tls_and_a_proxy(verify: Verify, tmp_path: Path) -> None:
         assert (done.returncode, requests) == (0, [f"CONNECT {name}:443 HTTP/1.1"]), done
         done = verify(f"https://{name}/metrics", token=TOKEN, HTTPS_PROXY=proxied)
         assert done.stdout.startswith(f"tls: TLS with {name} failed: invalid peer certificate: UnknownIssuer\n")
-        done = verify(f"https://other.invalid/metrics", HTTPS_PROXY=proxied, **trusted)
+        done = verify("https://other.invalid/metrics", HTTPS_PROXY=proxied, **trusted)
         assert done.stdout.startswith("tls: TLS with other.invalid failed: invalid peer certificate: ")
         done = verify(f"https://{name}/metrics", HTTPS_PROXY=proxied, NO_PROXY=".invalid")
         assert done.stdout.startswith(f"unresolvable: {name} has no address\n")

@@ -82,8 +82,8 @@ fn every_snippet_has_a_language_that_is_checked() {
             "aws" => &["README.md", "docs/deployment.md", "docs/real-account.md", "docs/troubleshooting.md"],
             // By tests/migration, which runs them.
             "js" | "promql" => &["docs/migration.md"],
-            // By tests/migration and tests/monitoring.
-            "bash" => &["docs/grafana.md", "docs/migration.md"],
+            // By tests/migration, tests/monitoring and tests/deployment/test_by_hand.py.
+            "bash" => &["docs/by-hand.md", "docs/grafana.md", "docs/migration.md"],
             // With the tests of secrets.
             "url" => &["docs/configuration.md"],
             language => panic!("{place}: nothing checks {language:?}"),
@@ -293,7 +293,7 @@ fn commands_are_targets_of_the_makefile_or_install_the_program() {
     let package = env!("CARGO_PKG_NAME");
     let repository = format!("{}.git", env!("CARGO_PKG_REPOSITORY"));
     for Snippet { path, place, text, .. } in of("sh") {
-        for line in text.lines() {
+        for line in text.lines().flat_map(|line| line.split(" && ")) {
             let words: Vec<_> = line.split(" # ").next().unwrap().split_whitespace().collect();
             let is_known = match words[..] {
                 ["make", target, ..] => is_target(target),
@@ -307,6 +307,8 @@ fn commands_are_targets_of_the_makefile_or_install_the_program() {
                 }
                 // tests/end_to_end/test_package.py runs these.
                 ["chmod", "644", "queries.yml"] | ["zip", "bootstrap.zip", "queries.yml"] => true,
+                // tests/deployment/test_deployer_policy.py runs it.
+                [_, ".tools/osls/node_modules/.bin/osls", "remove", ..] => true,
                 _ if path.ends_with("docs/authorization.md") => true,
                 _ => false,
             };
