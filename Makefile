@@ -24,6 +24,7 @@ NEEDS_deploy = $(if $(ZIP),$(PYTHON_TOOLS),$(BUILD))
 NEEDS_deploy-serverless = $(NEEDS_deploy) npm
 NEEDS_deploy-cargo-lambda = $(NEEDS_deploy)
 NEEDS_run = linux $(BUILD) postgresql curl $(if $(PROMETHEUS),prometheus)
+NEEDS_pictures = linux $(BUILD) postgresql curl prometheus chromium
 NEEDS_watch = $(PYTHON_TOOLS) $(COMPILER) postgresql
 NEEDS_test = linux $(BUILD) postgresql pgbouncer libnss-wrapper prometheus prometheus-alertmanager \
 	prometheus-postgres-exporter prometheus-sql-exporter chromium curl npm jq procps openssl zip
@@ -46,7 +47,7 @@ OSLS := 4.3.1
 NODE := 22.23.3
 
 .PHONY: help prerequisites run watch invoke test test-majors soak lint bench load build package release deploy \
-	deploy-serverless deploy-cargo-lambda update-rds-authorities tools clean
+	deploy-serverless deploy-cargo-lambda update-rds-authorities alerts pictures tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -136,6 +137,12 @@ $(CHECKS): check-%: $(VENV)/run
 # AWS adds regions and authorities expire. The file is committed, so that every build has it.
 update-rds-authorities: $(VENV)/run ## Update rds-authorities.pem, the certificate authorities of Amazon RDS
 	@$(VENV)/bin/python packaging/rds_authorities.py rds-authorities.pem
+
+alerts: $(VENV)/run ## Make Grafana's alert rules from examples/alerts.yml (DOCS=... is where the runbooks are, DATASOURCE=... the uid of Prometheus)
+	@$(VENV)/bin/python packaging/alerts.py $(if $(DOCS),--docs '$(DOCS)') $(if $(DATASOURCE),--datasource '$(DATASOURCE)')
+
+pictures: build ## Make the pictures of docs/ again, of a demo that runs for four minutes
+	@$(VENV)/bin/python -m demo pictures
 
 bench: prerequisites ## Measure the time from a query result to the bytes of an answer
 	cargo bench --locked --bench exposition

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{Check, Format};
 use super::output::{Output, counted, printable};
-use super::trial::{self, Trial};
+use super::trial::{self, Trial, Trials};
 use crate::config::{Config, Problem, Severity};
 use crate::startup;
 
@@ -40,15 +40,15 @@ pub(super) fn run(
                 },
             ))??
         }
-        false => Vec::new(),
+        false => Trials::default(),
     };
     match text {
-        true => output.print(&summary(&config, &trials))?,
+        true => output.print(&summary(&config, &trials.queries))?,
         false => output.print(&document(&config, command.database.then_some(&trials)))?,
     }
     Ok(!config.queries.is_empty()
         && mistakes(&config).next().is_none()
-        && trials.iter().all(Trial::succeeded))
+        && trials.queries.iter().all(Trial::succeeded))
 }
 
 /// Problems that change the meaning of a file. Unknown keys are among them.
@@ -91,7 +91,7 @@ fn summary(config: &Config, trials: &[Trial]) -> String {
     format!("{}\n", parts.join(", "))
 }
 
-fn document(config: &Config, trials: Option<&Vec<Trial>>) -> String {
+fn document(config: &Config, trials: Option<&Trials>) -> String {
     let problems: Vec<_> = config.problems.iter().map(problem).collect();
     let mut document = json!({
         "problems": problems,
@@ -99,7 +99,10 @@ fn document(config: &Config, trials: Option<&Vec<Trial>>) -> String {
         "disabled": config.disabled,
     });
     if let (Some(trials), Value::Object(document)) = (trials, &mut document) {
-        document.insert("database".to_owned(), trials.iter().map(Trial::to_json).collect());
+        document.insert("database".to_owned(), trials.queries.iter().map(Trial::to_json).collect());
+        if let Some(warning) = trials.warning {
+            document.insert("warning".to_owned(), warning.into());
+        }
     }
     format!("{document:#}\n")
 }

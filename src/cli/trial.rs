@@ -60,6 +60,20 @@ struct Column {
     fate: String,
 }
 
+/// Without this the server shows 0 or nothing of other roles' sessions, and no error. Servers without the role
+/// answer NULL.
+const SEES_SESSIONS: &str = "SELECT pg_has_role(to_regrole('pg_read_all_stats'), 'USAGE')";
+const SEES_NO_SESSIONS: &str = "the role does not see the sessions of other roles: metrics of sessions, locks and \
+                                standbys read 0; grant it pg_monitor";
+
+/// The results of all queries.
+#[derive(Debug, Default)]
+pub(super) struct Trials {
+    pub(super) queries: Vec<Trial>,
+    /// A warning that concerns all queries.
+    pub(super) warning: Option<&'static str>,
+}
+
 /// Runs the queries one after another, and passes the report of each to `tell` when it is done.
 ///
 /// # Errors
@@ -70,13 +84,17 @@ pub(super) async fn run(
     source: Source,
     limits: &Limits,
     mut tell: impl FnMut(&str) -> Result<()>,
-) -> Result<Vec<Trial>> {
+) -> Result<Trials> {
     if queries.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Trials::default());
     }
     let credentials = Credentials::new(source, &OnceCell::new()).await;
     let target = credentials.fetch(SECRET_LIMIT).await.context("no credentials")?;
     let mut connection = connect(&credentials, &target).await?;
+    let warning = (!sees_sessions(&mut connection).await).then_some(SEES_NO_SESSIONS);
+    if let Some(warning) = warning {
+        tell(&format!("warning: {warning}\n\n"))?;
+    }
     let described = describe(queries, &mut connection).await;
     let mut trials = Vec::new();
     let mut results = Vec::new();
@@ -94,7 +112,14 @@ pub(super) async fn run(
         results.push(result);
     }
     tell_across(&mut trials, results, tell)?;
-    Ok(trials)
+    Ok(Trials { queries: trials, warning })
+}
+
+/// Whether the role sees other roles' sessions. A server that does not answer is not blamed on the role.
+async fn sees_sessions(connection: &mut Connection) -> bool {
+    let answer = connection.run(SEES_SESSIONS, DESCRIBE_LIMIT, CANCEL_LIMIT).await;
+    let first = |table: Table| table.rows().next()?.first().copied().flatten().map(|cell| cell != "f");
+    answer.ok().and_then(first).unwrap_or(true)
 }
 
 async fn connect(credentials: &Credentials, target: &Target) -> Result<Connection> {

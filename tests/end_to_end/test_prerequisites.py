@@ -55,6 +55,7 @@ EVERYTHING = {
     "watch": "gcc libc6-dev postgresql python3 python3-venv",
     "test": "chromium curl gcc jq libc6-dev npm openssl pgbouncer procps prometheus prometheus-alertmanager "
     "prometheus-postgres-exporter prometheus-sql-exporter python3 python3-venv zip",
+    "pictures": "chromium curl gcc libc6-dev postgresql prometheus python3 python3-venv",
     "package": "gcc libc6-dev python3 python3-venv",
     "release": "gcc git libc6-dev python3 python3-venv",
     "deploy-serverless": "gcc libc6-dev npm python3 python3-venv",

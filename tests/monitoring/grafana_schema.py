@@ -1,4 +1,4 @@
-"""Whether JSON is what Grafana's own types of dashboards allow, in the version of Grafana that the SDK in
+"""Whether JSON is what Grafana's own types of dashboards and alerts allow, in the version of Grafana that the SDK in
 requirements.txt is made for (github.com/grafana/grafana-foundation-sdk, generated from Grafana's schemas)."""
 
 import enum
@@ -17,14 +17,15 @@ register_default_plugins()
 UNITS = {value for name, value in vars(units).items() if not name.startswith("_") and isinstance(value, str)}
 
 
-def problems(model: dict) -> list[str]:
+def problems(model: dict, kind: type = Dashboard) -> list[str]:
     """What Grafana does not know, or knows of another type."""
+    name = kind.__name__.lower()
     try:
-        read = Dashboard.from_json(model)
+        read = kind.from_json(model)
     except (ValueError, KeyError, TypeError) as error:
-        return [f"not a dashboard: {error}"]
+        return [f"not a {name}: {error}"]
     written = json.loads(json.dumps(read, cls=JSONEncoder))
-    return [*lost(model, written, "dashboard"), *mistyped(read, "dashboard")]
+    return [*lost(model, written, name), *mistyped(read, name)]
 
 
 def lost(given: object, written: object, place: str) -> Iterator[str]:

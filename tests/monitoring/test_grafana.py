@@ -1,5 +1,5 @@
 """examples/grafana/: Grafana's types allow the dashboards, every metric of the exporter is on one of them, and a real
-Prometheus that scrapes the real function has an answer for each of their expressions."""
+Prometheus that scrapes two servers through the real function has series for each of their selectors."""
 
 import functools
 import json
@@ -22,14 +22,18 @@ from demo.postgres import Postgres
 from demo.processes import Processes, processes, stop_on_signals
 from demo.prometheus import RULES, Prometheus, seconds
 from standby import Standby
+from test_grafana_alerting import pairs
 
 HERE = CHECKOUT / "examples" / "grafana"
 FILES = sorted((HERE / "dashboards").glob("*.json"))
 EACH_FILE = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-CORE_PANELS = {"row", "timeseries", "stat", "bargauge", "heatmap", "table", "state-timeline"}
+CORE_PANELS = {"row", "timeseries", "stat", "bargauge", "table", "state-timeline"}
+# Of a page, those of collapsed rows included.
+MOST_PANELS = 20
+# The page without the variable `instance`.
+FLEET = "fleet"
 
-# Metrics that no panel has.
-DELIBERATELY_NOT_SHOWN: dict[str, str] = {}
+OPERATORS = {"MatchOp.Equal": "=", "MatchOp.NotEqual": "!=", "MatchOp.Re": "=~", "MatchOp.NotRe": "!~"}
 
 # Metrics that only some versions of PostgreSQL have.
 OF_SOME_VERSIONS = {
@@ -139,20 +143,19 @@ def test_an_export_becomes_the_file_with_the_documented_command(file: Path, copy
         if variable["type"] == "datasource":
             variable["current"] = {"selected": True, "text": "Prometheus", "value": "P1809F7CD0C75ACF3"}
     (copy / "export.json").write_text(json.dumps(model))
-    target = "examples/grafana/dashboards/postgresql-overview.json"
+    target = "examples/grafana/dashboards/server.json"
     command = documented_command("jq")
     assert target in command
     subprocess.run(["sh", "-euc", command], cwd=copy, check=True)
     assert (copy / target).read_text() == file.read_text()
 
 
-def test_the_documented_command_sets_where_runbooks_are_read(copy: Path) -> None:
+def test_the_documented_command_sets_a_longer_interval(copy: Path) -> None:
     subprocess.run(["sh", "-euc", documented_command("sed")], cwd=copy, check=True)
     for file in FILES:
         changed = read(copy / file.relative_to(CHECKOUT))
-        [before] = [it for it in read(file)["templating"]["list"] if it["name"] == "docs"]
-        [after] = [it for it in changed["templating"]["list"] if it["name"] == "docs"]
-        assert after == before | {"query": "https://wiki.example.org/pg-lambda-exporter/docs"}
+        intervals = [query["interval"] for panel in panels(changed) for query in panel.get("targets", [])]
+        assert set(intervals) == {"5m"}
 
 
 @EACH_FILE
@@ -173,7 +176,7 @@ def test_grafanas_types_allow_it(file: Path) -> None:
     ],
 )
 def test_the_types_are_checked(change, problem: str) -> None:
-    model = read(FILES[0])
+    model = read(HERE / "dashboards" / "server.json")
     change(model)
     assert any(problem in line for line in grafana_schema.problems(model))
 
@@ -203,7 +206,12 @@ def test_each_panel_is_one_that_people_understand(file: Path) -> None:
             continue
         assert panel["description"].endswith(".")
         units = [panel["fieldConfig"]["defaults"]["unit"]]
-        units += [it["value"] for change in panel["fieldConfig"]["overrides"] for it in change["properties"]]
+        units += [
+            it["value"]
+            for change in panel["fieldConfig"]["overrides"]
+            for it in change["properties"]
+            if it["id"] == "unit"
+        ]
         assert set(units) <= grafana_schema.UNITS
         steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
         assert steps[0]["value"] is None
@@ -212,9 +220,55 @@ def test_each_panel_is_one_that_people_understand(file: Path) -> None:
         # These show the last value. Asked for a range, they would fetch all values.
         is_now = panel["type"] in ("stat", "bargauge", "table")
         for query in panel["targets"]:
-            assert query["legendFormat"] or panel["type"] == "table"
             assert (query["instant"], query["range"]) == (is_now, not is_now)
+            if panel["type"] == "table":
+                [organize] = [it["options"] for it in panel["transformations"] if it["id"] == "organize"]
+                assert "instance" in organize["indexByName"], panel["title"]
+            else:
+                assert "{{instance}}" in query["legendFormat"], panel["title"]
     assert len(titles) == len(set(titles)), "two panels of one title"
+
+
+@EACH_FILE
+def test_a_page_is_read_at_once(file: Path) -> None:
+    rows = [panel for panel in read(file)["panels"] if panel["type"] == "row"]
+    shown_by_all = [panel for panel in panels(read(file)) if panel["type"] != "row"]
+    assert 0 < len(shown_by_all) <= MOST_PANELS
+    assert read(file)["panels"][0]["type"] == "row"
+    # Grafana draws the panels of a collapsed row only from inside it.
+    for row in rows:
+        assert row["collapsed"] == bool(row["panels"]), row["title"]
+    assert not rows[0]["collapsed"] and rows[-1]["collapsed"]
+
+
+@EACH_FILE
+def test_rates_are_right_with_a_default_data_source(file: Path) -> None:
+    """Grafana makes $__rate_interval from the interval of a query, and from the data source's where there is none: 15 s
+    by default. A window is 4 intervals at least."""
+    scrapes = yaml.safe_load((CHECKOUT / "examples" / "prometheus.yml").read_text())
+    scrape_interval = seconds(scrapes["global"]["scrape_interval"])
+    for panel in panels(read(file)):
+        for query in panel.get("targets", []):
+            # With two missed scrapes, two samples are left.
+            assert seconds(query["interval"]) == scrape_interval, panel["title"]
+
+
+def test_counts_and_seconds_are_apart() -> None:
+    """A panel has one unit, so its metrics have too."""
+    for file in FILES:
+        for panel in panels(read(file)):
+            if panel["type"] in ("row", "table"):
+                continue
+            of_time = {is_of_time(with_values(query["expr"])) for query in panel["targets"]}
+            assert len(of_time) == 1, panel["title"]
+            if panel["fieldConfig"]["defaults"]["unit"] == "s":
+                assert of_time == {True}, panel["title"]
+
+
+def is_of_time(expression: str) -> bool:
+    """Whether an expression gives seconds: by the unit that the name of its first metric ends with."""
+    first = next(iter(promql.selectors(promql.promql_parser.parse(expression)))).name
+    return re.sub(r"_(total|sum)$", "", first).endswith("_seconds")
 
 
 @EACH_FILE
@@ -225,8 +279,10 @@ def test_units_and_order_of_tables_name_their_columns(file: Path) -> None:
             continue
         [organize] = [it["options"] for it in panel["transformations"] if it["id"] == "organize"]
         columns = set(organize["renameByName"].values())
-        with_unit = {change["matcher"]["options"] for change in panel["fieldConfig"]["overrides"]}
+        overrides = panel["fieldConfig"]["overrides"]
+        with_unit = {it["matcher"]["options"] for it in overrides if any(p["id"] == "unit" for p in it["properties"])}
         assert with_unit == columns, panel["title"]
+        assert {it["matcher"]["options"] for it in overrides} <= columns | set(organize["indexByName"]), panel["title"]
         assert {order["displayName"] for order in panel["options"]["sortBy"]} <= columns, panel["title"]
         values = [name for name in organize["indexByName"] if name.startswith("Value")]
         assert len(values) == len(panel["targets"]), panel["title"]
@@ -234,13 +290,25 @@ def test_units_and_order_of_tables_name_their_columns(file: Path) -> None:
 
 def test_what_the_dashboards_share_is_the_same() -> None:
     """The links between them keep the time and the variables."""
-    first, *others = [read(file) for file in FILES]
-    shared = {name: variable for name, variable in variables_of(first).items() if name != "database"}
+    [first] = [read(file) for file in FILES if file.stem == "server"]
+    others = [read(file) for file in FILES if file.stem != "server"]
     for other in others:
-        assert {name: variables_of(other)[name] for name in shared} == shared
+        for name, variable in variables_of(other).items():
+            assert name == "database" or variable == variables_of(first)[name], name
         for key in ("schemaVersion", "tags", "time", "timezone", "refresh", "graphTooltip", "editable"):
             assert other[key] == first[key], key
     assert all(link["includeVars"] and link["keepTime"] for model in (first, *others) for link in model["links"])
+
+
+@EACH_FILE
+def test_a_page_begins_with_one_server(file: Path) -> None:
+    """Grafana chooses the first value of a variable that has no current one: without "All", the first server."""
+    variables = variables_of(read(file))
+    assert ("instance" not in variables) == (file.stem == FLEET)
+    for name in {"instance", "database"} & set(variables):
+        several = name == "database" and file.stem == "statements"
+        assert variables[name]["includeAll"] == several == ("current" in variables[name])
+        assert variables[name]["multi"], "to compare two"
 
 
 @EACH_FILE
@@ -259,7 +327,7 @@ def test_variables_are_used_everywhere(file: Path) -> None:
         for query in panel["targets"]:
             for selector in promql.selectors(promql.promql_parser.parse(with_values(query["expr"]))):
                 asked = {matcher.name for matcher in selector.matchers.matchers}
-                assert {"job", "instance"} <= asked, query["expr"]
+                assert ({"job"} if file.stem == FLEET else {"job", "instance"}) <= asked, query["expr"]
 
 
 @EACH_FILE
@@ -269,21 +337,27 @@ def test_links_lead_somewhere(file: Path) -> None:
     }
     model = read(file)
     of_panels = [link for panel in panels(model) for link in panel.get("links", [])]
-    assert of_panels
+    assert bool(of_panels) == ("docs" in variables_of(model))
     for link in of_panels:
         [anchor] = re.fullmatch(r"\$\{docs\}/alerts\.md#(\w+)", link["url"]).groups()
         assert anchor in runbooks
-        assert link["title"].lower() == f"runbook: {anchor}"
+        name, path = link["title"].split(" in ")
+        assert (name.lower(), path) == (anchor, "docs/alerts.md"), "the file to open where the link leads nowhere"
     pages = {f"/d/{read(other)['uid']}" for other in FILES if other != file}
     assert {link["url"] for link in model["links"]} == pages
+    for panel in panels(model):
+        for change in panel.get("fieldConfig", {}).get("overrides", []):
+            for link in [it for p in change["properties"] if p["id"] == "links" for it in p["value"]]:
+                page, variables = link["url"].split("?")
+                assert page in pages
+                assert {"var-job=${__data.fields.job}", "var-instance=${__data.fields.instance}"} <= set(variables.split("&"))
 
 
-def test_each_metric_is_shown_or_said_not_to_be() -> None:
+def test_each_metric_is_shown() -> None:
     asked = set().union(*(promql.metrics(with_values(query.expression)) for query in shown()))
     there = emitted.all_names()
     assert asked - there == set(), "shown, but nobody tells it"
-    assert there - asked == set(DELIBERATELY_NOT_SHOWN), "told, but not shown"
-    assert all(DELIBERATELY_NOT_SHOWN.values())
+    assert there - asked == set(), "told, but not shown"
 
 
 def test_provisioning_is_what_grafana_reads() -> None:
@@ -360,8 +434,13 @@ def test_each_variable_has_values(scraped: tuple[Processes, Prometheus], file: P
     for variable in read(file)["templating"]["list"]:
         if variable["type"] != "query":
             continue
-        selector, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"]).groups()
-        values = {dict(series)[label] for series in prometheus.query(with_values(selector))}
+        query = with_values(variable["query"]["query"])
+        if found := re.fullmatch(r"label_values\((.+), (\w+)\)", query):
+            selector, label = found.groups()
+        else:
+            [selector] = re.fullmatch(r"query_result\((.+)\)", query).groups()
+            [label] = re.fullmatch(r'/(\w+)="\(\[\^"\]\+\)"/', variable["regex"]).groups()
+        values = {dict(series)[label] for series in prometheus.query(selector)}
         assert len(values) >= 2, variable["name"]
 
 
@@ -371,6 +450,36 @@ def test_prometheus_has_an_answer(scraped: tuple[Processes, Prometheus], query: 
     labels = {name for series in answer for name, _ in series}
     for label in re.findall(r"{{(\w+)}}", query.legend):
         assert not answer or label in labels, f"no series has the label {label} of the legend"
+    assert all("instance" in dict(series) for series in answer), "a table has no row for it"
+
+
+@EACH_EXPRESSION
+def test_each_selector_matches_series(scraped: tuple[Processes, Prometheus], query: Shown) -> None:
+    """A matcher that nothing matches is hidden where an operator has an answer without it."""
+    _, prometheus = scraped
+    for selector in promql.selectors(promql.promql_parser.parse(with_values(query.expression))):
+        matchers = ",".join(f"{it.name}{OPERATORS[str(it.op)]}{json.dumps(it.value)}" for it in selector.matchers.matchers)
+        series_of(scraped, f"{selector.name}{{{matchers}}}", query.place)
+
+
+@EACH_EXPRESSION
+def test_a_server_that_is_chosen_is_the_only_one(scraped: tuple[Processes, Prometheus], query: Shown) -> None:
+    _, prometheus = scraped
+    servers = {dict(series)["instance"] for series in prometheus.query("pg_up")}
+    assert len(servers) == 3, "a primary, its standby and one whose queries are in trouble"
+    for server in servers if "$instance" in query.expression else ():
+        chosen = with_values(query.expression.replace("$instance", re.escape(server)))
+        assert {dict(series)["instance"] for series in prometheus.query(chosen)} <= {server}
+
+
+def test_the_worst_server_is_first(scraped: tuple[Processes, Prometheus]) -> None:
+    running, prometheus = scraped
+    [score, *_] = [query.expression for query in shown() if query.place.startswith("fleet: Servers, worst first")]
+    scores = {dict(series)["job"]: value for series, value in prometheus.query(with_values(score)).items()}
+    assert set(scores) == {FUNCTION, "standby", "troubled"}
+    assert scores["troubled"] >= 1, "a failing query counts"
+    assert scores["standby"] < scores[FUNCTION], "the slot of the primary is idle"
+    assert all(value < 10 for value in scores.values()), "all are up"
 
 
 @pytest.mark.parametrize(
@@ -384,6 +493,22 @@ def test_prometheus_has_an_answer_for_each_selector_of_the_rules(scraped: tuple,
     for selector in promql.selectors(promql.promql_parser.parse(rule["expr"])):
         if is_of_this_server(scraped, selector.name):
             running.wait_for(selector.name, functools.partial(prometheus.query, selector.name), 30)
-    # What is recorded is there; what alerts is so only in trouble.
-    if "record" in rule:
+    # What is recorded is there, but the storage that users give; what alerts is so only in trouble.
+    if "record" in rule and "NAME-OF-YOUR-INSTANCE" not in rule["expr"]:
         series_of(scraped, rule["expr"], rule["record"])
+
+
+def instances(answer: dict) -> set[tuple]:
+    """The labels of the series, which are those of alerts."""
+    return {tuple(label for label in series if label[0] != "__name__") for series in answer}
+
+
+@pytest.mark.parametrize(("alert", "rule"), pairs(), ids=lambda it: it.get("uid", it.get("alert")))
+def test_prometheus_answers_grafanas_rules_as_its_own(scraped: tuple, alert: dict, rule: dict) -> None:
+    running, prometheus = scraped
+
+    def is_same() -> bool:
+        of_grafana = prometheus.query(rule["data"][0]["model"]["expr"])
+        return instances(of_grafana) == instances(prometheus.query(alert["expr"]))
+
+    running.wait_for(rule["title"], is_same, 30)
