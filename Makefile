@@ -47,7 +47,7 @@ OSLS := 4.3.1
 NODE := 22.23.3
 
 .PHONY: help prerequisites run watch invoke test test-majors soak lint bench load build package release deploy \
-	deploy-serverless deploy-cargo-lambda update-rds-authorities alerts pictures tools clean
+	deploy-serverless deploy-cargo-lambda update-rds-authorities alerts pictures metrics tools clean
 .DELETE_ON_ERROR:
 
 help: ## List the targets
@@ -80,11 +80,12 @@ test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installe
 	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/monitoring
 	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/migration
 
-test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries and of dashboards on PostgreSQL 14 to 18
+test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries, dashboards and alerts on PostgreSQL 14 to 18
 
 test-on-%: $(SERVERS)/%/bin/postgres build $(VENV)/test
 	PG_BIN=$(CURDIR)/$(<D) GENERATED_STATEMENTS=10000 cargo test --locked --test suite
-	PG_BIN=$(CURDIR)/$(<D) $(VENV)/bin/python -m pytest -p no:cacheprovider tests/monitoring/test_grafana.py
+	PG_BIN=$(CURDIR)/$(<D) $(VENV)/bin/python -m pytest -p no:cacheprovider tests/monitoring/test_grafana.py \
+		tests/monitoring/test_replay.py
 
 soak: prerequisites ## Invoke the function 10,000 times with random faults; nothing may grow (SOAK_INVOCATIONS=... SOAK_SEED=...)
 	cargo test --locked --release --test suite -- --ignored --exact --nocapture \
@@ -144,12 +145,15 @@ alerts: $(VENV)/run ## Make Grafana's alert rules from examples/alerts.yml (DOCS
 pictures: build ## Make the pictures of docs/ again, of a demo that runs for four minutes
 	@$(VENV)/bin/python -m demo pictures
 
+metrics: $(VENV)/run ## Write docs/metrics.md from the query files
+	@$(VENV)/bin/python packaging/metrics_page.py
+
 bench: prerequisites ## Measure the time from a query result to the bytes of an answer
 	cargo bench --locked --bench exposition
 
-load: prerequisites ## Measure what a scrape of queries.yml costs a server with 300 tables (PG_BIN=... chooses the server)
-	cargo test --locked --test suite -- --ignored --exact --nocapture \
-		load::of_the_shipped_queries_on_a_server_with_many_tables
+load: prerequisites ## Measure what the shipped queries cost a server with 50,000 tables (LOAD_TABLES=..., PG_BIN=... the server)
+	@ulimit -n "$$(ulimit -Hn)"; cargo test --locked --test suite -- --ignored --exact --nocapture \
+		load::of_the_shipped_queries_on_a_large_server
 
 tools: $(VENV)/run $(VENV)/test ## Install the Python tools of the other targets
 

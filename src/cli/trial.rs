@@ -17,6 +17,7 @@ use crate::database::{ConnectError, Connection, ResultColumn};
 use crate::metric::Family;
 use crate::sampling::{self, Dropped};
 use crate::settings::{Limits, Source};
+use crate::sql::Sql;
 use crate::table::Table;
 use crate::target::Target;
 
@@ -117,7 +118,8 @@ pub(super) async fn run(
 
 /// Whether the role sees other roles' sessions. A server that does not answer is not blamed on the role.
 async fn sees_sessions(connection: &mut Connection) -> bool {
-    let answer = connection.run(SEES_SESSIONS, DESCRIBE_LIMIT, CANCEL_LIMIT).await;
+    let Ok(sql) = Sql::parse(SEES_SESSIONS) else { return true };
+    let answer = connection.run(&sql, DESCRIBE_LIMIT, CANCEL_LIMIT).await;
     let first = |table: Table| table.rows().next()?.first().copied().flatten().map(|cell| cell != "f");
     answer.ok().and_then(first).unwrap_or(true)
 }

@@ -16,14 +16,14 @@ class Evaluation:
         self._template = template
         self._references = {"AWS::Region": region, "AWS::Partition": partition(region)}
         for name, definition in template["Parameters"].items():
-            self._references[name] = values.get(name, str(definition["Default"]))
+            self._references[name] = values.get(name, str(definition.get("Default")))
         self.conditions = {name: self.holds({"Condition": name}) for name in template["Conditions"]}
 
     def broken_rules(self) -> list[str]:
         """The descriptions of the assertions that fail."""
         return [
             assertion["AssertDescription"]
-            for rule in self._template["Rules"].values()
+            for rule in self._template.get("Rules", {}).values()
             if self.holds(rule["RuleCondition"])
             for assertion in rule["Assertions"]
             if not self.holds(assertion["Assert"])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import botocore.session
 import jmespath
+import metrics_page
 import pytest
 from botocore import xform_name
 from template import load, variable
@@ -30,6 +31,33 @@ def test_every_parameter_is_documented_with_its_default() -> None:
     rows = re.findall(r"^\| `([A-Z0-9_]+)` \| (?:`([^`]*)`)? ?\| \S", DEPLOYMENT, re.M)
     template = load()["Parameters"]
     assert dict(rows) == {variable(name): str(parameter["Default"]) for name, parameter in template.items()}
+
+
+def test_the_alarms_and_their_parameters_are_documented_as_they_are() -> None:
+    template = load(CHECKOUT / "examples" / "rds-alarms.yaml")
+    page = (DOCS / "cloudwatch.md").read_text()
+    minutes = r"(above|below) `(\w+)` for (\d+) minutes"
+    rows = re.findall(rf"^\| `(\w+)` \| `(\w+)` \| {minutes} \| [^|]+ \| ([^|]+) \|$", page, re.M)
+    documented = {name: (metric, side, limit, int(length) * 60) for name, metric, side, limit, length, _ in rows}
+    sides = {"GreaterThanThreshold": "above", "LessThanThreshold": "below"}
+    alarms = {name: resource["Properties"] for name, resource in template["Resources"].items()}
+    assert documented == {
+        name: (
+            alarm["MetricName"],
+            sides[alarm["ComparisonOperator"]],
+            alarm["Threshold"]["Ref"],
+            alarm["Period"] * alarm["EvaluationPeriods"],
+        )
+        for name, alarm in alarms.items()
+    }
+    alerts = set(re.findall(r"^ +- alert: (\w+)$", (CHECKOUT / "examples" / "alerts.yml").read_text(), re.M))
+    assert {name for row in rows for name in re.findall(r"`(\w+)`", row[-1])} <= alerts
+    parameters = re.findall(r"^\| `(\w+)` \| (?:`([^`]*)`)? ?\| [^|]+ \|$", page, re.M)
+    assert dict(parameters) == {name: str(it.get("Default", "")) for name, it in template["Parameters"].items()}
+
+
+def test_the_page_of_metrics_is_what_the_query_files_say() -> None:
+    assert metrics_page.PAGE.read_text() == metrics_page.page(), "run `make metrics`"
 
 
 def value(expression: str) -> float:

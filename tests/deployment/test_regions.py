@@ -160,7 +160,7 @@ def test_arns_of_every_partition_are_accepted() -> None:
             assert re.fullmatch(parameters[name]["AllowedPattern"], value.replace("arn:aws:", f"arn:{other}:")), name
 
 
-@pytest.mark.parametrize("file", ["template.yaml", "examples/private-rest-api.yaml"])
+@pytest.mark.parametrize("file", ["template.yaml", "examples/private-rest-api.yaml", "examples/rds-alarms.yaml"])
 def test_no_partition_is_written_down(file: str) -> None:
     text = (CHECKOUT / file).read_text()
     suffixes = re.findall(r"\S+\.amazonaws\.\w+", text)
@@ -169,7 +169,7 @@ def test_no_partition_is_written_down(file: str) -> None:
     assert set(re.findall(r"\barn:(?:\$\{.*?\}|[^:]+):", text)) <= {"arn:${AWS::Partition}:", "arn:aws[a-z-]*:"}
 
 
-@pytest.mark.parametrize("file", ["template.yaml", "examples/private-rest-api.yaml"])
+@pytest.mark.parametrize("file", ["template.yaml", "examples/private-rest-api.yaml", "examples/rds-alarms.yaml"])
 def test_cfn_lint_finds_nothing_in_a_whole_template(file: str) -> None:
     assert complaints((CHECKOUT / file).read_text()) == []
 
@@ -201,6 +201,34 @@ def test_cfn_lint_knows_that_a_region_has_no_function_urls() -> None:
     assert complaints(text, ("eu-central-1",)) == []
     for region in ("me-central-1", "il-central-1", "us-gov-west-1"):
         assert [line.split()[0] for line in complaints(text, (region,))] == ["E3006"], region
+
+
+ALARMS = CHECKOUT / "examples" / "rds-alarms.yaml"
+EVERYWHERE = {"CpuUtilization", "FreeableMemory", "DbLoad", "DiskQueue"}
+
+
+@pytest.mark.parametrize("topic", [{}, {"TopicArn": f"arn:aws:sns:{REGION}:123456789012:on-call"}], ids=["silent", "told"])
+@pytest.mark.parametrize(
+    ("values", "alarms"),
+    [
+        ({}, {"FreeStorageSpace"}),
+        ({"Burstable": "yes", "BurstingStorage": "yes"}, {"FreeStorageSpace", "CpuCreditBalance", "BurstBalance"}),
+        ({"Engine": "aurora"}, {"FreeLocalStorage"}),
+        # Aurora's storage earns no credits.
+        ({"Engine": "aurora", "Burstable": "yes", "BurstingStorage": "yes"}, {"FreeLocalStorage", "CpuCreditBalance"}),
+    ],
+    ids=["rds", "rds with credits", "aurora", "aurora with credits"],
+)
+def test_each_kind_of_database_has_its_alarms(topic: dict[str, str], values: dict[str, str], alarms: set[str]) -> None:
+    source = description.load(ALARMS)
+    template = decided(source, {"DBInstanceIdentifier": "shop"} | topic | values)
+    assert complaints(json.dumps(template)) == []
+    assert set(template["Resources"]) == EVERYWHERE | alarms
+    for alarm in template["Resources"].values():
+        properties = alarm["Properties"]
+        assert properties["Dimensions"] == [{"Name": "DBInstanceIdentifier", "Value": {"Ref": "DBInstanceIdentifier"}}]
+        actions = [properties.get(name) for name in ("AlarmActions", "OKActions")]
+        assert actions == ([[{"Ref": "TopicArn"}]] * 2 if topic else [None, None])
 
 
 SAM_LINT = """

@@ -124,7 +124,7 @@ def decided(source: dict, values: dict[str, str], region: str = REGION) -> dict:
     result |= {section: folded(source[section], conditions) for section in ("Resources", "Outputs")}
     text = json.dumps(result)
     result["Parameters"] = {
-        name: definition | {"Default": values.get(name, definition["Default"])}
+        name: definition | {"Default": values.get(name, definition.get("Default"))}
         for name, definition in source["Parameters"].items()
         if f'"Ref": "{name}"' in text or f"${{{name}}}" in text
     }

@@ -334,6 +334,7 @@ fn a_check_with_a_database_says_what_becomes_of_each_column() {
 
     let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
     let document: Value = serde_json::from_str(&said.output).unwrap();
+    assert_eq!(document.get("warning"), None, "{document:#}");
     let trials = document["database"].as_array().unwrap();
     assert_eq!(trials.len(), 9);
     assert_eq!(
@@ -375,6 +376,8 @@ sessions: {query: SELECT count(*) AS v FROM pg_stat_activity}
     let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", url);
     let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
     let document: Value = serde_json::from_str(&said.output).unwrap();
+    // The role has no pg_monitor, which no query notices.
+    assert!(document["warning"].as_str().unwrap().ends_with("grant it pg_monitor"), "{document:#}");
     let trials = document["database"].as_array().unwrap();
     assert_eq!(trials.len(), 8, "{document:#}");
     for trial in trials {

@@ -79,7 +79,13 @@ fn every_snippet_has_a_language_that_is_checked() {
             "rows" | "openmetrics" => &["docs/queries.md"],
             "usage" | "report" | "yaml mistakes" => &["docs/cli.md"],
             // With the tests of deployments.
-            "aws" => &["README.md", "docs/deployment.md", "docs/real-account.md", "docs/troubleshooting.md"],
+            "aws" => &[
+                "README.md",
+                "docs/cloudwatch.md",
+                "docs/deployment.md",
+                "docs/real-account.md",
+                "docs/troubleshooting.md",
+            ],
             // By tests/migration, which runs them.
             "js" | "promql" => &["docs/migration.md"],
             // By tests/migration, tests/monitoring and tests/deployment/test_by_hand.py.
@@ -179,16 +185,20 @@ fn commands_run() {
     let shipped = fs::read_to_string(root().join("queries.yml")).unwrap();
     let few = "pg_stat_x: {query: SELECT 1 AS v}\nother: {query: SELECT 1 AS v}\n";
     for Snippet { path, place, text, .. } in of("command") {
-        let of_the_readme = path.ends_with("README.md");
-        let terminal = Terminal::new().file("queries.yml", if of_the_readme { &shipped } else { few });
+        let is_about_shipped =
+            ["README.md", "docs/queries-shipped.md"].iter().any(|page| path.ends_with(page));
+        let terminal = Terminal::new().file("queries.yml", if is_about_shipped { &shipped } else { few });
         for line in text.lines() {
             let url = "postgres://scraper@localhost/shop";
             assert!(line.contains(url), "{place}: {line:?} has no database");
             let command = line.replace(url, &format!("'{}'", database.url()));
             let program = env!("CARGO_BIN_EXE_pg-lambda-exporter");
-            let command = command.replace(" pg-lambda-exporter ", &format!(" '{program}' "));
+            let mut command = command.replace(" pg-lambda-exporter ", &format!(" '{program}' "));
+            for folder in ["queries/", "examples/"] {
+                command = command.replace(&format!(" {folder}"), &format!(" {}/{folder}", root().display()));
+            }
             let output = terminal.output(Command::new("sh").args(["-c", &command])).succeeded();
-            let is_expected = match (of_the_readme, line.contains(" check ")) {
+            let is_expected = match (is_about_shipped, line.contains(" check ")) {
                 (true, true) => output.ends_with(" 0 failed on the database\n"),
                 (true, false) => {
                     output.contains("\npg_up 1\n") && output.contains("\npg_connections_current{")

@@ -1,67 +1,134 @@
-//! What a scrape of the shipped `queries.yml` costs the server, by its own count: `make load`.
+//! What a scrape of the shipped queries costs a large server, by the server's own count: `make load`.
+
+use std::env;
 
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, Queries, function};
-use crate::postgres::{ROLE, Rows, Server};
+use crate::postgres::{ROLE, Rows, Server, TestDatabase};
+use crate::shipped;
 
-const TABLES: u32 = 300;
-const SCRAPES: u32 = 20;
+const SCRAPES: u32 = 5;
+/// Tables that one transaction creates. Each takes locks.
+const BATCH: u32 = 500;
+
+/// A figure of the load, which the environment may lower for a quick try.
+fn figure(name: &str, default: u32) -> u32 {
+    env::var(name)
+        .map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{name} is no number: {text}")))
+}
 
 #[tokio::test]
 #[ignore = "a measurement, which `make load` prints"]
-async fn of_the_shipped_queries_on_a_server_with_many_tables() {
+async fn of_the_shipped_queries_on_a_large_server() {
+    let tables = figure("LOAD_TABLES", 50_000);
+    let connections = figure("LOAD_CONNECTIONS", 2_000);
+    let databases = figure("LOAD_DATABASES", 100);
+    let statements = figure("LOAD_STATEMENTS", 5_000);
     let server = Server::private();
-    server.set("pg_stat_statements.track_planning = on");
+    for setting in [
+        &format!("max_connections = {}", connections + 20),
+        "pg_stat_statements.track_planning = on",
+        "max_locks_per_transaction = 128",
+        "shared_buffers = 256MB",
+        "full_page_writes = off",
+        "max_wal_size = 8GB",
+        "autovacuum = off",
+    ] {
+        server.set(setting);
+    }
     server.stop();
     server.start();
     let database = server.database("load");
-    database.admin(&format!(
-        "CREATE EXTENSION pg_stat_statements;
-         DO $$ BEGIN
-           FOR number IN 1..{TABLES} LOOP
-             EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, v int UNIQUE)', number);
-             EXECUTE format('INSERT INTO t%s (v) SELECT generate_series(1, 100)', number);
-           END LOOP;
-         END $$;
-         GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE};"
-    ));
-    database.admin("VACUUM ANALYZE");
-    let queries = Queries::new(include_str!("../../queries.yml"));
-    let lambda = function(&queries, &database).await;
+    database.admin("CREATE EXTENSION pg_stat_statements");
+    for first in (1..=tables).step_by(BATCH as usize) {
+        database.admin(&format!(
+            "DO $$ BEGIN
+               FOR number IN {first}..{} LOOP
+                 EXECUTE format('CREATE TABLE t%s (id bigserial PRIMARY KEY, v text)', number);
+                 EXECUTE format('INSERT INTO t%s (v) VALUES (1), (2)', number);
+               END LOOP;
+             END $$",
+            (first + BATCH - 1).min(tables)
+        ));
+    }
+    database.admin(&format!("GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE}"));
+    database.admin("ANALYZE");
+    // The server has three and this one.
+    for number in 5..=databases {
+        server.admin(&format!("CREATE DATABASE d{number}"));
+    }
+    let mut idle = Vec::new();
+    for number in 0..connections {
+        let session = database.session().await;
+        let asked =
+            format!("SET application_name = 'app{}'; SELECT 'a statement with some text'", number % 300);
+        session.batch_execute(&asked).await.unwrap();
+        idle.push(session);
+    }
+    for number in 1..=statements {
+        let table = number % tables + 1;
+        database.admin(&format!(
+            "SELECT count(*), max(length(v)), min(id) FROM t{table} WHERE id > 10 AND v LIKE '%some text%'
+             AND v NOT LIKE 'other text' AND length(v) BETWEEN 3 AND 1000 GROUP BY v ORDER BY 1, 2, 3 LIMIT 10"
+        ));
+    }
     println!(
-        "PostgreSQL {}, {TABLES} tables, {} indexes",
+        "PostgreSQL {}: {tables} tables, {connections} connections, {databases} databases, {statements} statements",
         database.admin_cell("SHOW server_version"),
-        2 * TABLES
     );
-
-    let mine = format!("FROM pg_stat_statements WHERE userid = '{ROLE}'::regrole");
-    let spent = |scrapes: u32| {
-        format!(
-            "SELECT round((sum(total_plan_time + total_exec_time) / {scrapes})::numeric, 1), (sum(calls) / {scrapes})::int {mine}"
-        )
-    };
-    let mut series = 0;
-    for (which, scrapes) in [("the first scrape", 1), ("a scrape after it", SCRAPES)] {
-        database.admin("SELECT pg_stat_statements_reset()");
-        for _ in 0..scrapes {
+    println!("milliseconds of the server, planning and execution; blocks of temporary files; series\n");
+    println!("{:28} {:>7} {:>7} {:>8} {:>5} {:>6}", "", "first", "later", "slowest", "temp", "series");
+    let files = [("queries.yml".to_owned(), shipped::shipped())].into_iter();
+    let files = files.chain(shipped::collections()).chain(shipped::of_other_exporters());
+    let mut slowest = vec![];
+    for (name, text) in files {
+        let lambda = function(&Queries::new(&text), &database).await;
+        let scrape = async || {
             let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
             assert_eq!(answer.status, 200);
             let text = answer.text();
             assert!(!text.contains("pg_exporter_query_error{"), "{text}");
-            series = text.lines().filter(|line| !line.starts_with('#')).count();
+            let is_of_a_query = |line: &&str| !line.starts_with('#') && !line.starts_with("pg_exporter_");
+            text.lines().filter(is_of_a_query).count()
+        };
+        database.admin("SELECT pg_stat_statements_reset()");
+        let series = scrape().await;
+        let first = spent(&database, 1);
+        slowest.extend(dearest(&database));
+        database.admin("SELECT pg_stat_statements_reset()");
+        for _ in 0..SCRAPES {
+            scrape().await;
         }
-        let told = cells(&database.admin(&spent(scrapes)));
-        println!("{which:18} {:>6} ms of the server in {} statements", told[0][0], told[0][1]);
+        let later = spent(&database, SCRAPES);
+        println!("{name:28} {:>7} {:>7} {:>8} {:>5} {series:>6}", first[0], later[0], first[1], first[2]);
+        assert_eq!((first[2].as_str(), later[2].as_str()), ("0", "0"), "{name} wrote temporary files");
     }
-    println!("{series} series. Of a scrape after the first, the statements that cost most:");
-    let dearest = format!(
-        "SELECT round(((total_plan_time + total_exec_time) / {SCRAPES})::numeric, 2),
-                left(regexp_replace(query, '\\s+', ' ', 'g'), 70)
-         {mine} ORDER BY total_plan_time + total_exec_time DESC LIMIT 5"
+    println!("\nThe statements that cost the first scrape most:");
+    slowest.sort_by(|one, other| other.0.total_cmp(&one.0));
+    for (milliseconds, query) in slowest.iter().take(10) {
+        println!("{milliseconds:>7} ms  {query}");
+    }
+}
+
+/// Of the exporter's statements since the last reset: milliseconds of a scrape, the most of one statement, and
+/// blocks of temporary files.
+fn spent(database: &TestDatabase, scrapes: u32) -> Vec<String> {
+    let sql = format!(
+        "SELECT round((sum(total_plan_time + total_exec_time) / {scrapes})::numeric, 1),
+                round(max(max_plan_time + max_exec_time)::numeric, 1), sum(temp_blks_written)
+         FROM pg_stat_statements WHERE userid = '{ROLE}'::regrole"
     );
-    for row in cells(&database.admin(&dearest)) {
-        println!("{:>6} ms  {}", row[0], row[1]);
-    }
+    cells(&database.admin(&sql)).remove(0)
+}
+
+fn dearest(database: &TestDatabase) -> Vec<(f64, String)> {
+    let sql = format!(
+        "SELECT round((total_plan_time + total_exec_time)::numeric, 1),
+                left(regexp_replace(query, '\\s+', ' ', 'g'), 66)
+         FROM pg_stat_statements WHERE userid = '{ROLE}'::regrole ORDER BY 1 DESC LIMIT 10"
+    );
+    let rows = cells(&database.admin(&sql));
+    rows.into_iter().map(|row| (row[0].parse().unwrap(), row[1].clone())).collect()
 }
 
 fn cells(rows: &Rows) -> Vec<Vec<String>> {
