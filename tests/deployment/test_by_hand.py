@@ -14,6 +14,7 @@ from pseudo_terminal import Terminal, terminal
 from template import load
 from test_deployed import ask
 
+from demo import package
 from demo.aws import CHECKOUT, REGION, SECRET, Aws
 from demo.emulator import listens
 from demo.postgres import Postgres
@@ -225,7 +226,9 @@ def test_osls(account: Aws, variables: dict[str, str], internet: relays.Relay) -
 
 def test_cargo_lambda(account: Aws, variables: dict[str, str], internet: relays.Relay) -> None:
     role, (build, create), (token, event, invoke, remove_event) = commands("cargo-lambda")
-    with shell(variables) as user:
+    # Those of `make build`, so that the same code is not compiled twice.
+    flags = {"RUSTFLAGS": package.rustflags(), "PG_LAMBDA_EXPORTER_REVISION": package.revision()}
+    with shell(variables | flags) as user:
         for command in role:
             user.run(command)
         user.run(build)
