@@ -24,7 +24,7 @@ OTHERS = {file.stem: yaml.safe_load(file.read_text()) for file in sorted((Path(_
 VARIABLES = {
     "$db": ".+",
     "$job": 'job=~".+", instance=~".+"',
-    "$range": "30s",
+    "$range": "2m",
     # As the board's own variables choose: the name of the cluster, a dash and a number.
     "$pods": 'namespace=~"rds", pod=~"shop-([1-9][0-9]*)"',
 }
@@ -134,8 +134,8 @@ def scraped() -> Iterator[tuple[Processes, Prometheus]]:
             environment = aws.function_environment(aws.put_secret(f"{SECRET}/{job}", server.secret()))
             environment |= {"QUERIES_FILE": str(QUERIES), "EXTRA_LABELS": f"namespace=rds,cluster=shop,pod=shop-{number}"}
             jobs[job], _ = emulator.run_package(running, environment, job)
-        prometheus = Prometheus(running, jobs, interval="2s")
-        enough = "count(count_over_time(pg_up[30s]) >= 4)"
+        prometheus = Prometheus(running, jobs, interval="5s")
+        enough = "count(count_over_time(pg_up[2m]) >= 4)"
         running.wait_for("some scrapes", lambda: prometheus.value(enough) == len(jobs), 120)
         yield running, prometheus
 
