@@ -494,34 +494,18 @@ resource "aws_cloudwatch_metric_alarm" "throttles_alarm" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "duration_alarm" {
-  count             = local.has_alarms ? 1 : 0
-  alarm_name        = "${var.stack}-duration"
-  alarm_description = "Invocations of ${aws_lambda_function.exporter.function_name} take more than 90 % of its timeout"
-
-  metric_query {
-    id = "duration"
-    metric {
-      namespace   = "AWS/Lambda"
-      metric_name = "Duration"
-      dimensions  = { FunctionName = aws_lambda_function.exporter.function_name }
-      stat        = "Maximum"
-      period      = 300
-    }
-    return_data = false
-  }
-
-  # Duration is in milliseconds, timeout in seconds.
-  metric_query {
-    id          = "percent"
-    expression  = "duration / ${var.timeout} / 10"
-    label       = "Percent of the timeout"
-    return_data = true
-  }
-
+  count               = local.has_alarms ? 1 : 0
+  alarm_name          = "${var.stack}-duration"
+  alarm_description   = "Invocations of ${aws_lambda_function.exporter.function_name} take more than 15 seconds, three quarters of the scrape timeout"
+  namespace           = "AWS/Lambda"
+  metric_name         = "Duration"
+  dimensions          = { FunctionName = aws_lambda_function.exporter.function_name }
+  statistic           = "Maximum"
+  period              = 300
   evaluation_periods  = 3
   datapoints_to_alarm = 2
   comparison_operator = "GreaterThanThreshold"
-  threshold           = 90
+  threshold           = 15000 # milliseconds
   treat_missing_data  = "notBreaching"
   alarm_actions       = [var.alarm_topic_arn]
   ok_actions          = [var.alarm_topic_arn]

@@ -370,7 +370,7 @@ def test_a_custom_domain_an_existing_role_and_alarms(aws: Aws, deploy_by: Deploy
     aliases = {record["Type"]: record["AliasTarget"]["DNSName"].rstrip(".") for record in records if "AliasTarget" in record}
     assert aliases == dict.fromkeys(("A", "AAAA"), outputs["DomainTarget"])
     alarms = aws.client("cloudwatch").describe_alarms(AlarmNamePrefix="domain-")["MetricAlarms"]
-    names = [alarm.get("MetricName") or alarm["Metrics"][0]["MetricStat"]["Metric"]["MetricName"] for alarm in alarms]
+    names = [alarm["MetricName"] for alarm in alarms]
     assert sorted(names) == ["Duration", "Errors", "Throttles"]
     assert all(alarm["AlarmActions"] == [topic] for alarm in alarms)
 

@@ -27,7 +27,7 @@ ARGUMENTS = {
 }
 """The arguments whose names are not those of the properties in snake case."""
 ONLY_IN_TERRAFORM = {
-    *("count", "name_prefix", "alarm_name", "alias[0].evaluate_target_health", "metric_query[1].return_data"),
+    *("count", "name_prefix", "alarm_name", "alias[0].evaluate_target_health"),
 }
 COMPARED_ELSEWHERE = {
     "aws_lambda_function": {"function_name", "filename", "source_code_hash", "code_uri", "metadata", "environment"}
@@ -178,8 +178,7 @@ def properties(part: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
         path = prefix + name
         is_expression = isinstance(value, dict) and next(iter(value)).startswith(("Ref", "Fn::"))
         if name == "Dimensions":
-            argument = f"{prefix}dimensions".replace("Metrics[0].MetricStat.Metric", "metric_query[0].metric[0]")
-            yield from ((f"{argument}.{pair['Name']}", squeezed(pair["Value"])) for pair in value)
+            yield from ((f"dimensions.{pair['Name']}", squeezed(pair["Value"])) for pair in value)
         elif isinstance(value, dict) and not is_expression:
             yield from properties(value, f"{path}.")
         elif isinstance(value, list) and isinstance(value[0], dict) and "Ref" not in value[0]:
@@ -192,8 +191,6 @@ def properties(part: Mapping, prefix: str = "") -> Iterator[tuple[str, str]]:
 def argument_of(path: str) -> str:
     if path in ARGUMENTS:
         return ARGUMENTS[path]
-    path = re.sub(r"^Metrics\[(\d)\]\.(MetricStat\.Metric\.|MetricStat\.)", r"metric_query[\1].metric[0].", path)
-    path = re.sub(r"^Metrics\[", "metric_query[", path)
     path = re.sub(r"^DomainNameConfigurations\[", "domain_name_configuration[", path)
     path = re.sub(r"^DefaultRouteSettings\.", "default_route_settings[0].", path)
     return snake(path)
