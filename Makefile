@@ -73,12 +73,18 @@ watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code c
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
 	@$(VENV)/bin/python -m demo invoke tests/events/http-api.json
 
-test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed build ## Run all tests
+# Most of their time is waiting, so two suites run at once.
+SUITES := deployment monitoring end_to_end migration
+.PHONY: test-rust $(SUITES:%=test-%)
+test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed build ## Run all tests, two suites at once
+	cargo test --locked --no-run
+	@$(MAKE) --no-print-directory --jobs=2 test-rust $(SUITES:%=test-%)
+
+test-rust:
 	cargo test --locked
-	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/end_to_end
-	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/deployment
-	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/monitoring
-	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/migration
+
+$(SUITES:%=test-%): test-%:
+	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/$*
 
 test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries, dashboards and alerts on PostgreSQL 14 to 18
 

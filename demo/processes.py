@@ -211,7 +211,7 @@ class Processes:
 def processes(is_only: bool = False) -> Iterator[Processes]:
     """A set of processes in a new temporary folder. At the end they are ended, the last first, and the folder goes.
 
-    Where it `is_only` these that this process starts, it then ends whatever is still there."""
+    With `is_only`, this process starts no other children, so orphans of the set are ended too."""
     adopt_orphans()
     running = None
     try:

@@ -40,7 +40,8 @@ DEPLOYMENTS = {
     "serverless": ("serverless", {"TAGS": "team=db,cost-center=a b:c/d"}),
     "cargo-lambda": ("cargo-lambda", {}),
     "sam-all": ("sam", {"FRONT": "function-url"}),
-    "cargo-lambda-all": ("cargo-lambda", {}),
+    # cargo-lambda creates no alarms.
+    "cargo-lambda-all": ("cargo-lambda", {"ALARM_TOPIC_ARN": ""}),
 }
 """The deployments by the names of their stacks: how, and with which variables beside those of all. Those that end in
 `-all` get every parameter that both ways know, also of a database that does not exist."""

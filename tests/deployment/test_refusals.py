@@ -172,7 +172,7 @@ def test_a_template_without_one_line_for_the_package_is_refused(tmp_path: Path) 
     changed.write_text(deploy.with_package(source, package))
     function = description.load(changed)["Resources"]["ExporterLambdaFunction"]["Properties"]
     assert function["CodeUri"] == str(package)
-    (line,) = [line for line in source.splitlines() if "CodeUri" in line]
+    (line,) = [line for line in source.splitlines() if line.strip().startswith("CodeUri:")]
     for text in (source.replace(line, ""), source.replace(line, f"{line}\n{line}")):
         with pytest.raises(description.Refused, match="CodeUri instead of 1"):
             deploy.with_package(text, package)

@@ -132,6 +132,9 @@ class Front:
                 self.send_response(status)
                 for name, value in headers.items():
                     self.send_header(name, value)
+                if tls:
+                    # Python ends TLS without close_notify, so only a length says that the body is complete.
+                    self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
                 # Until the client has gone.

@@ -101,7 +101,7 @@ def test_the_command_line_runs_where_it_is_unpacked(unpacked: dict[str, Path], t
     assert {file.name for file in folder.iterdir()} == {
         *(FUNCTION, "README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT", "THIRD-PARTY.txt", *PACKAGE_FILES)
     }
-    for arguments, expected in {("--version",): name().replace("r-", "r "), ("check", "queries.yml"): "queries.yml"}.items():
+    for arguments, expected in {("--version",): name().replace("r-", "r "), ("check", "queries.yml"): "0 errors"}.items():
         done = subprocess.run([folder / FUNCTION, *arguments], cwd=folder, env={}, capture_output=True, text=True)
         assert done.returncode == 0 and expected in done.stdout, done
 
@@ -192,7 +192,7 @@ def test_each_crate_has_its_licence(files: dict[str, Path], unpacked: dict[str, 
         if it["name"] != "rust-std":
             assert f"\n{it['name']} {it['version']}: {licence} " in summary
     # The summary of the licences of its own parts.
-    assert "Copyright (c) 2010 The Rust Project Developers" in text and "hashbrown" in parts[-1]
+    assert "hashbrown" in parts[-1] and "Copyright" in parts[-1]
 
 
 CARGO = """#!/bin/sh

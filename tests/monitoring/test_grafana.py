@@ -468,7 +468,9 @@ def test_a_server_that_is_chosen_is_the_only_one(scraped: tuple[Processes, Prome
     servers = {dict(series)["instance"] for series in prometheus.query("pg_up")}
     assert len(servers) == 3, "a primary, its standby and one whose queries are in trouble"
     for server in servers if "$instance" in query.expression else ():
-        chosen = with_values(query.expression.replace("$instance", re.escape(server)))
+        # A backslash is escaped in a string of PromQL.
+        escaped = re.escape(server).replace("\\", "\\\\")
+        chosen = with_values(query.expression.replace("$instance", escaped))
         assert {dict(series)["instance"] for series in prometheus.query(chosen)} <= {server}
 
 
