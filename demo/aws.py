@@ -113,10 +113,9 @@ class Aws:
         self._permit(function, api)
         return self._endpoint(api, "prod", "/prod")
 
-    def function_log(self) -> str:
-        """What the function has written."""
+    def function_log(self, group: str = f"/aws/lambda/{FUNCTION}") -> str:
+        """What the function has written into this log group."""
         logs = self.client("logs")
-        group = f"/aws/lambda/{FUNCTION}"
         try:
             events = logs.filter_log_events(logGroupName=group)["events"]
         except logs.exceptions.ResourceNotFoundException:

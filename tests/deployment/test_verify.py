@@ -63,7 +63,9 @@ def function(aws: Aws, deployed: dict[str, Deployed], tokens: dict[str, str], ve
         changed = {key: value for key, value in (own | variables).items() if value is not None}
         if variables:
             functions.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
-        return verify(f"http://{api}.execute-api.localhost:{aws.port}{path}", token=token).stdout
+        found = verify(f"http://{api}.execute-api.localhost:{aws.port}{path}", token=token).stdout
+        assert not found.startswith("502"), f"{found}\n{aws.function_log(stack.configuration['LoggingConfig']['LogGroup'])}"
+        return found
 
     yield verified
     functions.update_function_configuration(FunctionName=name, Environment={"Variables": own})
