@@ -80,11 +80,12 @@ test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installe
 	cargo test --locked --no-run
 	@$(MAKE) --no-print-directory --jobs=2 test-rust $(SUITES:%=test-%)
 
+# What the tests start must not take its jobs from this make.
 test-rust:
-	cargo test --locked
+	@env -u MAKEFLAGS cargo test --locked
 
 $(SUITES:%=test-%): test-%:
-	$(VENV)/bin/python -m pytest -p no:cacheprovider tests/$*
+	@env -u MAKEFLAGS $(VENV)/bin/python -m pytest -p no:cacheprovider tests/$*
 
 test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries, dashboards and alerts on PostgreSQL 14 to 18
 
