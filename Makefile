@@ -42,6 +42,10 @@ SERVERS := .tools/postgresql
 
 # For which processor of Lambda `make package` builds and the deployments are: arm64 or x86_64.
 export ARCHITECTURE := $(or $(ARCH),$(ARCHITECTURE),x86_64)
+MACHINE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+# cargo-lambda's. With them, all that is built for a processor is in one folder of target/ and is compiled once.
+OPTION_x86_64 := --x86-64
+OPTION_arm64 := --arm64
 OSLS := 4.3.1
 # osls needs 20 or newer, and Debian 12 has 18.
 NODE := 22.23.3
@@ -105,15 +109,14 @@ lint: prerequisites ## Check format, lints and wording
 	@$(PYTHON) tests/prose/check.py README.md src
 
 build: $(VENV)/run ## Build the package for this machine's processor in target/lambda/
-	@$(VENV)/bin/python -m demo package --skip-target-check
+	@$(VENV)/bin/python -m demo package $(OPTION_$(MACHINE)) --skip-target-check
 
 # The queries are checked first: a mistake in them is cheaper here than in the log of a deployed function. The target of
 # another processor than this machine's is there by rustup, which cargo-lambda asks.
 package: $(VENV)/run ## Check queries.yml and build the package to deploy (ARCH=arm64 or x86_64)
 	@case '$(ARCHITECTURE)' in arm64 | x86_64) ;; *) echo 'make package: ARCH must be arm64 or x86_64' >&2; exit 1 ;; esac
 	cargo run --locked --quiet -- check queries.yml
-	@$(VENV)/bin/python -m demo package $(if $(filter x86_64,$(ARCHITECTURE)),--x86-64,--arm64) \
-		$(if $(filter $(ARCHITECTURE:arm64=aarch64),$(shell uname -m)),--skip-target-check)
+	@$(VENV)/bin/python -m demo package $(OPTION_$(ARCHITECTURE)) $(if $(filter $(ARCHITECTURE),$(MACHINE)),--skip-target-check)
 	@echo "target/lambda/pg-lambda-exporter/bootstrap.zip: $$(wc -c <target/lambda/pg-lambda-exporter/bootstrap.zip) bytes for $(ARCHITECTURE)"
 
 release: $(VENV)/run ## Build the files of a release in target/dist/, for each processor that Rust has as a target

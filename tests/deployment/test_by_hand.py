@@ -231,7 +231,7 @@ def test_cargo_lambda(account: Aws, variables: dict[str, str], internet: relays.
     with shell(variables | flags) as user:
         for command in role:
             user.run(command)
-        user.run(build)
+        user.run(build.replace("--x86-64", {"arm64": "--arm64"}.get(variables["ARCHITECTURE"], "--x86-64")))
         url = re.search(r"https://\S+\.lambda-url\.\S+\.on\.aws/?", user.run(create))[0].rstrip("/")
         assert is_scraped(internet, account, f"{url}/metrics", f"{NAME}-token")
         for command in (token, event):
