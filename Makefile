@@ -122,10 +122,11 @@ package: $(VENV)/run ## Check queries.yml and build the package to deploy (ARCH=
 release: $(VENV)/run ## Build the files of a release in target/dist/, for each processor that Rust has as a target
 	@$(VENV)/bin/python -m demo release
 
-# `sam build` runs it, and packages the folder ARTIFACTS_DIR. ZIP=FILE uses an existing package, such as a release's.
+# `sam build` runs it, and packages the folder ARTIFACTS_DIR with the modes of its files, which Lambda's user must be able
+# to read. ZIP=FILE uses an existing package, such as a release's.
 .PHONY: build-ExporterLambdaFunction
 build-ExporterLambdaFunction: $(if $(ZIP),prerequisites,package)
-	@$(PYTHON) -m zipfile --extract '$(or $(ZIP),target/lambda/pg-lambda-exporter/bootstrap.zip)' '$(ARTIFACTS_DIR)'
+	@umask 022 && $(PYTHON) -m zipfile --extract '$(or $(ZIP),target/lambda/pg-lambda-exporter/bootstrap.zip)' '$(ARTIFACTS_DIR)'
 	@chmod 755 '$(ARTIFACTS_DIR)/bootstrap'
 
 # The parameters of template.yaml are variables: DatabaseSecretArn is DATABASE_SECRET_ARN, and so on. ZIP is a downloaded

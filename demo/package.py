@@ -6,10 +6,10 @@ and a package is put in its place as a whole."""
 import contextlib
 import fcntl
 import os
-import shutil
 import signal
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -71,11 +71,17 @@ def rustflags() -> str:
 
 
 def put(package: Path) -> None:
-    """Puts a package in the place of the one before."""
+    """Puts a package in the place of the one before.
+
+    cargo-lambda keeps the modes of the files, which may be private to their owner. Lambda's user must read them."""
     PACKAGE.parent.mkdir(parents=True, exist_ok=True)
     new = PACKAGE.with_suffix(".new")
     with uninterrupted():
-        shutil.copyfile(package, new)
+        with zipfile.ZipFile(package) as built, zipfile.ZipFile(new, "w") as readable:
+            for entry in built.infolist():
+                content = built.read(entry)
+                entry.external_attr |= (0o555 if entry.filename == "bootstrap" else 0o444) << 16
+                readable.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
         new.replace(PACKAGE)
 
 

@@ -120,12 +120,12 @@ def write_target(folder: Path, target: Target, binary: bytes) -> None:
 
 
 def write_zip(file: Path, contents: Mapping[str, bytes]) -> None:
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(file, "w") as archive:
         for name, content in contents.items():
             entry = zipfile.ZipInfo(name, time.gmtime(commit_time())[:6])
             entry.create_system = 3  # Unix, whose modes Lambda reads.
             entry.external_attr = (0o100000 | mode(name)) << 16
-            archive.writestr(entry, content, zipfile.ZIP_DEFLATED)
+            archive.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
 
 
 def write_tar(file: Path, folder: str, contents: Mapping[str, bytes]) -> None:

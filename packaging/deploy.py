@@ -217,8 +217,9 @@ def serverless(deployment: Deployment) -> dict[str, str]:
 
 def tag(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
-    if not equals or not key or len(key) > 128 or len(value) > 256 or key.lower().startswith("aws:"):
-        raise Refused("TAGS must be NAME=VALUE pairs separated by commas")
+    # SAM splits at the last of several equals signs, the other tools at the first.
+    if not equals or not key or "=" in value or len(key) > 128 or len(value) > 256 or key.lower().startswith("aws:"):
+        raise Refused("TAGS must be NAME=VALUE pairs separated by commas, with one = each")
     return key, value
 
 
@@ -229,7 +230,10 @@ def architecture(package: Path) -> str:
             header = program.read(20)
     except (OSError, KeyError, zipfile.BadZipFile):
         raise Refused(f"{package} is not a package with the program; run make package, or set ZIP") from None
-    return MACHINES.get(int.from_bytes(header[18:20], "little"), "another processor")
+    machine = MACHINES.get(int.from_bytes(header[18:20], "little")) if header.startswith(b"\x7fELF") else None
+    if not machine:
+        raise Refused(f"bootstrap in {package} is not a Linux program for {' or '.join(MACHINES.values())}; run make package")
+    return machine
 
 
 def check_names(template: Mapping, make_flags: str) -> None:

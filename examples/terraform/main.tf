@@ -40,7 +40,8 @@ locals {
 }
 
 locals {
-  scrape_host = local.has_domain ? var.domain_name : (local.has_http_api ? "${one(aws_apigatewayv2_api.api[*].id)}.execute-api.${data.aws_region.current.region}.${data.aws_partition.current.dns_suffix}" : element(split("/", one(aws_lambda_function_url.function_url[*].function_url)), 2))
+  # Terraform evaluates a local also where nothing uses it, and refuses to split the URL that does not exist.
+  scrape_host = local.has_front ? (local.has_domain ? var.domain_name : (local.has_http_api ? "${one(aws_apigatewayv2_api.api[*].id)}.execute-api.${data.aws_region.current.region}.${data.aws_partition.current.dns_suffix}" : element(split("/", one(aws_lambda_function_url.function_url[*].function_url)), 2))) : ""
 
   scrape_config = join("\n", compact([
     "- job_name: ${var.stack}",

@@ -13,7 +13,7 @@ variable "stack" {
 
 variable "zip" {
   type        = string
-  description = "Path of the package, bootstrap.zip of a release or of `make package`"
+  description = "Path of the package: the zip of a release, or bootstrap.zip of `make package`"
 }
 
 variable "database_secret_arn" {

@@ -167,6 +167,9 @@ def deployer_calls(request: BaseHTTPRequestHandler, body: bytes) -> Iterator[Cal
     yield Call(f"{service}:{action}", resource(service, parameters))
     if "Role" in parameters and service == "lambda":
         yield Call("iam:PassRole", parameters["Role"])
+    if action == "GetFunction":
+        # Lambda leaves the tags out of its answer otherwise (AWS Lambda API Reference, GetFunction).
+        yield Call("lambda:ListTags", resource(service, parameters))
 
 
 def resource(service: str, parameters: dict[str, str]) -> str:

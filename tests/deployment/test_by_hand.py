@@ -145,7 +145,7 @@ def stacks(account: Aws) -> set[str]:
 
 
 def test_sam(account: Aws, variables: dict[str, str], internet: relays.Relay, tmp_path: Path) -> None:
-    (build, guided), (list_outputs, logs, delete) = commands("AWS SAM")
+    (build, guided), (unreserved,), (list_outputs, logs, delete) = commands("AWS SAM")
     parameters = {f"Parameter {name}": "" for name in load()["Parameters"]}
     parameters |= {"Parameter DatabaseSecretArn": variables["DATABASE_SECRET_ARN"]}
     parameters |= {"Parameter Architecture": variables["ARCHITECTURE"]}
@@ -172,6 +172,10 @@ def test_sam(account: Aws, variables: dict[str, str], internet: relays.Relay, tm
         assert "scrape" in user.run(logs)
         # The answers are there for the next time.
         assert "No changes to deploy" in user.run(f"sam deploy --config-file {configuration} --no-fail-on-empty-changeset")
+        user.run(unreserved, [("Deploy this changeset?", "y")])
+        (stack,) = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+        (reserved,) = [each for each in stack["Parameters"] if each["ParameterKey"] == "ReservedConcurrency"]
+        assert reserved["ParameterValue"] == ""
         user.run(delete, [("want to delete the stack", "y"), ("delete the folder", "y")])
     assert NAME not in stacks(account)
 
@@ -183,9 +187,11 @@ def test_sam_with_a_downloaded_package(account: Aws, variables: dict[str, str], 
     downloaded.write_bytes(deploy.PACKAGE.read_bytes())
     built = CHECKOUT / ".aws-sam" / "build" / "ExporterLambdaFunction"
     with shell(variables | {"CARGO": "/bin/false", "RUSTC": "/bin/false"}) as user:
+        # SAM keeps the modes of the files, and Lambda runs the program as another user.
+        user.run("umask 077")
         user.run(re.sub(r"ZIP=\S+", f"ZIP={downloaded}", command))
-    assert {path.name for path in built.iterdir()} == {"bootstrap", "queries.yml", "rds-authorities.pem"}
-    assert (built / "bootstrap").stat().st_mode & 0o111
+    modes = {path.name: path.stat().st_mode & 0o777 for path in built.iterdir()}
+    assert modes == {"bootstrap": 0o755, "queries.yml": 0o644, "rds-authorities.pem": 0o644}
 
 
 def test_osls(account: Aws, variables: dict[str, str], internet: relays.Relay) -> None:

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import urllib.parse
+import zipfile
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
@@ -150,6 +151,7 @@ def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
         ("sam", {"MAKEFLAGS": r" -- DATABASE_NAME=a\ B=c SUBNET_ID=subnet-1"}, "SUBNET_ID is no parameter; did you mean SUBNET_IDS"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "TAGS": "team=db,prod"}, "TAGS must be"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "TAGS": "aws:team=db"}, "TAGS must be"),
+        ("sam", {"DATABASE_SECRET_ARN": SECRET, "TAGS": "team=db=prod"}, "TAGS must be"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "ZIP": "none.zip"}, f"{Path.cwd() / 'none.zip'} is not a package"),
         ("cargo-lambda", {"DATABASE_SECRET_ARN": SECRET, "ALARM_TOPIC_ARN": TOPIC} | DIGEST, "ALARM_TOPIC_ARN is set"),
     ],
@@ -162,6 +164,21 @@ def test_a_way_to_deploy_refuses(environment: dict[str, str], way: str, variable
     assert answer.stderr.startswith(f"deploy.py: {said}"), answer.stderr
     assert len(answer.stderr.splitlines()) == 1
     assert answer.stdout == ""
+
+
+@pytest.mark.parametrize("program", [b"#!/bin/sh\nexec ./exporter\n", b"\x7fELF".ljust(20, b"\0"), b""])
+def test_a_package_with_another_kind_of_program_is_refused(
+    environment: dict[str, str], tmp_path: Path, program: bytes
+) -> None:
+    package = tmp_path / "package.zip"
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("bootstrap", program)
+    variables = {"DATABASE_SECRET_ARN": SECRET, "ZIP": str(package)}
+    command = [sys.executable, DEPLOY, "sam", "--check"]
+    answer = subprocess.run(command, env=environment | variables, capture_output=True, text=True, timeout=60)
+    assert answer.returncode == 1
+    said = f"deploy.py: bootstrap in {package} is not a Linux program for x86_64 or arm64; run make package\n"
+    assert answer.stderr == said
 
 
 def test_a_template_without_one_line_for_the_package_is_refused(tmp_path: Path) -> None:

@@ -28,9 +28,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+import demo.package
 from demo.aws import CHECKOUT, FUNCTION, PACKAGES, ROLE, Aws
 
-PACKAGE_BYTES = 4_500_000
+PACKAGE_BYTES = 4_800_000
 NAME = "rds-authorities.pem"
 COMMITTED = CHECKOUT / NAME
 UNREACHABLE = "http://127.0.0.1:9/global-bundle.pem"
@@ -120,6 +121,24 @@ def test_the_package_has_what_the_function_reads_and_nothing_else(package: Path)
     assert archive.stat().st_size <= PACKAGE_BYTES
     for name in ("queries.yml", NAME):
         assert (package / name).read_bytes() == (CHECKOUT / name).read_bytes()
+
+
+def test_lambdas_user_may_read_the_package_of_a_private_checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """cargo-lambda keeps the modes, here those under `umask 077`."""
+    modes = {"queries.yml": (0o100600, 0o100644), "bootstrap": (0o100700, 0o100755)}
+    built = tmp_path / "built.zip"
+    with zipfile.ZipFile(built, "w") as archive:
+        for name, (private, _) in modes.items():
+            entry = zipfile.ZipInfo(name)
+            entry.external_attr = private << 16
+            archive.writestr(entry, f"content of {name}")
+    monkeypatch.setattr(demo.package, "PACKAGE", tmp_path / "there" / "bootstrap.zip")
+    demo.package.put(built)
+    with zipfile.ZipFile(demo.package.PACKAGE) as archive:
+        assert {entry.filename: entry.external_attr >> 16 for entry in archive.infolist()} == {
+            name: readable for name, (_, readable) in modes.items()
+        }
+        assert archive.read("queries.yml") == b"content of queries.yml"
 
 
 def header(text: str) -> tuple[str, datetime, set[str]]:
