@@ -55,7 +55,11 @@ def set_docs(docs: str) -> None:
 
 def grafana_group(group: dict, datasource: str) -> dict:
     """A group of Prometheus as one of Grafana."""
-    recorded = {rule["record"]: rule["expr"] for part in read(RECORDING)["groups"] for rule in part["rules"]}
+    recorded: dict[str, str] = {}
+    for rule in (rule for part in read(RECORDING)["groups"] for rule in part["rules"]):
+        # Several rules may record one metric, such as the storage of each server.
+        before = recorded.get(rule["record"])
+        recorded[rule["record"]] = f"({before}) or ({rule['expr']})" if before else rule["expr"]
     names = [rule["alert"] for rule in group["rules"]]
     return {
         "orgId": 1,

@@ -360,6 +360,28 @@ def test_each_metric_is_shown() -> None:
     assert there - asked == set(), "told, but not shown"
 
 
+def test_a_statement_is_shown_before_its_text_is_read(tmp_path: Path) -> None:
+    """Texts are cached, and their query may fail. Until then the identifier is there."""
+    expressions = [with_values(query.expression) for query in shown() if query.place.startswith("statements: ")]
+    text = "pg_stat_statements_query_info"
+    numbers = set().union(*map(promql.metrics, expressions)) - {text}
+    labels = f'job="{FUNCTION}",instance="a",datname="shop"'
+    series = [
+        {"series": f'{name}{{{labels},queryid="{identifier}"}}', "values": "0+5x60"}
+        for name in numbers
+        for identifier in (1, 2)
+    ]
+    series.append({"series": f'{text}{{{labels},queryid="1",query="SELECT"}}', "values": "1x60"})
+    both = [{"labels": f'{{query="{query}"}}', "value": 1} for query in ("SELECT", "2")]
+    checks = [
+        {"expr": f"count by (query) ({expression})", "eval_time": "5m", "exp_samples": both} for expression in expressions
+    ]
+    case = {"interval": "5s", "input_series": series, "promql_expr_test": checks}
+    (tmp_path / "test.yml").write_text(json.dumps({"evaluation_interval": "5s", "tests": [case]}))
+    answer = subprocess.run(["promtool", "test", "rules", "test.yml"], cwd=tmp_path, capture_output=True, text=True)
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
 def test_provisioning_is_what_grafana_reads() -> None:
     sources = yaml.safe_load((HERE / "provisioning" / "datasources" / "prometheus.yml").read_text())
     assert sources["apiVersion"] == 1

@@ -66,6 +66,27 @@ def test_a_change_of_an_alert_reaches_grafana(tmp_path: Path) -> None:
     assert "uid: mimir" in changed and "uid: prometheus" not in changed
 
 
+def test_the_storage_of_each_server_reaches_grafana(tmp_path: Path) -> None:
+    """recording.yml asks for a copy of its last rule for each server."""
+    make_alerts(tmp_path)
+    recording = tmp_path / "examples" / "recording.yml"
+    before, rule = recording.read_text().split("      - record: instance:pg_storage_bytes:allocated\n")
+    copies = [
+        f"      - record: instance:pg_storage_bytes:allocated\n{rule}".replace("NAME-OF-YOUR-INSTANCE", instance)
+        for instance in ("shop", "stock")
+    ]
+    recording.write_text(before + "".join(copies))
+    make_alerts(tmp_path)
+    groups = read(tmp_path / "examples" / "grafana" / "provisioning" / "alerting" / "rules.yml")["groups"]
+    [rule] = [rule for group in groups for rule in group["rules"] if rule["title"] == "PostgresDiskFills"]
+    instances = [
+        matcher.value
+        for selector in promql.selectors(promql.promql_parser.parse(rule["data"][0]["model"]["expr"]))
+        for matcher in selector.matchers.matchers
+    ]
+    assert instances == ["shop", "stock"]
+
+
 def test_one_variable_sets_where_all_runbooks_are(tmp_path: Path) -> None:
     document = (CHECKOUT / "docs" / "grafana.md").read_text()
     [address] = re.findall(r"^make alerts DOCS=(\S+) DATASOURCE=prometheus$", document, re.M)
