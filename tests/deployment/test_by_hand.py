@@ -165,6 +165,10 @@ def test_sam(account: Aws, variables: dict[str, str], internet: relays.Relay, tm
     }
     with shell(variables) as user:
         assert "Build Succeeded" in user.run(build)
+        user.run(unreserved, [("Deploy this changeset?", "y")])
+        (stack,) = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
+        (reserved,) = [each for each in stack["Parameters"] if each["ParameterKey"] == "ReservedConcurrency"]
+        assert reserved["ParameterValue"] == ""
         assert f"Successfully created/updated stack - {NAME}" in user.run(guided, list(questions.items()))
         deployed = outputs(account)
         assert deployed["ScrapeUrl"] in user.run(list_outputs)
@@ -172,10 +176,6 @@ def test_sam(account: Aws, variables: dict[str, str], internet: relays.Relay, tm
         assert "scrape" in user.run(logs)
         # The answers are there for the next time.
         assert "No changes to deploy" in user.run(f"sam deploy --config-file {configuration} --no-fail-on-empty-changeset")
-        user.run(unreserved, [("Deploy this changeset?", "y")])
-        (stack,) = account.client("cloudformation").describe_stacks(StackName=NAME)["Stacks"]
-        (reserved,) = [each for each in stack["Parameters"] if each["ParameterKey"] == "ReservedConcurrency"]
-        assert reserved["ParameterValue"] == ""
         user.run(delete, [("want to delete the stack", "y"), ("delete the folder", "y")])
     assert NAME not in stacks(account)
 
