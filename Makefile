@@ -87,10 +87,10 @@ test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installe
 
 # What the tests start must not take its jobs from this make.
 test-rust:
-	@env -u MAKEFLAGS cargo test --locked
+	@env -u MAKEFLAGS -u MFLAGS cargo test --locked
 
 $(SUITES:%=test-%): test-%:
-	@env -u MAKEFLAGS $(VENV)/bin/python -m pytest -p no:cacheprovider tests/$*
+	@env -u MAKEFLAGS -u MFLAGS $(VENV)/bin/python -m pytest -p no:cacheprovider tests/$*
 
 test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries, dashboards and alerts on PostgreSQL 14 to 18
 

@@ -232,8 +232,9 @@ def test_osls(account: Aws, variables: dict[str, str], internet: relays.Relay) -
 
 def test_cargo_lambda(account: Aws, variables: dict[str, str], internet: relays.Relay) -> None:
     role, (build, create), (token, event, invoke, remove_event) = commands("cargo-lambda")
-    # Those of `make build`, so that the same code is not compiled twice.
+    # Those of `make build`, so that the same code is not compiled twice. The linker's path is in the cache.
     flags = {"RUSTFLAGS": package.rustflags(), "PG_LAMBDA_EXPORTER_REVISION": package.revision()}
+    flags["XDG_CACHE_HOME"] = str(CHECKOUT / ".tools" / "cache")
     with shell(variables | flags) as user:
         for command in role:
             user.run(command)
