@@ -77,12 +77,13 @@ watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code c
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
 	@$(VENV)/bin/python -m demo invoke tests/events/http-api.json
 
-# Most of their time is waiting, so two suites run at once. The output of each is printed when it ends.
+# Most of their time is waiting, so two suites run at once.
 SUITES := deployment monitoring end_to_end migration
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 .PHONY: test-rust $(SUITES:%=test-%)
 test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed build ## Run all tests, two suites at once
 	cargo test --locked --no-run
+	@$(if $(SYNC),echo 'Two suites run at once. The output of each appears when it ends, after about six minutes.')
 	@$(MAKE) --no-print-directory --jobs=2 $(SYNC) test-rust $(SUITES:%=test-%)
 
 # What the tests start must not take its jobs from this make.
