@@ -43,9 +43,8 @@ SERVERS := .tools/postgresql
 # For which processor of Lambda `make package` builds and the deployments are: arm64 or x86_64.
 export ARCHITECTURE := $(or $(ARCH),$(ARCHITECTURE),x86_64)
 MACHINE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
-# cargo-lambda's. With them, all that is built for a processor is in one folder of target/ and is compiled once.
-OPTION_x86_64 := --x86-64
-OPTION_arm64 := --arm64
+# cargo-lambda's option for a processor. All that is built with it is in one folder of target/, and is compiled once.
+option = --$(subst _,-,$(1))
 OSLS := 4.3.1
 # osls needs 20 or newer, and Debian 12 has 18.
 NODE := 22.23.3
@@ -77,13 +76,14 @@ watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code c
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
 	@$(VENV)/bin/python -m demo invoke tests/events/http-api.json
 
-# Most of their time is waiting, so two suites run at once.
+# Most of their time is waiting, so two suites run at once. All is compiled before, since that would slow what they time.
+# make 3.81, of macOS, cannot keep their outputs apart.
 SUITES := deployment monitoring end_to_end migration
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 .PHONY: test-rust $(SUITES:%=test-%)
 test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed build ## Run all tests, two suites at once
 	cargo test --locked --no-run
-	@$(if $(SYNC),echo 'Two suites run at once. The output of each appears when it ends, after about six minutes.')
+	@$(if $(SYNC),echo 'Two suites run at once. The output of each appears when it ends: the first after about six minutes.')
 	@$(MAKE) --no-print-directory --jobs=2 $(SYNC) test-rust $(SUITES:%=test-%)
 
 # What the tests start must not take its jobs from this make.
@@ -110,14 +110,14 @@ lint: prerequisites ## Check format, lints and wording
 	@$(PYTHON) tests/prose/check.py README.md src
 
 build: $(VENV)/run ## Build the package for this machine's processor in target/lambda/
-	@$(VENV)/bin/python -m demo package $(OPTION_$(MACHINE)) --skip-target-check
+	@$(VENV)/bin/python -m demo package $(call option,$(MACHINE)) --skip-target-check
 
 # The queries are checked first: a mistake in them is cheaper here than in the log of a deployed function. The target of
 # another processor than this machine's is there by rustup, which cargo-lambda asks.
 package: $(VENV)/run ## Check queries.yml and build the package to deploy (ARCH=arm64 or x86_64)
 	@case '$(ARCHITECTURE)' in arm64 | x86_64) ;; *) echo 'make package: ARCH must be arm64 or x86_64' >&2; exit 1 ;; esac
 	cargo run --locked --quiet -- check queries.yml
-	@$(VENV)/bin/python -m demo package $(OPTION_$(ARCHITECTURE)) $(if $(filter $(ARCHITECTURE),$(MACHINE)),--skip-target-check)
+	@$(VENV)/bin/python -m demo package $(call option,$(ARCHITECTURE)) $(if $(filter $(ARCHITECTURE),$(MACHINE)),--skip-target-check)
 	@echo "target/lambda/pg-lambda-exporter/bootstrap.zip: $$(wc -c <target/lambda/pg-lambda-exporter/bootstrap.zip) bytes for $(ARCHITECTURE)"
 
 release: $(VENV)/run ## Build the files of a release in target/dist/, for each processor that Rust has as a target

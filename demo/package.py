@@ -80,9 +80,14 @@ def put(package: Path) -> None:
         with zipfile.ZipFile(package) as built, zipfile.ZipFile(new, "w") as readable:
             for entry in built.infolist():
                 content = built.read(entry)
-                entry.external_attr |= (0o555 if entry.filename == "bootstrap" else 0o444) << 16
+                entry.external_attr |= mode(entry.filename) << 16
                 readable.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
         new.replace(PACKAGE)
+
+
+def mode(name: str) -> int:
+    """The permissions of a file for everyone who unpacks it: the program runs, and the others are read."""
+    return 0o755 if name in ("bootstrap", FUNCTION) else 0o644
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from functools import cached_property
 from pathlib import Path
 
 from demo.aws import CHECKOUT, FUNCTION
-from demo.package import alone, build
+from demo.package import alone, build, mode
 from demo.processes import Failure, Processes, uninterrupted
 
 FOLDER = CHECKOUT / "target" / "dist"
@@ -135,10 +135,6 @@ def write_tar(file: Path, folder: str, contents: Mapping[str, bytes]) -> None:
                 entry = tarfile.TarInfo(f"{folder}/{name}")
                 entry.size, entry.mtime, entry.mode = len(content), commit_time(), mode(name)
                 archive.addfile(entry, io.BytesIO(content))
-
-
-def mode(name: str) -> int:
-    return 0o755 if name in ("bootstrap", FUNCTION) else 0o644
 
 
 def write_sums(folder: Path) -> None:

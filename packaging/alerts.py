@@ -36,7 +36,8 @@ def main() -> None:
     given = arguments.parse_args()
     if given.docs:
         set_docs(given.docs.rstrip("/"))
-    groups = [grafana_group(group, given.datasource or provisioned()) for group in read(ALERTS)["groups"]]
+    recorded, datasource = recording_rules(), given.datasource or provisioned()
+    groups = [grafana_group(group, recorded, datasource) for group in read(ALERTS)["groups"]]
     text = yaml.safe_dump({"apiVersion": 1, "groups": groups}, sort_keys=False, allow_unicode=True, width=118)
     RULES.write_text(HEAD + text)
     print(f"{RULES.relative_to(EXAMPLES.parent)}: {sum(len(group['rules']) for group in groups)} rules")
@@ -53,13 +54,17 @@ def set_docs(docs: str) -> None:
         file.write_text(json.dumps(model, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
 
 
-def grafana_group(group: dict, datasource: str) -> dict:
+def recording_rules() -> dict[str, str]:
+    """The expression of each recorded metric. Several rules may record one, such as the storage of each server."""
+    expressions: dict[str, list[str]] = {}
+    for rule in (rule for group in read(RECORDING)["groups"] for rule in group["rules"]):
+        expressions.setdefault(rule["record"], []).append(rule["expr"])
+    # Nothing of PromQL binds weaker than `or`.
+    return {metric: " or ".join(each) for metric, each in expressions.items()}
+
+
+def grafana_group(group: dict, recorded: dict[str, str], datasource: str) -> dict:
     """A group of Prometheus as one of Grafana."""
-    recorded: dict[str, str] = {}
-    for rule in (rule for part in read(RECORDING)["groups"] for rule in part["rules"]):
-        # Several rules may record one metric, such as the storage of each server.
-        before = recorded.get(rule["record"])
-        recorded[rule["record"]] = f"({before}) or ({rule['expr']})" if before else rule["expr"]
     names = [rule["alert"] for rule in group["rules"]]
     return {
         "orgId": 1,

@@ -233,12 +233,15 @@ def test_osls(account: Aws, variables: dict[str, str], internet: relays.Relay) -
 def test_cargo_lambda(account: Aws, variables: dict[str, str], internet: relays.Relay) -> None:
     role, (build, create), (token, event, invoke, remove_event) = commands("cargo-lambda")
     # Those of `make build`, so that the same code is not compiled twice. The linker's path is in the cache.
-    flags = {"RUSTFLAGS": package.rustflags(), "PG_LAMBDA_EXPORTER_REVISION": package.revision()}
-    flags["XDG_CACHE_HOME"] = str(CHECKOUT / ".tools" / "cache")
+    flags = {
+        "RUSTFLAGS": package.rustflags(),
+        "PG_LAMBDA_EXPORTER_REVISION": package.revision(),
+        "XDG_CACHE_HOME": str(CHECKOUT / ".tools" / "cache"),
+    }
     with shell(variables | flags) as user:
         for command in role:
             user.run(command)
-        user.run(build.replace("--x86-64", {"arm64": "--arm64"}.get(variables["ARCHITECTURE"], "--x86-64")))
+        user.run(build.replace("--x86-64", f"--{variables['ARCHITECTURE'].replace('_', '-')}"))
         url = re.search(r"https://\S+\.lambda-url\.\S+\.on\.aws/?", user.run(create))[0].rstrip("/")
         assert is_scraped(internet, account, f"{url}/metrics", f"{NAME}-token")
         for command in (token, event):

@@ -118,6 +118,15 @@ def test_versions_are_compared_by_their_numbers(programs: Path, versions: tuple[
     assert (done.returncode, sorted(said)) == (1 if old else 0, sorted(old)), done
 
 
+def test_the_shell_can_read_the_commands_of_each_target() -> None:
+    """A comma in the text of an `$(if …)` ends it."""
+    targets = re.findall(r"^([\w-]+):.* ## ", (CHECKOUT / "Makefile").read_text(), re.M)
+    assert "test" in targets
+    for target in targets:
+        printed = subprocess.run(["make", "--dry-run", target], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+        subprocess.run(["sh", "-n"], input=printed.stdout, text=True, check=True)
+
+
 @pytest.fixture
 def macos(programs: Path) -> None:
     """Has no apt-get, as macOS, and its name."""
