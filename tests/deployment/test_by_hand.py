@@ -134,6 +134,14 @@ def is_scraped(internet: relays.Relay, account: Aws, url: str, secret: str) -> b
     return status == 200 and "pg_up 1" in body.splitlines()
 
 
+def fetched_token(user: Shell, variables: Mapping[str, str]) -> str:
+    """What the commands write into the file for Prometheus."""
+    for block in commands("The token for Prometheus"):
+        for command in block:
+            user.run(command)
+    return (Path(variables["HOME"]) / f"{NAME}.token").read_text().strip()
+
+
 def outputs(account: Aws, stack: str = NAME) -> dict[str, str]:
     (stack,) = account.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     return {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
@@ -173,6 +181,7 @@ def test_sam(account: Aws, variables: dict[str, str], internet: relays.Relay, tm
         deployed = outputs(account)
         assert deployed["ScrapeUrl"] in user.run(list_outputs)
         assert is_scraped(internet, account, deployed["ScrapeUrl"], deployed["AuthorizationSecretArn"])
+        assert ask(internet, deployed["ScrapeUrl"], fetched_token(user, variables))[0] == 200
         assert "scrape" in user.run(logs)
         # The answers are there for the next time.
         assert "No changes to deploy" in user.run(f"sam deploy --config-file {configuration} --no-fail-on-empty-changeset")
@@ -212,6 +221,7 @@ def test_osls(account: Aws, variables: dict[str, str], internet: relays.Relay) -
             assert is_scraped(internet, account, deployed["ScrapeUrl"], deployed["AuthorizationSecretArn"])
 
         scrape()
+        assert ask(internet, deployed["ScrapeUrl"], fetched_token(user, variables))[0] == 200
         user.run_until(tail, scrape, "scrape")
         before = account.client("lambda").get_function(FunctionName=NAME)["Configuration"]
         user.run(again)
