@@ -122,6 +122,10 @@ class Aws:
             return ""
         return "".join(event["message"].rstrip("\n") + "\n" for event in events)
 
+    def log(self) -> str:
+        """Warnings of the stand-in itself."""
+        return (self._processes.folder / "aws.log").read_text()
+
     def _is_healthy(self) -> bool:
         return get(f"{self.endpoint}/_ministack/health").status == 200
 

@@ -73,12 +73,13 @@ def rustflags() -> str:
 def put(package: Path) -> None:
     """Puts a package in the place of the one before.
 
-    cargo-lambda keeps the modes of the files, which may be private to their owner. Lambda's user must read them."""
+    cargo-lambda keeps the modes of the files, which may be private to their owner. Lambda's user must read them. It also
+    adds the files in an order that changes, and a package that changes is uploaded again."""
     PACKAGE.parent.mkdir(parents=True, exist_ok=True)
     new = PACKAGE.with_suffix(".new")
     with uninterrupted():
         with zipfile.ZipFile(package) as built, zipfile.ZipFile(new, "w") as readable:
-            for entry in built.infolist():
+            for entry in sorted(built.infolist(), key=lambda entry: entry.filename):
                 content = built.read(entry)
                 entry.external_attr |= mode(entry.filename) << 16
                 readable.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)

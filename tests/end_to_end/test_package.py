@@ -141,6 +141,20 @@ def test_lambdas_user_may_read_the_package_of_a_private_checkout(tmp_path: Path,
         assert archive.read("queries.yml") == b"content of queries.yml"
 
 
+def test_the_order_in_which_cargo_lambda_adds_the_files_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo.package, "PACKAGE", tmp_path / "there" / "bootstrap.zip")
+    packages = set()
+    for names in (["queries.yml", NAME, "bootstrap"], [NAME, "queries.yml", "bootstrap"]):
+        with zipfile.ZipFile(tmp_path / "built.zip", "w") as archive:
+            for name in names:
+                archive.writestr(zipfile.ZipInfo(name), f"content of {name}")
+        demo.package.put(tmp_path / "built.zip")
+        packages.add(demo.package.PACKAGE.read_bytes())
+    assert len(packages) == 1
+
+
 def header(text: str) -> tuple[str, datetime, set[str]]:
     """Source, date and lacking regions in the first lines of a file."""
     source, date = re.match(r"# Certificate authorities of Amazon RDS and Aurora, from (.+), (\S+)\.\n", text).groups()
