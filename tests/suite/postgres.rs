@@ -179,6 +179,15 @@ impl Server {
         standby
     }
 
+    /// Begins a backup that takes longer than a test, which ends it.
+    pub(crate) fn begin_backup(&self) -> Child {
+        let folder = self.socket_folder();
+        let mut backup = as_server(folder, self.0.binaries.join("pg_basebackup"));
+        backup.args(["--checkpoint=fast", "--no-sync", "--max-rate=32", "--username=postgres"]);
+        backup.args(["--port", &self.port().to_string()]).arg("--host").arg(folder);
+        backup.stderr(Stdio::null()).arg("--pgdata").arg(folder.join("backup")).spawn().unwrap()
+    }
+
     /// A database that is there already, of the server that this one is a copy of.
     pub(crate) fn copied(&self, database: &TestDatabase) -> TestDatabase {
         TestDatabase { server: self.clone(), name: database.name.clone() }

@@ -468,6 +468,22 @@ async fn a_standby_whose_replay_is_paused_has_no_negative_bytes() {
     assert_eq!(samples.value("pg_replication_lag_seconds"), 0.0);
 }
 
+/// Otherwise PostgresStandbyDisappeared fires after a long backup that had begun before the monitoring.
+#[tokio::test]
+async fn a_backup_is_no_standby() {
+    let server = Server::private();
+    let database = server.database("copied");
+    let mut backup = server.begin_backup();
+    // One connection sends the files, the other the log.
+    let runs = "SELECT count(*) = 2 AND bool_or(state = 'backup') AND bool_or(state = 'streaming')
+                FROM pg_stat_replication";
+    database.wait_for(runs).await;
+    let samples = scrape(&function(&Queries::new(&shipped()), &database).await).await;
+    assert_eq!(samples.value("pg_replication_connected_standbys"), 0.0);
+    backup.kill().unwrap();
+    backup.wait().unwrap();
+}
+
 #[tokio::test]
 async fn a_slot_that_lost_its_wal_keeps_none() {
     let server = Server::private();
