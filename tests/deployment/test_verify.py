@@ -68,7 +68,7 @@ def function(aws: Aws, deployed: dict[str, Deployed], tokens: dict[str, str], ve
             found = verify(f"http://{api}.execute-api.localhost:{aws.port}{path}", token=token).stdout
             if not found.startswith("502"):
                 return found
-            # Beside other runs of tests, the stand-in may lose the first environment after a change. Its log has the reason.
+            # After a change of the variables, the stand-in sometimes answers 502 if other tests run too. Its log is shown.
             warnings.warn(f"{found}\n{aws.log()[-4000:]}", stacklevel=2)
         raise AssertionError(aws.function_log(stack.configuration["LoggingConfig"]["LogGroup"])[-4000:])
 

@@ -154,10 +154,7 @@ impl Server {
     pub(crate) fn standby(&self) -> Self {
         let folder = folder();
         let data = folder.join("data");
-        let mut copy = as_server(&folder, self.0.binaries.join("pg_basebackup"));
-        copy.args(["--checkpoint=fast", "--no-sync", "--username=postgres"]);
-        copy.args(["--port", &self.port().to_string()]).arg("--host").arg(self.socket_folder());
-        run(copy.arg("--pgdata").arg(&data));
+        run(&mut self.backup(&data));
         fs::copy(self.authority(), folder.join("ca.crt")).unwrap();
         let mut stop = as_server(&folder, self.0.binaries.join("pg_ctl"));
         stop.args(["stop", "--mode", "immediate", "--pgdata"]).arg(&data);
@@ -181,11 +178,16 @@ impl Server {
 
     /// Begins a backup that takes longer than a test, which ends it.
     pub(crate) fn begin_backup(&self) -> Child {
+        let mut backup = self.backup(&self.socket_folder().join("backup"));
+        backup.arg("--max-rate=32").stderr(Stdio::null()).spawn().unwrap()
+    }
+
+    fn backup(&self, data: &Path) -> Command {
         let folder = self.socket_folder();
         let mut backup = as_server(folder, self.0.binaries.join("pg_basebackup"));
-        backup.args(["--checkpoint=fast", "--no-sync", "--max-rate=32", "--username=postgres"]);
-        backup.args(["--port", &self.port().to_string()]).arg("--host").arg(folder);
-        backup.stderr(Stdio::null()).arg("--pgdata").arg(folder.join("backup")).spawn().unwrap()
+        backup.args(["--checkpoint=fast", "--no-sync", "--username=postgres"]);
+        backup.args(["--port", &self.port().to_string()]).arg("--host").arg(folder).arg("--pgdata").arg(data);
+        backup
     }
 
     /// A database that is there already, of the server that this one is a copy of.
