@@ -49,7 +49,7 @@ OSLS := 4.3.1
 # osls needs 20 or newer, and Debian 12 has 18.
 NODE := 22.23.3
 
-.PHONY: help prerequisites run watch invoke test test-majors soak lint bench load build package release deploy \
+.PHONY: help prerequisites run watch invoke test test-majors soak lint bench bench-instructions load build package release deploy \
 	deploy-serverless deploy-cargo-lambda update-rds-authorities alerts pictures metrics tools clean
 .DELETE_ON_ERROR:
 
@@ -161,8 +161,14 @@ pictures: build ## Make the pictures of docs/ again, of a demo that runs for fou
 metrics: $(VENV)/run ## Write docs/metrics.md from the query files
 	@$(VENV)/bin/python packaging/metrics_page.py
 
-bench: prerequisites ## Measure the time from a query result to the bytes of an answer
-	cargo bench --locked --bench exposition
+bench: prerequisites ## Measure the core's steps, and whole scrapes beside a libpq client (PG_BIN=... the server)
+	cargo bench --locked --bench core
+	cargo build --locked --release
+	python3 benches/scrape.py target/release/pg-lambda-exporter
+
+bench-instructions: prerequisites ## Count the instructions of whole scrapes with Valgrind
+	cargo build --locked --release
+	python3 benches/scrape.py target/release/pg-lambda-exporter instructions
 
 load: prerequisites ## Measure what the shipped queries cost a server with 50,000 tables (LOAD_TABLES=..., PG_BIN=... the server)
 	@ulimit -n "$$(ulimit -Hn)"; cargo test --locked --test suite -- --ignored --exact --nocapture \

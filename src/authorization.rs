@@ -16,8 +16,8 @@ use tokio::sync::{Mutex, OnceCell};
 pub use accepted::{Accepted, Problem};
 pub use credential::Credential;
 
-use crate::age::{Moment, Renewal};
 use crate::aws;
+use crate::freshness::{Moment, Renewal};
 use crate::secret::SecretsManager;
 use crate::settings::Authorization;
 

@@ -7,8 +7,6 @@ mod arguments;
 mod check;
 mod colour;
 mod columns;
-mod conditions;
-mod exposed;
 mod output;
 mod refused;
 mod scrape;

@@ -2,7 +2,7 @@
 
 use crate::config::{AuroraQuery, Query};
 use crate::database::ServerFacts;
-use crate::self_metrics::Skip;
+use crate::outcome::Skip;
 use crate::sql::Sql;
 use crate::table::Table;
 
@@ -45,11 +45,11 @@ pub enum NoBoolean {
 /// # Errors
 /// [`NoBoolean`] if the result is not a boolean.
 pub fn holds(predicate: &Table) -> Result<bool, NoBoolean> {
-    match predicate.columns().len() {
+    match predicate.columns.len() {
         1 => {}
         columns => return Err(NoBoolean::Columns(columns)),
     }
-    match predicate.rows().next().and_then(|row| row.first().copied().flatten()) {
+    match predicate.first_cell() {
         Some("t" | "T" | "true" | "True" | "TRUE" | "1") => Ok(true),
         Some("f" | "F" | "false" | "False" | "FALSE" | "0") | None => Ok(false),
         Some(_) => Err(NoBoolean::Text),

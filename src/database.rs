@@ -1,5 +1,5 @@
 //! One connection to PostgreSQL: how it is opened and protected, the facts of its server, how a query runs on it within
-//! a time limit, and the errors. It returns [`Table`](crate::table::Table)s and typed errors. It does not know the
+//! a time limit, and the errors. It gives [`Rows`](crate::table::Rows) and typed errors. It does not know the
 //! meaning of the rows, the source of the credentials, or scrapes.
 //!
 //! Every call has a time limit, whatever hangs. See [`Connection::run`] for what a query
@@ -31,7 +31,7 @@ pub use describe::ResultColumn;
 pub use error::{ConnectError, Phase, QueryError};
 pub use facts::ServerFacts;
 pub use refusal::Refusal;
-pub use run::{GRACE, RESULT_BYTES_MAX};
+pub use run::GRACE;
 use socket::{Address, Socket};
 use tls::Encryption;
 

@@ -6,7 +6,7 @@ mod negotiation;
 mod number;
 mod text;
 
-pub use text::{encode, end, estimated_bytes};
+pub use text::{encode, encode_in_pieces, end};
 
 /// A text format that Prometheus scrapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

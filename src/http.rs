@@ -139,7 +139,7 @@ impl Endpoint {
         let body =
             answer::body(&mut scrape, format, gzip, answer::limit_bytes(request, self.answer_bytes_max));
         exporter.note(&scrape);
-        let encoding = begun.elapsed().saturating_sub(scrape.own.duration);
+        let encoding = begun.elapsed().saturating_sub(scrape.duration);
         self.encoding_ms.store(u64::try_from(encoding.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let mut response = text(StatusCode::OK, "");
         let headers = response.headers_mut();

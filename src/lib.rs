@@ -1,14 +1,13 @@
 //! An AWS Lambda function that answers a Prometheus scrape with the results of SQL on PostgreSQL.
 //!
 //! The map, from the inside out; docs/architecture.md draws it:
-//! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`sampling`], [`exposition`];
+//! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`mapping`], [`exposition`];
 //! - the shell, which touches the world: [`settings`], [`log`], [`file`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
-//!   [`credentials`], [`database`], [`age`];
-//! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], and what it says of itself, [`self_metrics`];
+//!   [`credentials`], [`database`], [`freshness`];
+//! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], how it ended, [`outcome`], and the exporter's own metrics, [`self_metrics`];
 //! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; [`startup`], which puts all
 //!   together, and [`shutdown`].
 
-pub mod age;
 pub mod authorization;
 pub mod aws;
 pub mod cli;
@@ -18,13 +17,15 @@ pub mod credentials;
 pub mod database;
 pub mod exposition;
 pub mod file;
+pub mod freshness;
 pub mod http;
 pub mod http_client;
 pub mod log;
+pub mod mapping;
 pub mod metric;
+pub mod outcome;
 pub mod query_files;
 pub mod rds_token;
-pub mod sampling;
 pub mod scrape;
 pub mod secret;
 pub mod self_metrics;

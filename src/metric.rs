@@ -1,14 +1,17 @@
 //! The data model of an exposition: validated names, families, and the metrics in them.
 //!
 //! The terms are those of OpenMetrics (1.0, "Data Model"). A *family* has a name, a type and *metrics*. A metric has
-//! one label set and one value, which is one *sample* or, for a histogram, several.
+//! one label set and one value, which is one *sample* or, for a histogram, several. The families of a result are columns, so
+//! that a row allocates nothing.
 
+mod family;
 mod labels;
 
 use std::fmt;
 use std::sync::Arc;
 
-pub use labels::{LabelNames, Labels};
+pub use family::{Bucket, Families, Family, Histogram, Quantile, StateSet, Summary, Value, Values};
+pub use labels::{LabelNames, LabelSets};
 
 /// A metric name: `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus, "Metric names and labels").
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,8 +139,7 @@ impl Kind {
     }
 
     /// The further names that OpenMetrics needs to show this type, in addition to the
-    /// [claimed](Self::claimed_names) ones. If another family needs one of them too, [OpenMetrics shows
-    /// another type](Family::is_retyped).
+    /// [claimed](Self::claimed_names) ones. If another family needs one of them too, OpenMetrics shows another type.
     pub fn names_of_type(self, name: &MetricName) -> Vec<String> {
         match (self, name.without_total(), name.without_info()) {
             (Self::Counter, Some(base), _) => vec![base.to_owned(), format!("{base}_created")],
@@ -151,115 +153,6 @@ impl Kind {
         let mut names = self.claimed_names(name).into_iter().chain(self.names_of_type(name));
         names.any(|name| is_own(&name))
     }
-}
-
-/// All metrics with one name.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Family {
-    /// The name as in `queries.yml`. The exposition adds the suffixes of samples.
-    pub name: MetricName,
-    /// HELP, unescaped. May be empty and may contain line breaks.
-    pub help: String,
-    /// The type.
-    pub kind: Kind,
-    /// Whether another family needs a [name of the type](Kind::names_of_type). OpenMetrics then shows a counter as
-    /// `unknown` and an info metric as a gauge, both under the name that their samples have in either format.
-    pub is_retyped: bool,
-    /// In the order in which they are exposed.
-    pub metrics: Vec<Metric>,
-}
-
-/// One label set and its value.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Metric {
-    /// The labels that identify this metric in its family.
-    pub labels: Labels,
-    /// The measured value.
-    pub value: Value,
-    /// The time in seconds since 1970. Without it, the time of the scrape counts.
-    pub timestamp_seconds: Option<f64>,
-}
-
-/// The value of a metric. Large values are boxed, since most metrics are numbers.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// The value of a counter, a gauge or an untyped metric.
-    Number(f64),
-    /// The value of a histogram.
-    Histogram(Box<Histogram>),
-    /// The value of a summary.
-    Summary(Box<Summary>),
-    /// An info metric has only labels.
-    Info,
-    /// The value of a state set.
-    StateSet(Box<StateSet>),
-}
-
-impl Value {
-    /// The number of samples in 0.0.4, which is the number of series.
-    pub fn sample_count(&self) -> usize {
-        match self {
-            Self::Number(_) | Self::Info => 1,
-            Self::StateSet(set) => set.states.len(),
-            // The bucket `+Inf` and the count always exist.
-            Self::Histogram(histogram) => histogram.buckets.len() + 2 + usize::from(histogram.sum.is_some()),
-            Self::Summary(summary) => {
-                let parts = [summary.sum, summary.count];
-                summary.quantiles.len() + parts.iter().flatten().count()
-            }
-        }
-    }
-}
-
-/// A cumulative histogram.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Histogram {
-    /// Finite buckets with ascending bounds and counts that do not fall. `+Inf` is `count`.
-    pub buckets: Vec<Bucket>,
-    /// The sum of the observations, if it is known.
-    pub sum: Option<f64>,
-    /// The number of observations.
-    pub count: f64,
-}
-
-/// The number of observations up to a bound.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Bucket {
-    /// Inclusive, like `le`.
-    pub upper_bound: f64,
-    /// The observations of this bucket and all lower ones.
-    pub cumulative_count: f64,
-}
-
-/// Quantiles of observations. Each part is optional.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    /// In ascending order.
-    pub quantiles: Vec<Quantile>,
-    /// The sum of the observations.
-    pub sum: Option<f64>,
-    /// The number of observations.
-    pub count: Option<f64>,
-}
-
-/// The value that a fraction of the observations does not exceed.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Quantile {
-    /// The fraction, from 0 to 1.
-    pub quantile: f64,
-    /// The value.
-    pub value: f64,
-}
-
-/// The current one of several states.
-#[derive(Debug, Clone, PartialEq)]
-pub struct StateSet {
-    /// The label that names the state of a sample.
-    pub label: LabelName,
-    /// All states, in the order of their samples.
-    pub states: Arc<[String]>,
-    /// The index of the current state, if it is one of them.
-    pub current: Option<usize>,
 }
 
 #[cfg(test)]

@@ -1,95 +1,55 @@
-//! The result of a query, between the database and the metrics: column names, and rows of text cells as the
-//! server wrote them.
+//! The rows of a result: cells of text as the server wrote them.
 
-/// Rows of optional texts under named columns. One buffer holds the text of all cells, so a result with
-/// thousands of rows takes little more memory than its text.
+/// One cell for each column of a result; `None` is NULL.
+pub type Cells<'a> = [Option<&'a str>];
+
+/// Takes the rows of a result as they arrive.
+pub trait Rows {
+    /// A result with these columns follows. It replaces an earlier one. As in SQL, a name may repeat.
+    fn begin(&mut self, columns: Vec<String>);
+
+    /// Takes a row.
+    ///
+    /// # Errors
+    /// The rows take more memory than they may.
+    fn row(&mut self, cells: &Cells<'_>) -> Result<(), TooLarge>;
+}
+
+/// A result takes more memory than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLarge;
+
+/// A small result as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
-    columns: Vec<String>,
-    text: String,
-    /// The end of each cell in `text`, row after row. A cell begins at the end of the previous one.
-    cells: Vec<Cell>,
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, each with one cell for each column.
+    pub rows: Vec<Vec<Option<String>>>,
+    bytes: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cell {
-    end: usize,
-    null: bool,
-}
+/// The most text that a [`Table`] holds.
+const TABLE_BYTES_MAX: usize = 16 << 20;
 
 impl Table {
-    /// An empty table with these columns. As in SQL, a name may repeat.
-    pub fn new(columns: Vec<String>) -> Self {
-        Self { columns, ..Self::default() }
-    }
-
-    /// Adds a row. Cells beyond the columns are ignored, missing ones are NULL.
-    pub fn push_row<'a>(&mut self, cells: impl IntoIterator<Item = Option<&'a str>>) {
-        let mut cells = cells.into_iter();
-        for _ in 0..self.columns.len() {
-            let cell = cells.next().flatten();
-            self.text.push_str(cell.unwrap_or_default());
-            self.cells.push(Cell { end: self.text.len(), null: cell.is_none() });
-        }
-    }
-
-    /// The names of the columns, in the order of the result.
-    pub fn columns(&self) -> &[String] {
-        &self.columns
-    }
-
-    /// The number of rows. A result without columns has none.
-    pub fn row_count(&self) -> usize {
-        self.cells.len().checked_div(self.columns.len()).unwrap_or(0)
-    }
-
-    /// The size of all cells' text in bytes.
-    pub fn text_bytes(&self) -> usize {
-        self.text.len()
-    }
-
-    /// The rows, each a list of cells in the order of the columns; `None` is NULL.
-    pub fn rows(&self) -> impl Iterator<Item = Vec<Option<&str>>> {
-        let mut begin = 0;
-        self.cells.chunks(self.columns.len().max(1)).map(move |row| {
-            row.iter()
-                .map(|cell| {
-                    let text = self.text.get(begin..cell.end);
-                    begin = cell.end;
-                    text.filter(|_| !cell.null)
-                })
-                .collect()
-        })
+    /// The first cell of the first row.
+    pub fn first_cell(&self) -> Option<&str> {
+        self.rows.first()?.first()?.as_deref()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cells_come_back_as_they_went_in() {
-        let mut table = Table::new(vec!["a".into(), "b".into()]);
-        table.push_row([Some("1"), None]);
-        table.push_row([Some(""), Some("zwei\n")]);
-        let rows: Vec<_> = table.rows().collect();
-        assert_eq!(rows, [vec![Some("1"), None], vec![Some(""), Some("zwei\n")]]);
-        assert_eq!((table.row_count(), table.text_bytes()), (2, 6));
+impl Rows for Table {
+    fn begin(&mut self, columns: Vec<String>) {
+        *self = Self { columns, ..Self::default() };
     }
 
-    #[test]
-    fn a_row_always_has_one_cell_for_each_column() {
-        let mut table = Table::new(vec!["a".into(), "b".into()]);
-        table.push_row([Some("1"), Some("2"), Some("3")]);
-        table.push_row([Some("4")]);
-        let rows: Vec<_> = table.rows().collect();
-        assert_eq!(rows, [vec![Some("1"), Some("2")], vec![Some("4"), None]]);
-    }
-
-    #[test]
-    fn a_result_without_columns_has_no_rows() {
-        let mut table = Table::new(vec![]);
-        table.push_row([]);
-        assert_eq!((table.row_count(), table.rows().count()), (0, 0));
+    fn row(&mut self, cells: &Cells<'_>) -> Result<(), TooLarge> {
+        self.bytes += cells.iter().map(|cell| size_of::<String>() + cell.map_or(0, str::len)).sum::<usize>();
+        if self.bytes > TABLE_BYTES_MAX {
+            return Err(TooLarge);
+        }
+        self.rows.push(cells.iter().map(|cell| cell.map(str::to_owned)).collect());
+        Ok(())
     }
 }

@@ -5,8 +5,8 @@
 use libfuzzer_sys::fuzz_target;
 use pg_lambda_exporter::config::{Config, Naming};
 use pg_lambda_exporter::exposition::{self, Format};
-use pg_lambda_exporter::sampling;
-use pg_lambda_exporter::table::Table;
+use pg_lambda_exporter::mapping::{DeclaredNames, Mapper, Merged};
+use pg_lambda_exporter::table::Rows;
 
 const QUERIES: &str = "
 q:
@@ -28,6 +28,7 @@ q:
 
 /// So few that some values are longer.
 const LABEL_BYTES_MAX: usize = 16;
+const BYTES_MAX: usize = 1 << 20;
 
 const COLUMNS: [&str; 18] = [
     "l", "g", "m", "c_total", "h", "h_bucket", "h_sum", "h_count", "o", "s", "s_quantile", "s_sum", "s_count", "p", "i",
@@ -37,14 +38,17 @@ const COLUMNS: [&str; 18] = [
 fuzz_target!(|cells: Vec<Option<&str>>| {
     let config = Config::parse(&[("queries.yml".to_owned(), QUERIES.to_owned())], &Naming::default());
     let query = config.queries.first().expect("the queries are sound");
-    let mut table = Table::new(COLUMNS.map(str::to_owned).to_vec());
-    for row in cells.chunks(COLUMNS.len()) {
-        table.push_row(row.iter().copied());
+    let mut mapper = Mapper::new(query, LABEL_BYTES_MAX, BYTES_MAX);
+    mapper.begin(COLUMNS.map(str::to_owned).to_vec());
+    for row in cells.chunks_exact(COLUMNS.len()) {
+        if mapper.row(row).is_err() {
+            return;
+        }
     }
-    let sampled = sampling::sample(query, &table, LABEL_BYTES_MAX).expect("no label is missing");
-    let (families, _) = sampling::merge(vec![(sampled.families, sampled.dropped)]);
+    let mapped = mapper.finish().expect("no label is missing");
+    let merged = Merged::new(&DeclaredNames::new(&config.queries), [&mapped.families]);
     for format in [Format::Text, Format::OpenMetrics] {
-        let text = exposition::encode(&families, format);
+        let text = exposition::encode(&merged, format);
         assert!(text.is_empty() || text.ends_with('\n'));
     }
 });

@@ -29,16 +29,10 @@ pub(super) fn run(
         true => {
             let source = super::source(&lookup)?;
             let limits = super::limits(&lookup)?;
-            super::block_on(trial::run(
-                &config.queries,
-                &files.texts,
-                source,
-                &limits,
-                |report| match text {
-                    true => output.print_report(report),
-                    false => Ok(()),
-                },
-            ))??
+            super::block_on(trial::run(&config, &files.texts, source, limits, |report| match text {
+                true => output.print_report(report),
+                false => Ok(()),
+            }))??
         }
         false => Trials::default(),
     };

@@ -1,31 +1,24 @@
 //! Describes how the columns of a result are exposed.
 
 use crate::config::{MetricColumn, Query, Usage};
-use crate::metric::{Kind, LabelName, Labels, Metric, MetricName, Value};
-use crate::sampling::{self, Dropped};
-use crate::table::Table;
+use crate::mapping::{DeclaredNames, Mapper};
+use crate::metric::{Kind, LabelName, MetricName};
+use crate::table::Rows;
 
 /// The use of each column of a result: `label datname`, `gauge pg_x_size`, `discarded`.
-pub(super) fn fates(query: &Query, columns: &[String]) -> Vec<String> {
-    let exposed = exposed(query, columns);
-    let fate = |(position, column): (usize, &String)| {
+pub(super) fn purposes(query: &Query, columns: &[String], names: &DeclaredNames) -> Vec<String> {
+    let mut mapper = Mapper::new(query, usize::MAX, usize::MAX);
+    mapper.begin(columns.to_vec());
+    // Without a label the whole query fails, whatever the names are.
+    let exposed = mapper.finish().ok().map(|mapped| names.exposed(&mapped.families));
+    let purpose = |(position, column): (usize, &String)| {
         let is_repeated = columns.iter().take(position).any(|earlier| earlier == column);
-        fate(query, column, is_repeated, exposed.as_deref())
+        purpose(query, column, is_repeated, exposed.as_deref())
     };
-    columns.iter().enumerate().map(fate).collect()
+    columns.iter().enumerate().map(purpose).collect()
 }
 
-/// The families of a result with these columns. `None` if it lacks a label, so that the whole query fails.
-fn exposed(query: &Query, columns: &[String]) -> Option<Vec<(MetricName, Kind)>> {
-    let mut families = sampling::sample(query, &Table::new(columns.to_vec()), usize::MAX).ok()?.families;
-    // Families without metrics are not in an exposition.
-    let metric = Metric { labels: Labels::default(), value: Value::Number(0.0), timestamp_seconds: None };
-    families.iter_mut().for_each(|family| family.metrics.push(metric.clone()));
-    let (families, _) = sampling::merge(vec![(families, Dropped::default())]);
-    Some(families.into_iter().map(|family| (family.name, family.kind)).collect())
-}
-
-fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(MetricName, Kind)]>) -> String {
+fn purpose(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(MetricName, Kind)]>) -> String {
     let in_family = |name: &MetricName, kind: Kind, labels: &[_]| match exposed
         .is_none_or(|all| all.contains(&(name.clone(), kind)))
     {
@@ -37,9 +30,9 @@ fn fate(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(Metri
         }
         true => format!("{} {}{}", word(kind), name.as_str(), constants(labels)),
     };
-    let unless_repeated = |fate: String| match is_repeated {
+    let unless_repeated = |purpose: String| match is_repeated {
         true => "dropped: an earlier column has the name".to_owned(),
-        false => fate,
+        false => purpose,
     };
     if let Some(declared) = query.columns.iter().find(|declared| declared.name == column) {
         return match &declared.usage {

@@ -43,7 +43,7 @@ fn refused_sql<'q>(failure: &str, query: &'q Query, facts: &ServerFacts) -> (&'s
     }
 }
 
-const PREDICATE: &str = "predicate_query";
+pub(super) const PREDICATE: &str = "predicate_query";
 
 /// The word or operator after the first `before` characters. A literal is not repeated.
 fn token(sql: &str, before: usize) -> Option<String> {

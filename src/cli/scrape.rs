@@ -12,7 +12,7 @@ use crate::credentials::Credentials;
 use crate::exposition::{self, Format};
 use crate::scrape::{Exporter, UnknownQuery};
 use crate::settings::Keeping;
-use crate::startup;
+use crate::{self_metrics, startup};
 
 /// The same limit as the function's.
 const LIMIT: Duration = Duration::from_secs(28);
@@ -39,8 +39,10 @@ pub(super) fn run(
         Ok::<_, UnknownQuery>(exporter.scrape(&selection, Instant::now() + LIMIT).await)
     })??;
     let format = if command.openmetrics { Format::OpenMetrics } else { Format::Text };
-    output.print(&exposition::encode(&scrape.families, format))?;
-    output.print(&scrape.own.encode())?;
+    let merged = scrape.merged();
+    scrape.log(&merged);
+    output.print(&exposition::encode(&merged, format))?;
+    output.print(&self_metrics::encode(&scrape, &merged))?;
     output.print(exposition::end(format))?;
-    Ok(scrape.own.up)
+    Ok(scrape.up)
 }

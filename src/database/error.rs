@@ -11,7 +11,6 @@ use std::io;
 
 use tokio_postgres::error::{DbError, ErrorPosition, Severity};
 
-use super::run::{RECEIVED_BYTES_MAX, RESULT_BYTES_MAX};
 use super::sqlstate::condition;
 
 /// Why there is no connection.
@@ -169,11 +168,10 @@ pub enum QueryError {
          write E'…' with \\\\ for each backslash"
     )]
     StringsDiffer,
-    /// The result is larger than [`RESULT_BYTES_MAX`], or the server sent much more with it.
+    /// The result takes more memory than it may, or the server sent more with it than it may.
     #[error(
-        "the result is larger than {} MiB, or the server sent {} MiB with it",
-        RESULT_BYTES_MAX >> 20,
-        RECEIVED_BYTES_MAX >> 20
+        "the result is larger than MAX_RESULT_BYTES, or the server sent more than twice as much; return fewer rows, \
+         or raise MAX_RESULT_BYTES"
     )]
     TooLarge,
 }

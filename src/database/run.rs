@@ -6,22 +6,16 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{SimpleQueryMessage, SimpleQueryRow, SimpleQueryStream};
+use tokio_postgres::{SimpleQueryMessage, SimpleQueryStream};
 
 use super::allowance::ASIDE_BYTES_MAX;
 use super::error::{self, QueryError, Sent};
 use super::{Connection, Refusal};
 use crate::sql::{PROLOGUE_SETTINGS, Sql};
-use crate::table::Table;
+use crate::table::{Rows, Table, TooLarge};
 
-/// The most that the rows of one result may take in memory, in bytes: their text, and 16 for each cell.
-pub const RESULT_BYTES_MAX: usize = 16 << 20;
-
-/// The most that may be received for one query, in bytes: results other than the last are not kept, but sent.
-pub(super) const RECEIVED_BYTES_MAX: u64 = 2 * RESULT_BYTES_MAX as u64;
-
-/// The bytes of a cell without its text.
-const CELL_BYTES: usize = 16;
+/// The most that may be received for a predicate or another small result, in bytes.
+const SMALL_RESULT_BYTES_MAX: u64 = 32 << 20;
 
 /// How much longer than the server the client waits, so that it is the server that ends a slow query: then the
 /// connection survives. It covers the way there and back.
@@ -31,8 +25,23 @@ pub const GRACE: Duration = Duration::from_millis(250);
 pub(super) const NOT_TEXT: &str = "\u{FFFD}";
 
 impl Connection {
-    /// Runs `sql` and returns the rows of its last statement that has a result; an empty table without columns
-    /// if none has.
+    /// Does the same as [`Connection::run_into`] for a small result.
+    ///
+    /// # Errors
+    /// [`QueryError`].
+    pub async fn run(
+        &mut self,
+        sql: &Sql,
+        timeout: Duration,
+        cancel_limit: Duration,
+    ) -> Result<Table, QueryError> {
+        let mut table = Table::default();
+        self.run_into(sql, timeout, cancel_limit, SMALL_RESULT_BYTES_MAX, &mut table).await?;
+        Ok(table)
+    }
+
+    /// Runs `sql` and gives the rows to `rows` as they arrive; those of the last statement that has a result count. The
+    /// server may send `received_max` bytes.
     ///
     /// The query goes out in one simple Query message behind a `SELECT` of `set_config` calls. PostgreSQL runs
     /// such a message as one transaction (documentation, "Multiple Statements in a Simple Query"), so that
@@ -57,19 +66,21 @@ impl Connection {
     /// and might still hit the next one.
     ///
     /// # Errors
-    /// [`QueryError`]. There are all rows or none: an error in the middle of them is an error.
-    pub async fn run(
+    /// [`QueryError`]. The rows before an error do not count.
+    pub async fn run_into(
         &mut self,
         sql: &Sql,
         timeout: Duration,
         cancel_limit: Duration,
-    ) -> Result<Table, QueryError> {
+        received_max: u64,
+        rows: &mut impl Rows,
+    ) -> Result<(), QueryError> {
         if !self.is_usable() {
             return Err(self.lost_earlier());
         }
         self.ready = false;
         self.refusal = None;
-        self.allowance.renew(RECEIVED_BYTES_MAX);
+        self.allowance.renew(received_max);
         let begun = Instant::now();
         let strings = if sql.needs_standard_strings() { Strings::Standard } else { Strings::Any };
         let message = message(sql.as_str(), timeout, self.has_encoding, strings);
@@ -78,14 +89,14 @@ impl Connection {
             Err(error) => return Err(self.lost(&error)),
         };
         let mut stream = pin!(stream);
-        let outcome = tokio::time::timeout(timeout.saturating_add(GRACE), collect(stream.as_mut())).await;
+        let outcome = tokio::time::timeout(timeout.saturating_add(GRACE), read(stream.as_mut(), rows)).await;
         if matches!(outcome, Ok(Ok(_) | Err(Failure::Server(_)))) {
             self.allowance.renew(ASIDE_BYTES_MAX);
         }
         match outcome {
-            Ok(Ok(table)) => {
+            Ok(Ok(())) => {
                 self.ready = true;
-                Ok(table)
+                Ok(())
             }
             Ok(Err(Failure::Server(error))) => {
                 self.ready = true;
@@ -201,28 +212,19 @@ enum Failure {
     TooLarge,
 }
 
-/// Reads all results up to the server's word that it is ready, and keeps the last behind the prologue's.
-async fn collect(mut stream: Pin<&mut SimpleQueryStream>) -> Result<Table, Failure> {
+/// Reads all results up to the server's word that it is ready. The prologue's result does not count.
+async fn read(mut stream: Pin<&mut SimpleQueryStream>, rows: &mut impl Rows) -> Result<(), Failure> {
     let mut prologue_is_done = false;
-    let mut table = Table::default();
-    let mut bytes = 0;
     let mut refused = None;
     while let Some(message) = stream.next().await {
         match message {
             Ok(SimpleQueryMessage::CommandComplete(_)) => prologue_is_done = true,
             Ok(SimpleQueryMessage::RowDescription(columns)) if prologue_is_done => {
-                table = Table::new(columns.iter().map(|column| column.name().to_owned()).collect());
-                bytes = 0;
+                rows.begin(columns.iter().map(|column| column.name().to_owned()).collect());
             }
             Ok(SimpleQueryMessage::Row(row)) if prologue_is_done => {
-                bytes += row.len() * CELL_BYTES;
-                for cell in cells(&row).flatten() {
-                    bytes += cell.len();
-                }
-                if bytes > RESULT_BYTES_MAX {
-                    return Err(Failure::TooLarge);
-                }
-                table.push_row(cells(&row));
+                let cells = (0..row.len()).map(|index| row.try_get(index).unwrap_or(Some(NOT_TEXT)));
+                rows.row(&cells.collect::<Vec<_>>()).map_err(|TooLarge| Failure::TooLarge)?;
             }
             Ok(_) => {}
             // Behind an error comes the word that the server is ready, unless it hangs up.
@@ -230,14 +232,7 @@ async fn collect(mut stream: Pin<&mut SimpleQueryStream>) -> Result<Table, Failu
             Err(error) => return Err(Failure::Lost(refused.unwrap_or(error))),
         }
     }
-    match refused {
-        Some(error) => Err(Failure::Server(error)),
-        None => Ok(table),
-    }
-}
-
-fn cells(row: &SimpleQueryRow) -> impl Iterator<Item = Option<&str>> {
-    (0..row.len()).map(|index| row.try_get(index).unwrap_or(Some(NOT_TEXT)))
+    refused.map_or(Ok(()), |error| Err(Failure::Server(error)))
 }
 
 #[cfg(test)]

@@ -38,6 +38,11 @@ pub(super) fn openmetrics_bound(bound: f64) -> String {
 
 fn push(out: &mut String, value: f64, plain_below: f64) {
     let magnitude = value.abs();
+    let whole = value as i64;
+    if whole as f64 == value && magnitude < plain_below && (whole != 0 || value.is_sign_positive()) {
+        out.push_str(itoa::Buffer::new().format(whole));
+        return;
+    }
     // Writing to a String does not fail.
     let _ = if value.is_nan() {
         out.write_str("NaN")

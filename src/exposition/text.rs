@@ -1,31 +1,27 @@
 //! The two text formats, which differ in few places.
 
 use super::{Format, number};
-use crate::metric::{Family, Histogram, Kind, Metric, Quantile, StateSet, Summary, Value};
+use crate::mapping::{Merged, MergedFamily, Part};
+use crate::metric::{Family, Histogram, Kind, LabelName, Quantile, StateSet, Summary, Values};
 
 /// Encodes the families in order, each with HELP, TYPE and samples. Families without metrics and empty HELP
 /// texts are omitted. In OpenMetrics, [`end`] must follow as the last line.
-pub fn encode(families: &[Family], format: Format) -> String {
-    let mut lines = Lines { out: String::new(), format, without_times: false };
-    for family in families.iter().filter(|family| !family.metrics.is_empty()) {
-        lines.family(family);
-    }
-    lines.out
+pub fn encode(merged: &Merged<'_>, format: Format) -> String {
+    let mut out = String::new();
+    encode_in_pieces(merged, format, &mut out, |_| {});
+    out
 }
 
-/// The approximate size of these families in either format, rounded up.
-pub fn estimated_bytes(families: &[Family]) -> usize {
-    /// Quotes, commas, suffix, value and time of one sample.
-    const SAMPLE_BYTES: usize = 48;
-    let metric_bytes = |family: &Family, metric: &Metric| {
-        let labels: usize =
-            metric.labels.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        metric.value.sample_count() * (family.name.as_str().len() + labels + SAMPLE_BYTES)
-    };
-    families
-        .iter()
-        .flat_map(|family| family.metrics.iter().map(move |metric| metric_bytes(family, metric)))
-        .sum()
+/// Does the same, and calls `flush` with the text so far after each sample, so that it may be sent and cleared.
+pub fn encode_in_pieces(
+    merged: &Merged<'_>,
+    format: Format,
+    out: &mut String,
+    mut flush: impl FnMut(&mut String),
+) {
+    for family in &merged.families {
+        Lines::family(out, family, format, &mut flush);
+    }
 }
 
 /// The last line of an answer.
@@ -36,87 +32,102 @@ pub fn end(format: Format) -> &'static str {
     }
 }
 
-struct Lines {
-    out: String,
+/// Writes the samples of one part of a family.
+struct Lines<'a> {
+    out: &'a mut String,
     format: Format,
-    /// Whether to omit the times of the current family's samples.
-    without_times: bool,
+    name: &'a str,
+    part: &'a Part<'a>,
+    has_times: bool,
+    /// The names of the current label set, and the text before each of its values.
+    names: &'a [LabelName],
+    before_values: Vec<String>,
 }
 
 /// Whether some metrics have a time and others do not. To an OpenMetrics parser, an info family is one group,
 /// in which all samples or none have a time (1.0, "MetricPoint").
-fn is_mixed(family: &Family) -> bool {
-    let mut has_time = family.metrics.iter().map(|metric| metric.timestamp_seconds.is_some());
+fn is_mixed(family: &MergedFamily<'_>) -> bool {
+    let mut has_time =
+        family.parts.iter().filter(|part| !part.is_empty()).map(|part| part.family.times.is_empty());
     has_time.next().is_some_and(|first| has_time.any(|other| other != first))
 }
 
-impl Lines {
-    fn family(&mut self, family: &Family) {
-        let (name, kind) = self.name_and_type(family);
-        if !family.help.is_empty() {
-            self.push(&["# HELP ", name, " "]);
-            self.push_help(&family.help);
-            self.push(&["\n"]);
+impl<'a> Lines<'a> {
+    fn family(
+        out: &'a mut String,
+        merged: &'a MergedFamily<'a>,
+        format: Format,
+        flush: &mut impl FnMut(&mut String),
+    ) {
+        let Some(first) = merged.first() else { return };
+        let (name, kind) = name_and_type(first, merged.is_retyped, format);
+        if !first.help.is_empty() {
+            out.extend(["# HELP ", name, " "]);
+            match format {
+                Format::Text => push_escaped(out, &first.help, &['\\', '\n']),
+                Format::OpenMetrics => push_escaped(out, &first.help, &['\\', '\n', '"']),
+            }
+            out.push('\n');
         }
-        self.push(&["# TYPE ", name, " ", kind, "\n"]);
-        self.without_times = kind == "info" && is_mixed(family);
-        for metric in &family.metrics {
-            match &metric.value {
-                Value::Number(number) => self.sample(family, metric, "", None, *number),
-                Value::Info => self.sample(family, metric, "", None, 1.0),
-                Value::StateSet(set) => self.state_set(family, metric, set),
-                Value::Histogram(histogram) => self.histogram(family, metric, histogram),
-                Value::Summary(summary) => self.summary(family, metric, summary),
+        out.extend(["# TYPE ", name, " ", kind, "\n"]);
+        let without_times = kind == "info" && is_mixed(merged);
+        for part in &merged.parts {
+            let has_times = !without_times && !part.family.times.is_empty();
+            let name = first.name.as_str();
+            let mut lines = Lines {
+                out: &mut *out,
+                format,
+                name,
+                part,
+                has_times,
+                names: &[],
+                before_values: Vec::new(),
+            };
+            for index in part.indices() {
+                lines.metric(index);
+                flush(lines.out);
             }
         }
     }
 
-    /// The name and the type for HELP and TYPE. Samples have the family's name in both formats, with a suffix
-    /// where needed.
-    fn name_and_type<'a>(&self, family: &'a Family) -> (&'a str, &'static str) {
-        let name = family.name.as_str();
-        match (self.format, family.kind) {
-            (Format::Text, Kind::Counter) => (name, "counter"),
-            (Format::OpenMetrics, Kind::Counter) => match family.name.without_total() {
-                Some(base) if !family.is_retyped => (base, "counter"),
-                // In OpenMetrics a counter needs `_total`, and its name without `_total` must not belong to
-                // another family. Renaming the counter would break its series.
-                _ => (name, "unknown"),
-            },
-            (Format::OpenMetrics, Kind::Info) => match family.name.without_info() {
-                Some(base) if !family.is_retyped => (base, "info"),
-                _ => (name, "gauge"),
-            },
-            (Format::OpenMetrics, Kind::StateSet) => (name, "stateset"),
-            // 0.0.4 lacks these types.
-            (Format::Text, Kind::Info | Kind::StateSet) | (_, Kind::Gauge) => (name, "gauge"),
-            (Format::Text, Kind::Untyped) => (name, "untyped"),
-            (Format::OpenMetrics, Kind::Untyped) => (name, "unknown"),
-            (_, Kind::Histogram) => (name, "histogram"),
-            (_, Kind::Summary) => (name, "summary"),
+    fn metric(&mut self, index: usize) {
+        match &self.part.family.values {
+            Values::Numbers(values) => {
+                let value = values.get(index).copied().unwrap_or(f64::NAN);
+                self.sample(index, "", None, value);
+            }
+            Values::Info => self.sample(index, "", None, 1.0),
+            Values::StateSets(values) => {
+                values.get(index).into_iter().for_each(|set| self.state_set(index, set))
+            }
+            Values::Histograms(values) => {
+                values.get(index).into_iter().for_each(|histogram| self.histogram(index, histogram));
+            }
+            Values::Summaries(values) => {
+                values.get(index).into_iter().for_each(|summary| self.summary(index, summary));
+            }
         }
     }
 
-    fn state_set(&mut self, family: &Family, metric: &Metric, set: &StateSet) {
-        for (index, state) in set.states.iter().enumerate() {
-            let is_current = set.current == Some(index);
-            let label = (set.label.as_str(), state.as_str());
-            self.sample(family, metric, "", Some(label), f64::from(u8::from(is_current)));
+    fn state_set(&mut self, index: usize, set: &StateSet) {
+        for (place, state) in set.states.iter().enumerate() {
+            let is_current = set.current == Some(place);
+            self.sample(index, "", Some((set.label.as_str(), state)), f64::from(u8::from(is_current)));
         }
     }
 
-    fn summary(&mut self, family: &Family, metric: &Metric, summary: &Summary) {
+    fn summary(&mut self, index: usize, summary: &Summary) {
         for Quantile { quantile, value } in &summary.quantiles {
             if self.allows(*value) || value.is_nan() {
                 let quantile = self.bound(*quantile);
-                self.sample(family, metric, "", Some(("quantile", &quantile)), *value);
+                self.sample(index, "", Some(("quantile", &quantile)), *value);
             }
         }
         if let Some(sum) = summary.sum.filter(|&sum| self.allows(sum)) {
-            self.sample(family, metric, "_sum", None, sum);
+            self.sample(index, "_sum", None, sum);
         }
         if let Some(count) = summary.count {
-            self.sample(family, metric, "_count", None, count);
+            self.sample(index, "_count", None, count);
         }
     }
 
@@ -133,12 +144,12 @@ impl Lines {
         }
     }
 
-    fn histogram(&mut self, family: &Family, metric: &Metric, histogram: &Histogram) {
+    fn histogram(&mut self, index: usize, histogram: &Histogram) {
         for bucket in &histogram.buckets {
             let bound = self.bound(bucket.upper_bound);
-            self.sample(family, metric, "_bucket", Some(("le", &bound)), bucket.cumulative_count);
+            self.sample(index, "_bucket", Some(("le", &bound)), bucket.cumulative_count);
         }
-        self.sample(family, metric, "_bucket", Some(("le", "+Inf")), histogram.count);
+        self.sample(index, "_bucket", Some(("le", "+Inf")), histogram.count);
         let (sum, has_count) = match self.format {
             Format::Text => (histogram.sum, true),
             Format::OpenMetrics => {
@@ -147,61 +158,83 @@ impl Lines {
             }
         };
         if let Some(sum) = sum {
-            self.sample(family, metric, "_sum", None, sum);
+            self.sample(index, "_sum", None, sum);
         }
         if has_count {
-            self.sample(family, metric, "_count", None, histogram.count);
+            self.sample(index, "_count", None, histogram.count);
         }
     }
 
-    fn sample(
-        &mut self,
-        family: &Family,
-        metric: &Metric,
-        suffix: &str,
-        own: Option<(&str, &str)>,
-        value: f64,
-    ) {
-        self.push(&[family.name.as_str(), suffix]);
-        let labels = metric.labels.iter().map(|(name, value)| (name.as_str(), value)).chain(own);
-        let mut before = "{";
-        for (name, value) in labels {
-            self.push(&[before, name, "=\""]);
-            self.push_escaped(value, &['\\', '\n', '"']);
-            self.push(&["\""]);
-            before = ",";
+    fn sample(&mut self, index: usize, suffix: &str, own: Option<(&str, &str)>, value: f64) {
+        let Part { sets, family, .. } = self.part;
+        let set = family.sets.get(index).copied().unwrap_or(u32::MAX);
+        let names = sets.names_of(set);
+        if !std::ptr::eq(names, self.names) {
+            self.names = names;
+            let before = names.iter().enumerate();
+            self.before_values = before
+                .map(|(place, name)| format!("{}{name}=\"", if place == 0 { "{" } else { "\"," }))
+                .collect();
         }
-        self.push(&[if before == "," { "} " } else { " " }]);
-        number::push_value(&mut self.out, value);
-        if let Some(seconds) = metric.timestamp_seconds.filter(|_| !self.without_times) {
-            self.push(&[" "]);
+        self.out.push_str(self.name);
+        self.out.push_str(suffix);
+        for ((_, value), before) in sets.pairs(set).zip(&self.before_values) {
+            self.out.push_str(before);
+            match sets.needs_escaping() {
+                true => push_escaped(self.out, value, &['\\', '\n', '"']),
+                false => self.out.push_str(value),
+            }
+        }
+        if let Some((name, value)) = own {
+            self.out.extend([if names.is_empty() { "{" } else { "\"," }, name, "=\""]);
+            push_escaped(self.out, value, &['\\', '\n', '"']);
+        }
+        self.out.push_str(if names.is_empty() && own.is_none() { " " } else { "\"} " });
+        number::push_value(self.out, value);
+        if let Some(&seconds) = family.times.get(index).filter(|_| self.has_times) {
+            self.out.push(' ');
             match self.format {
-                Format::Text => number::push_milliseconds(&mut self.out, seconds),
-                Format::OpenMetrics => number::push_value(&mut self.out, seconds),
+                Format::Text => number::push_milliseconds(self.out, seconds),
+                Format::OpenMetrics => number::push_value(self.out, seconds),
             }
         }
-        self.push(&["\n"]);
+        self.out.push('\n');
     }
+}
 
-    fn push(&mut self, parts: &[&str]) {
-        self.out.extend(parts.iter().copied());
+/// The name and the type for HELP and TYPE. Samples have the family's name in both formats, with a suffix
+/// where needed.
+fn name_and_type(family: &Family, is_retyped: bool, format: Format) -> (&str, &'static str) {
+    let name = family.name.as_str();
+    match (format, family.kind) {
+        (Format::Text, Kind::Counter) => (name, "counter"),
+        (Format::OpenMetrics, Kind::Counter) => match family.name.without_total() {
+            Some(base) if !is_retyped => (base, "counter"),
+            // In OpenMetrics a counter needs `_total`, and its name without `_total` must not belong to
+            // another family. Renaming the counter would break its series.
+            _ => (name, "unknown"),
+        },
+        (Format::OpenMetrics, Kind::Info) => match family.name.without_info() {
+            Some(base) if !is_retyped => (base, "info"),
+            _ => (name, "gauge"),
+        },
+        (Format::OpenMetrics, Kind::StateSet) => (name, "stateset"),
+        // 0.0.4 lacks these types.
+        (Format::Text, Kind::Info | Kind::StateSet) | (_, Kind::Gauge) => (name, "gauge"),
+        (Format::Text, Kind::Untyped) => (name, "untyped"),
+        (Format::OpenMetrics, Kind::Untyped) => (name, "unknown"),
+        (_, Kind::Histogram) => (name, "histogram"),
+        (_, Kind::Summary) => (name, "summary"),
     }
+}
 
-    fn push_help(&mut self, help: &str) {
-        match self.format {
-            Format::Text => self.push_escaped(help, &['\\', '\n']),
-            Format::OpenMetrics => self.push_escaped(help, &['\\', '\n', '"']),
-        }
-    }
-
-    fn push_escaped(&mut self, text: &str, special: &[char]) {
-        for piece in text.split_inclusive(special) {
-            match piece.strip_suffix(special) {
-                Some(clean) if piece.ends_with('\n') => self.push(&[clean, "\\n"]),
-                Some(clean) if piece.ends_with('"') => self.push(&[clean, "\\\""]),
-                Some(clean) => self.push(&[clean, "\\\\"]),
-                None => self.push(&[piece]),
-            }
+fn push_escaped(out: &mut String, text: &str, special: &[char]) {
+    for piece in text.split_inclusive(special) {
+        match piece.strip_suffix(special) {
+            Some(clean) if piece.ends_with('\n') => out.extend([clean, "\\n"]),
+            Some(clean) if piece.ends_with('"') => out.extend([clean, "\\\""]),
+            Some(clean) => out.extend([clean, "\\\\"]),
+            None => out.push_str(piece),
         }
     }
 }

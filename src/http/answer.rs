@@ -1,7 +1,6 @@
 //! The body of an answer, within the size limit of the service behind the event.
 
-use std::cmp::Reverse;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -9,8 +8,9 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt};
 
 use crate::exposition::{self, Format};
-use crate::metric::Family;
-use crate::scrape::Scrape;
+use crate::mapping::Merged;
+use crate::outcome::{Failure, Scrape};
+use crate::self_metrics;
 
 /// The limit of an answer as JSON (AWS Lambda quotas, "Invocation payload", 6 MB).
 const LAMBDA_LIMIT_BYTES: usize = 6 << 20;
@@ -22,6 +22,11 @@ const ENVELOPE_BYTES: usize = 4096;
 
 /// Smaller bodies gain nothing from gzip.
 const GZIP_FLOOR_BYTES: usize = 1400;
+/// Level 2 of zlib-rs saves nine tenths of an exposition. Level 1 compresses text without repetitions badly, and higher
+/// levels cost time in every scrape.
+const GZIP_LEVEL: Compression = Compression::new(2);
+/// How much text is compressed at a time.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// The maximum size of a body in the answer's JSON: `answer_bytes_max`, or the limit of the service behind
 /// the request if that is lower.
@@ -36,62 +41,79 @@ pub(super) fn limit_bytes(request: &Request, answer_bytes_max: Option<usize>) ->
 /// The scrape in this format, as text or gzip. If the answer exceeds `limit_bytes`, the queries with the largest
 /// results are left out until the rest fits. The exporter's own metrics are always included and report it.
 pub(super) fn body(scrape: &mut Scrape, format: Format, gzip: bool, limit_bytes: usize) -> Body {
-    let body = encoded(scrape, format, gzip);
+    let merged = scrape.merged();
+    scrape.log(&merged);
+    let body = encoded(scrape, &merged, format, gzip);
     if json_bytes(&body) <= limit_bytes {
         return body;
     }
-    drop(body);
+    drop((body, merged));
+    let alone = |position| json_bytes(&encode(&scrape.merged_alone(position), format, gzip, &[]));
     let mut largest: Vec<_> =
-        scrape.by_query().map(|families| alone_bytes(families, format, gzip)).enumerate().collect();
+        (0..scrape.outcomes.len()).map(|position| (alone(position), position)).collect();
     // Among equal ones, the last in the files is first.
-    largest.sort_by_key(|&(position, bytes)| Reverse((bytes, position)));
-    let largest: Vec<_> = largest.into_iter().map(|(position, _)| position).collect();
-    let mut without = |count: usize| {
-        let left_out = largest.get(..count).unwrap_or(&largest);
-        scrape.leave_out(left_out);
-        encoded(scrape, format, gzip)
+    largest.sort_unstable_by(|a, b| b.cmp(a));
+    let without = |count: usize| {
+        let mut rest = scrape.clone();
+        largest.iter().take(count).for_each(|&(_, position)| rest.leave_out(position));
+        let body = encoded(&rest, &rest.merged(), format, gzip);
+        (rest, body)
     };
     // Each attempt takes as long as an answer, and results share names and compression, so their sizes do not add up. So
     // the number is doubled until the rest fits, and then halved to the least that does.
     let (mut too_few, mut enough) = (0, 1);
     let mut fitting = without(enough);
-    while json_bytes(&fitting) > limit_bytes && enough < largest.len() {
+    while json_bytes(&fitting.1) > limit_bytes && enough < largest.len() {
         (too_few, enough) = (enough, (2 * enough).min(largest.len()));
         fitting = without(enough);
     }
     while enough - too_few > 1 {
         let middle = too_few + (enough - too_few) / 2;
-        let body = without(middle);
-        if json_bytes(&body) <= limit_bytes {
-            (enough, fitting) = (middle, body);
+        let attempt = without(middle);
+        if json_bytes(&attempt.1) <= limit_bytes {
+            (enough, fitting) = (middle, attempt);
         } else {
             too_few = middle;
         }
     }
-    scrape.leave_out(largest.get(..enough).unwrap_or(&largest));
-    scrape.log_left_out();
-    fitting
-}
-
-/// The size of one query's result by itself, for comparison with others.
-fn alone_bytes(families: &[Family], format: Format, gzip: bool) -> usize {
-    let text = exposition::encode(families, format);
-    match gzip.then(|| compressed(&text)).flatten() {
-        Some(bytes) => bytes.len(),
-        None => text.bytes().map(escaped_bytes).sum(),
+    let (rest, body) = fitting;
+    for (outcome, before) in rest.outcomes.iter().zip(&scrape.outcomes) {
+        if outcome.status != before.status {
+            tracing::warn!(
+                query = outcome.query,
+                reason = Failure::Limit.as_str(),
+                "result left out: the answer would exceed its size limit"
+            );
+        }
     }
+    *scrape = rest;
+    body
 }
 
-fn encoded(scrape: &Scrape, format: Format, gzip: bool) -> Body {
-    let mut text = exposition::encode(&scrape.families, format);
-    text.push_str(&scrape.own.encode());
-    text.push_str(exposition::end(format));
-    pack(text, gzip)
+fn encoded(scrape: &Scrape, merged: &Merged<'_>, format: Format, gzip: bool) -> Body {
+    encode(merged, format, gzip, &[&self_metrics::encode(scrape, merged), exposition::end(format)])
 }
 
-fn pack(text: String, gzip: bool) -> Body {
-    let compressed = (gzip && text.len() >= GZIP_FLOOR_BYTES).then(|| compressed(&text)).flatten();
-    compressed.map_or(Body::Text(text), Body::Binary)
+/// The text of the families and of `more`. Compressed, it is never held as a whole.
+fn encode(merged: &Merged<'_>, format: Format, gzip: bool, more: &[&str]) -> Body {
+    let mut text = String::new();
+    let mut compressed: Option<GzEncoder<Vec<u8>>> = None;
+    let mut flush = |text: &mut String| {
+        if gzip && text.len() >= PIECE_BYTES {
+            let encoder = compressed.get_or_insert_with(|| GzEncoder::new(Vec::new(), GZIP_LEVEL));
+            // Writing to a Vec does not fail.
+            let _: io::Result<()> = encoder.write_all(text.as_bytes());
+            text.clear();
+        }
+    };
+    exposition::encode_in_pieces(merged, format, &mut text, &mut flush);
+    text.extend(more.iter().copied());
+    if gzip && (compressed.is_some() || text.len() >= GZIP_FLOOR_BYTES) {
+        let mut encoder = compressed.unwrap_or_else(|| GzEncoder::new(Vec::new(), GZIP_LEVEL));
+        let whole = encoder.write_all(text.as_bytes()).and_then(|()| encoder.finish());
+        return Body::Binary(whole.unwrap_or_default());
+    }
+    Body::Text(text)
 }
 
 /// The size of a body as a JSON value: text is escaped (RFC 8259, section 7), bytes are base64.
@@ -110,13 +132,6 @@ fn escaped_bytes(byte: u8) -> usize {
         0..0x20 => 6,
         _ => 1,
     }
-}
-
-fn compressed(text: &str) -> Option<Vec<u8>> {
-    // Level 1 already saves nine tenths of an exposition. Higher levels cost time in every scrape.
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(text.as_bytes()).ok()?;
-    encoder.finish().ok()
 }
 
 #[cfg(test)]

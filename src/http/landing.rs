@@ -13,9 +13,9 @@ use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 
 use super::Unusable;
-use crate::age::Moment;
-use crate::scrape::{Exporter, Overview, QueryState};
-use crate::self_metrics::{QueryReport, Verdict};
+use crate::freshness::Moment;
+use crate::outcome::{QueryOutcome, Status};
+use crate::scrape::Exporter;
 
 /// The page loads and runs nothing. The empty icon keeps browsers from requesting /favicon.ico.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
@@ -43,11 +43,7 @@ th[scope=row] { font-weight: 400; overflow-wrap: anywhere; }
 
 /// The page. Without an exporter it shows the reason.
 pub(super) fn answer(request: &Request, exporter: Result<&Exporter, &Unusable>) -> Response<Body> {
-    let overview = exporter.map(Exporter::overview);
-    let mut response = super::text(
-        StatusCode::OK,
-        &page(base_path(request), overview.as_ref().map_err(|unusable| **unusable), Moment::now()),
-    );
+    let mut response = super::text(StatusCode::OK, &page(base_path(request), exporter, Moment::now()));
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -60,10 +56,10 @@ pub(super) fn answer(request: &Request, exporter: Result<&Exporter, &Unusable>) 
     response
 }
 
-fn page(base: &str, overview: Result<&Overview, Unusable>, now: Moment) -> String {
+fn page(base: &str, exporter: Result<&Exporter, &Unusable>, now: Moment) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let queries = match overview {
-        Ok(overview) => queries(base, overview, now),
+    let queries = match exporter {
+        Ok(exporter) => queries(base, exporter, now),
         Err(unusable) => format!("<p class=\"bad\">Nothing can be scraped: {unusable}.</p>\n"),
     };
     format!(
@@ -78,16 +74,17 @@ fn page(base: &str, overview: Result<&Overview, Unusable>, now: Moment) -> Strin
 }
 
 /// The last scrape, and the last result of each query.
-fn queries(base: &str, overview: &Overview, now: Moment) -> String {
-    let mut html = match overview.last_scrape {
+fn queries(base: &str, exporter: &Exporter, now: Moment) -> String {
+    let last = exporter.last_results();
+    let mut html = match last.scrape {
         None => "<p>No scrape in this environment yet.</p>\n".to_owned(),
-        Some(scrape) => {
-            let (class, state) = if scrape.up {
+        Some((up, at)) => {
+            let (class, state) = if up {
                 ("", "The database was reachable")
             } else {
                 ("bad", "The database was not reachable")
             };
-            format!("<p class=\"{class}\">{state} in the last scrape, {}.</p>\n", ago(scrape.at, now))
+            format!("<p class=\"{class}\">{state} in the last scrape, {}.</p>\n", ago(at, now))
         }
     };
     html.push_str(
@@ -95,43 +92,50 @@ fn queries(base: &str, overview: &Overview, now: Moment) -> String {
          <th scope=\"col\">Query</th><th scope=\"col\">State</th><th scope=\"col\" class=\"number\">Rows</th>\
          <th scope=\"col\" class=\"number\">Took</th><th scope=\"col\" class=\"number\">When</th></tr></thead>\n<tbody>\n",
     );
-    for query in &overview.queries {
-        row(&mut html, base, query, now);
+    for namespace in exporter.namespaces() {
+        row(&mut html, base, exporter, namespace, last.queries.get(namespace), now);
     }
     html.push_str("</tbody>\n</table>\n");
     html
 }
 
-fn row(html: &mut String, base: &str, query: &QueryState, now: Moment) {
-    let last = query.last.as_ref().map(|(report, _)| report);
-    let (class, state) = state(last, query.is_disabled);
-    let rows = last.and_then(|report| report.rows).map(|rows| rows.to_string()).unwrap_or_default();
-    let took = last.and_then(|report| report.duration).map(in_words).unwrap_or_default();
-    let when = query.last.as_ref().map(|(_, at)| ago(*at, now)).unwrap_or_default();
+fn row(
+    html: &mut String,
+    base: &str,
+    exporter: &Exporter,
+    namespace: &str,
+    last: Option<&(QueryOutcome, Moment)>,
+    now: Moment,
+) {
+    let outcome = last.map(|(outcome, _)| outcome);
+    let (class, state) = match outcome {
+        None if exporter.is_disabled(namespace) => ("bad", "failed: config".into()),
+        None => ("", "not run yet".into()),
+        Some(outcome) => state(outcome),
+    };
+    let rows = outcome.and_then(|outcome| outcome.rows).map(|rows| rows.to_string()).unwrap_or_default();
+    let took = outcome.and_then(|outcome| outcome.duration).map(in_words).unwrap_or_default();
+    let when = last.map(|(_, at)| ago(*at, now)).unwrap_or_default();
     // Writing to a String does not fail.
     let _: std::fmt::Result = writeln!(
         html,
         "<tr><th scope=\"row\"><a href=\"{base}/metrics?collect[]={link}\">{name}</a></th>\
          <td class=\"state {class}\">{state}</td><td class=\"number\" data-name=\"Rows\">{rows}</td>\
          <td class=\"number\" data-name=\"Took\">{took}</td><td class=\"number\" data-name=\"When\">{when}</td></tr>",
-        link = percent_encoded(&query.namespace),
-        name = escaped(&query.namespace),
+        link = percent_encoded(namespace),
+        name = escaped(namespace),
     );
 }
 
 /// The result of a query in the words of the exporter's own metrics, and the class that marks failures.
-fn state(report: Option<&QueryReport>, is_disabled: bool) -> (&'static str, String) {
-    match report {
-        None if is_disabled => ("bad", "failed: config".into()),
-        None => ("", "not run yet".into()),
-        Some(report) => match (report.verdict, report.cache_age) {
-            (Verdict::Failed(failure), _) => ("bad", format!("failed: {}", failure.as_str())),
-            (Verdict::Skipped(skip), _) => ("", format!("skipped: {}", skip.as_str())),
-            (Verdict::Succeeded, Some(age)) if report.duration.is_none() => {
-                ("", format!("ok, cached, {} old", in_words(age)))
-            }
-            (Verdict::Succeeded, _) => ("", "ok".into()),
-        },
+fn state(outcome: &QueryOutcome) -> (&'static str, String) {
+    match (outcome.status, outcome.age) {
+        (Status::Failed(failure), _) => ("bad", format!("failed: {}", failure.as_str())),
+        (Status::Skipped(skip), _) => ("", format!("skipped: {}", skip.as_str())),
+        (Status::Succeeded, Some(age)) if outcome.duration.is_none() => {
+            ("", format!("ok, cached, {} old", in_words(age)))
+        }
+        (Status::Succeeded, _) => ("", "ok".into()),
     }
 }
 

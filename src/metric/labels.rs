@@ -1,74 +1,176 @@
-//! Label sets, which many metrics share.
+//! The label sets of one result, each once, in a few large buffers: no allocation for a row.
 
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hasher};
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 
 use super::LabelName;
 
-/// The names that many label sets have in common, each once.
+/// The label sets of one result. Each has a number, in the order of arrival.
 #[derive(Debug, Clone, Default)]
+pub struct LabelSets {
+    names: Vec<Vec<LabelName>>,
+    sets: Vec<Set>,
+    /// The end of each value in `text`. A value begins at the end of the previous one.
+    ends: Vec<u32>,
+    text: String,
+    needs_escaping: bool,
+    known: Known,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Set {
+    /// An index of [`LabelSets::names`].
+    names: u32,
+    /// The first value, an index of [`LabelSets::ends`].
+    first: u32,
+    /// The first set that Prometheus takes for the same.
+    identity: u32,
+}
+
+/// Finds a set that is equal to another. Not needed when all rows have arrived.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    state: RandomState,
+    hashes: Vec<u64>,
+    index: HashTable<u32>,
+}
+
+/// The names of label sets that come with values in the order of a result.
+#[derive(Debug, Clone)]
 pub struct LabelNames {
-    sorted: Arc<[LabelName]>,
-    /// The place of each in the order that they were given in.
+    index: u32,
+    /// The place of each name's value, in the order of the names.
     places: Vec<usize>,
 }
 
-impl LabelNames {
-    /// Takes the names in any order.
+impl LabelSets {
+    /// Prepares for label sets with these names, in any order.
     ///
     /// # Errors
     /// The name that appears twice.
-    pub fn new(names: Vec<LabelName>) -> Result<Self, LabelName> {
-        let mut placed: Vec<(LabelName, usize)> = names.into_iter().zip(0..).collect();
+    pub fn names(&mut self, names: &[&LabelName]) -> Result<LabelNames, LabelName> {
+        let mut placed: Vec<(&LabelName, usize)> = names.iter().copied().zip(0..).collect();
         placed.sort();
         let twice = placed.iter().zip(placed.iter().skip(1)).find(|((a, _), (b, _))| a == b);
         if let Some(((name, _), _)) = twice {
-            return Err(name.clone());
+            return Err((*name).clone());
         }
-        let (sorted, places): (Vec<_>, Vec<_>) = placed.into_iter().unzip();
-        Ok(Self { sorted: sorted.into(), places })
-    }
-
-    /// The label set with these values, in the order in which the names were given. A missing value is empty.
-    pub fn with(&self, values: &[&str]) -> Labels {
-        let in_order = || self.places.iter().map(|&place| values.get(place).copied().unwrap_or_default());
-        let mut text = String::with_capacity(in_order().map(str::len).sum());
-        let ends = in_order().map(|value| {
-            text.push_str(value);
-            text.len()
+        let (sorted, places): (Vec<_>, Vec<_>) =
+            placed.into_iter().map(|(name, at)| (name.clone(), at)).unzip();
+        let known = self.names.iter().position(|names| *names == sorted);
+        let index = known.unwrap_or_else(|| {
+            self.names.push(sorted);
+            self.names.len() - 1
         });
-        let ends = ends.collect();
-        Labels(Arc::new(LabelSet { names: self.sorted.clone(), ends, text: text.into_boxed_str() }))
+        Ok(LabelNames { index: narrow(index), places })
+    }
+
+    /// The number of the label set with the value that `value_at` has for each place.
+    pub fn number<'v>(&mut self, names: &LabelNames, value_at: impl Fn(usize) -> &'v str) -> u32 {
+        let Self { names: all_names, sets, ends, text, needs_escaping, known } = self;
+        let own_names = all_names.get(names.index as usize).map_or(&[][..], Vec::as_slice);
+        let pairs = || own_names.iter().zip(names.places.iter().map(|&place| value_at(place)));
+        let mut hasher = known.state.build_hasher();
+        for (name, value) in pairs().filter(|(_, value)| !value.is_empty()) {
+            hasher.write(name.as_str().as_bytes());
+            hasher.write(value.as_bytes());
+        }
+        let hash = hasher.finish();
+        let hashes = &mut known.hashes;
+        let has_hash = |set: u32| hashes.get(set as usize) == Some(&hash);
+        let has_names = |set: u32| sets.get(set as usize).is_some_and(|set| set.names == names.index);
+        let pairs_of = |set| pairs_of(all_names, sets, ends, text, set);
+        let is_equal = |&set: &u32| has_hash(set) && has_names(set) && pairs_of(set).eq(pairs());
+        if let Some(&set) = known.index.find(hash, is_equal) {
+            return set;
+        }
+        let set = narrow(sets.len());
+        // Sets with the same names are the same only if they are equal.
+        let is_same = |&set: &u32| {
+            let has_value = |(_, value): &(&LabelName, &str)| !value.is_empty();
+            has_hash(set) && pairs_of(set).filter(has_value).eq(pairs().filter(has_value))
+        };
+        let same = known.index.find(hash, is_same).filter(|_| all_names.len() > 1);
+        let identity = same.and_then(|&same| sets.get(same as usize)).map_or(set, |same| same.identity);
+        hashes.push(hash);
+        known.index.insert_unique(hash, set, |&set| hashes.get(set as usize).copied().unwrap_or_default());
+        sets.push(Set { names: names.index, first: narrow(ends.len()), identity });
+        for &place in &names.places {
+            let value = value_at(place);
+            *needs_escaping |=
+                value.bytes().fold(false, |found, byte| found | matches!(byte, b'"' | b'\\' | b'\n'));
+            text.push_str(value);
+            ends.push(narrow(text.len()));
+        }
+        set
+    }
+
+    /// The number of the first set that Prometheus takes for the same, since an empty value is the same as no label.
+    pub fn identity(&self, set: u32) -> u32 {
+        self.sets.get(set as usize).map_or(set, |set| set.identity)
+    }
+
+    /// No set follows: frees what only [`LabelSets::number`] needs.
+    pub fn finish(&mut self) {
+        self.known = Known::default();
+    }
+
+    /// The names of a set in their order.
+    pub fn names_of(&self, set: u32) -> &[LabelName] {
+        let names = self.sets.get(set as usize).and_then(|set| self.names.get(set.names as usize));
+        names.map_or(&[], Vec::as_slice)
+    }
+
+    /// The pairs of a set in the order of the names.
+    pub fn pairs(&self, set: u32) -> impl Iterator<Item = (&LabelName, &str)> {
+        pairs_of(&self.names, &self.sets, &self.ends, &self.text, set)
+    }
+
+    /// The pairs that tell one series from another.
+    pub fn pairs_with_value(&self, set: u32) -> impl Iterator<Item = (&LabelName, &str)> {
+        self.pairs(set).filter(|(_, value)| !value.is_empty())
+    }
+
+    /// Whether any value has a character that both formats escape.
+    pub fn needs_escaping(&self) -> bool {
+        self.needs_escaping
+    }
+
+    /// The memory of all sets, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.text.len()
+            + self.ends.len() * size_of::<u32>()
+            + self.sets.len() * size_of::<Set>()
+            + self.known.hashes.len() * (size_of::<u64>() + size_of::<u32>())
     }
 }
 
-/// The label set of one metric, sorted by name, each name once. Cheap to clone: the metrics of a row share it.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Labels(Arc<LabelSet>);
-
-/// Few allocations, since there may be many thousand.
-#[derive(Debug, PartialEq, Eq, Hash, Default)]
-struct LabelSet {
-    names: Arc<[LabelName]>,
-    /// The end of each value in `text`; it begins where the one before it ends.
-    ends: Box<[usize]>,
-    text: Box<str>,
+fn pairs_of<'a>(
+    all_names: &'a [Vec<LabelName>],
+    sets: &[Set],
+    ends: &'a [u32],
+    text: &'a str,
+    set: u32,
+) -> impl Iterator<Item = (&'a LabelName, &'a str)> + use<'a> {
+    let Set { names, first, .. } =
+        sets.get(set as usize).copied().unwrap_or(Set { names: u32::MAX, first: 0, identity: 0 });
+    let mut begin = match first.checked_sub(1) {
+        None => 0,
+        Some(before) => ends.get(before as usize).copied().unwrap_or_default() as usize,
+    };
+    let names = all_names.get(names as usize).map_or(&[][..], Vec::as_slice);
+    names.iter().zip(ends.get(first as usize..).unwrap_or_default()).map(move |(name, &end)| {
+        let value = text.get(begin..end as usize).unwrap_or_default();
+        begin = end as usize;
+        (name, value)
+    })
 }
 
-impl Labels {
-    /// The pairs in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&LabelName, &str)> {
-        let mut begin = 0;
-        self.0.names.iter().zip(&self.0.ends).map(move |(name, &end)| {
-            let value = self.0.text.get(begin..end);
-            begin = end;
-            (name, value.unwrap_or_default())
-        })
-    }
-
-    /// The pairs that tell one series from another: to Prometheus an empty value is the same as no label.
-    pub fn identity(&self) -> impl Iterator<Item = (&LabelName, &str)> {
-        self.iter().filter(|(_, value)| !value.is_empty())
-    }
+/// The limits of a scrape keep all numbers far below this.
+fn narrow(number: usize) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
@@ -76,14 +178,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_sorted_and_unique() {
-        let name = |text| LabelName::new(text).unwrap();
-        let names = LabelNames::new(vec![name("b"), name("c"), name("a")]).unwrap();
-        let labels = names.with(&["1", "", "3"]);
-        let pairs: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value)).collect();
+    fn label_sets_are_sorted_and_unique() {
+        let [a, b, c] = ["a", "b", "c"].map(|text| LabelName::new(text).unwrap());
+        let mut sets = LabelSets::default();
+        let names = sets.names(&[&b, &c, &a]).unwrap();
+        let set = sets.number(&names, |place| ["1", "", "3"][place]);
+        let pairs: Vec<_> = sets.pairs(set).map(|(name, value)| (name.as_str(), value)).collect();
         assert_eq!(pairs, [("a", "3"), ("b", "1"), ("c", "")]);
-        assert_eq!(labels.identity().count(), 2);
-        assert_eq!(names.with(&["1"]), names.with(&["1", "", ""]));
-        assert_eq!(LabelNames::new(vec![name("a"), name("b"), name("a")]).unwrap_err(), name("a"));
+        assert_eq!(sets.pairs_with_value(set).count(), 2);
+        assert_eq!(sets.names(&[&a, &b, &a]).unwrap_err(), a);
+        // An empty value is the same as no label.
+        let fewer = sets.names(&[&a, &b]).unwrap();
+        for (values, is_same) in [(["3", "1"], true), (["1", "3"], false), (["31", ""], false)] {
+            let other = sets.number(&fewer, |place| values[place]);
+            assert_eq!((sets.identity(other) == set, sets.pairs(other).count()), (is_same, 2), "{values:?}");
+            assert_eq!(sets.number(&fewer, |place| values[place]), other);
+        }
+    }
+
+    #[test]
+    fn thousands_of_label_sets_keep_their_numbers() {
+        let name = LabelName::new("a").unwrap();
+        let mut sets = LabelSets::default();
+        let names = sets.names(&[&name]).unwrap();
+        for _ in 0..2 {
+            for number in 0..5000 {
+                let text = number.to_string();
+                assert_eq!(sets.number(&names, |_| text.as_str()), number);
+            }
+        }
     }
 }

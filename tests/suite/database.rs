@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pg_lambda_exporter::database::{
-    ConnectError, Connection, Phase, QueryError, RESULT_BYTES_MAX, ServerFacts,
-};
+use pg_lambda_exporter::database::{ConnectError, Connection, Phase, QueryError, ServerFacts};
 use pg_lambda_exporter::sql::Sql;
 use pg_lambda_exporter::table::Table;
 use pg_lambda_exporter::target::{Host, Login, SslMode, Target, Tls};
@@ -28,7 +26,7 @@ async fn run_within(connection: &mut Connection, sql: &str, timeout: Duration) -
 }
 
 fn rows(table: &Table) -> Vec<Vec<Option<&str>>> {
-    table.rows().collect()
+    table.rows.iter().map(|row| row.iter().map(Option::as_deref).collect()).collect()
 }
 
 fn sqlstate(result: &Result<Table, QueryError>) -> &str {
@@ -45,11 +43,11 @@ async fn rows_come_as_the_server_wrote_them() {
 
     let table =
         run(&mut connection, "SELECT 1 AS a, NULL AS b, 'ä' AS a UNION ALL SELECT 2, '', 'x'").await.unwrap();
-    assert_eq!(table.columns(), ["a", "b", "a"]);
+    assert_eq!(table.columns, ["a", "b", "a"]);
     assert_eq!(rows(&table), [[Some("1"), None, Some("ä")], [Some("2"), Some(""), Some("x")]]);
 
     let table = run(&mut connection, "SELECT 1 AS a WHERE false").await.unwrap();
-    assert_eq!((table.columns(), table.row_count()), (&["a".to_owned()][..], 0));
+    assert_eq!((&table.columns[..], table.rows.len()), (&["a".to_owned()][..], 0));
 
     let table = run(&mut connection, "SET LOCAL work_mem = '8MB'").await.unwrap();
     assert_eq!(table, Table::default());
@@ -64,7 +62,7 @@ async fn the_last_result_of_several_statements_counts() {
     let mut connection = open(&database.target()).await;
     let sql = "SELECT 1 AS a; SELECT 2 AS b; SET LOCAL work_mem = '8MB'; -- the end";
     let table = run(&mut connection, sql).await.unwrap();
-    assert_eq!((table.columns(), rows(&table)), (&["b".to_owned()][..], vec![vec![Some("2")]]));
+    assert_eq!((&table.columns[..], rows(&table)), (&["b".to_owned()][..], vec![vec![Some("2")]]));
 }
 
 #[tokio::test]
@@ -263,7 +261,7 @@ async fn a_lock_is_waited_for_no_longer_than_the_timeout() {
     let result = run_within(&mut connection, "SELECT * FROM t", Duration::from_millis(50)).await;
     assert!(matches!(result, Err(QueryError::Timeout)), "{result:?}");
     other.batch_execute("ROLLBACK").await.unwrap();
-    assert_eq!(run(&mut connection, "SELECT * FROM t").await.unwrap().row_count(), 0);
+    assert_eq!(run(&mut connection, "SELECT * FROM t").await.unwrap().rows.len(), 0);
 }
 
 #[tokio::test]
@@ -346,15 +344,13 @@ async fn a_killed_session_is_noticed() {
 #[tokio::test]
 async fn a_result_that_is_too_large_is_cut_off() {
     let database = Server::shared().database("db_large");
-    let rows_of_ten_kilobytes = RESULT_BYTES_MAX / 10_000 + 1;
+    // What a small result may take.
+    const BYTES_MAX: usize = 16 << 20;
+    let rows_of_ten_kilobytes = BYTES_MAX / 10_000 + 1;
     for sql in [
         format!("SELECT repeat('x', 10000) FROM generate_series(1, {rows_of_ten_kilobytes})"),
         // Cells without text, which take memory nevertheless.
-        format!(
-            "SELECT NULL{} FROM generate_series(1, {})",
-            ", NULL".repeat(999),
-            RESULT_BYTES_MAX / 16_000 + 1
-        ),
+        format!("SELECT NULL{} FROM generate_series(1, {})", ", NULL".repeat(999), BYTES_MAX / 16_000 + 1),
         // One cell, which the driver would keep whole.
         "SELECT repeat('x', 300000000)".to_owned(),
     ] {
@@ -363,14 +359,13 @@ async fn a_result_that_is_too_large_is_cut_off() {
         assert!(
             matches!(result, Err(QueryError::TooLarge)),
             "{sql}: {:?}",
-            result.map(|table| table.row_count())
+            result.map(|table| table.rows.len())
         );
         assert!(!connection.is_usable());
     }
     let mut connection = open(&database.target()).await;
-    let table =
-        run(&mut connection, &format!("SELECT repeat('x', {})", RESULT_BYTES_MAX - 16)).await.unwrap();
-    assert_eq!(table.text_bytes(), RESULT_BYTES_MAX - 16);
+    let table = run(&mut connection, &format!("SELECT repeat('x', {})", BYTES_MAX - 24)).await.unwrap();
+    assert_eq!(table.first_cell().map(str::len), Some(BYTES_MAX - 24));
 }
 
 fn with_mode(database: &TestDatabase, mode: SslMode) -> Target {
@@ -460,7 +455,7 @@ async fn a_stopped_server_is_noticed_and_found_again() {
 
     server.start();
     let mut connection = open(&database.target()).await;
-    assert_eq!(run(&mut connection, "SELECT 1").await.unwrap().row_count(), 1);
+    assert_eq!(run(&mut connection, "SELECT 1").await.unwrap().rows.len(), 1);
     server.kill();
     assert!(!connection.is_alive(LIMIT).await);
 }

@@ -17,6 +17,7 @@ use crate::events::{Event, Kind};
 use crate::golden;
 use crate::lambda::{AMPLE, GOOD, Queries, environment, scrape, scrape_of};
 use crate::leaks;
+use crate::mapping::{push_row, table_of};
 use crate::postgres::Server;
 use crate::runtime_api::Lambda;
 
@@ -261,7 +262,7 @@ async fn the_examples_of_the_format_give_what_stands_there() {
         let [query] = &config.queries[..] else { panic!("not one query: {yaml}") };
         let table = read_table(&parts[rows]);
         let answer = connection.run(&query.sql, AMPLE, AMPLE).await.unwrap();
-        assert_eq!(answer.columns(), table.columns(), "{yaml}");
+        assert_eq!(answer.columns, table.columns, "{yaml}");
         let [(_, in_text), (_, in_openmetrics), _] = golden::outputs(&config, &[table]);
         for (part, language, actual) in
             [(text, "prometheus", in_text), (openmetrics, "openmetrics", in_openmetrics)]
@@ -287,11 +288,11 @@ async fn the_examples_of_the_format_give_what_stands_there() {
 /// A table as psql shows it, with its first line being the language of the snippet.
 fn read_table(snippet: &str) -> Table {
     let mut lines = snippet.lines().skip(1).map(|line| line.split('|').map(str::trim).collect::<Vec<_>>());
-    let mut table = Table::new(lines.next().unwrap().into_iter().map(str::to_owned).collect());
+    let mut table = table_of(lines.next().unwrap());
     assert!(lines.next().unwrap()[0].starts_with("--"), "{snippet}");
     for cells in lines {
-        assert_eq!(cells.len(), table.columns().len(), "{snippet}");
-        table.push_row(cells.into_iter().map(|cell| (cell != "NULL").then_some(cell)));
+        assert_eq!(cells.len(), table.columns.len(), "{snippet}");
+        push_row(&mut table, cells.into_iter().map(|cell| (cell != "NULL").then_some(cell)));
     }
     table
 }

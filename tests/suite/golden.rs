@@ -14,11 +14,12 @@ use std::time::Duration;
 use pg_lambda_exporter::config::{Config, Naming, Severity};
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::exposition::{Format, encode, end};
-use pg_lambda_exporter::sampling::{Dropped, merge, sample};
+use pg_lambda_exporter::mapping::{DeclaredNames, Dropped, Merged};
+use pg_lambda_exporter::metric::Families;
 use pg_lambda_exporter::table::Table;
 
+use crate::mapping::{LABEL_BYTES_MAX, map, push_row, table_of};
 use crate::postgres::Server;
-use crate::sampling::LABEL_BYTES_MAX;
 
 /// Long enough for a slow machine.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -126,27 +127,30 @@ pub(crate) fn outputs(config: &Config, tables: &[Table]) -> [(&'static str, Stri
     let mut results = Vec::new();
     let mut remarks = Vec::new();
     for (query, table) in config.queries.iter().zip(tables) {
-        match sample(query, table, LABEL_BYTES_MAX) {
-            Ok(sampled) => {
-                results.push((sampled.families, sampled.dropped));
-                remarks.push((sampled.missing, sampled.notes));
+        match map(query, table, LABEL_BYTES_MAX) {
+            Ok(mapped) => {
+                results.push(mapped.families);
+                remarks.push((mapped.dropped, mapped.missing, mapped.notes));
             }
             Err(error) => {
-                results.push((Vec::new(), Dropped::default()));
-                remarks.push((Vec::new(), vec![format!("error: {error}")]));
+                results.push(Families::default());
+                remarks.push((Dropped::default(), Vec::new(), vec![format!("error: {error}")]));
             }
         }
     }
-    let (families, dropped) = merge(results);
+    let merged = Merged::new(&DeclaredNames::new(&config.queries), &results);
 
     let mut report = String::new();
-    for ((query, (missing, notes)), dropped) in config.queries.iter().zip(remarks).zip(dropped) {
+    for ((query, (mapped, missing, notes)), dropped) in
+        config.queries.iter().zip(remarks).zip(&merged.dropped)
+    {
+        let dropped: Dropped = [mapped, *dropped].into_iter().sum();
         let counts: Vec<_> = dropped.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
         writeln!(report, "{}: {}", query.namespace, counts.join(", ")).unwrap();
         missing.iter().for_each(|column| writeln!(report, "  missing: {column}").unwrap());
         notes.iter().for_each(|note| writeln!(report, "  {note}").unwrap());
     }
-    let exposition = |format| encode(&families, format) + end(format);
+    let exposition = |format| encode(&merged, format) + end(format);
     [
         ("text.prom", exposition(Format::Text)),
         ("openmetrics.prom", exposition(Format::OpenMetrics)),
@@ -158,12 +162,11 @@ pub(crate) fn outputs(config: &Config, tables: &[Table]) -> [(&'static str, Stri
 fn read_table(path: &Path) -> Table {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut lines = text.lines().map(|line| line.split('\t').map(read_cell));
-    let header = lines.next().unwrap().map(|name| name.unwrap()).collect();
-    let mut table = Table::new(header);
+    let mut table = table_of(lines.next().unwrap().map(|name| name.unwrap()));
     for line in lines {
         let cells: Vec<Option<String>> = line.collect();
-        assert_eq!(cells.len(), table.columns().len(), "{}: {cells:?}", path.display());
-        table.push_row(cells.iter().map(Option::as_deref));
+        assert_eq!(cells.len(), table.columns.len(), "{}: {cells:?}", path.display());
+        push_row(&mut table, cells.iter().map(Option::as_deref));
     }
     table
 }

@@ -12,11 +12,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("sql", &[]),
     ("target", &[]),
     ("config", &["metric", "sql"]),
-    ("sampling", &["metric", "table", "config"]),
-    ("exposition", &["metric"]),
+    ("mapping", &["metric", "table", "config"]),
+    ("exposition", &["mapping", "metric"]),
     // The shell: what touches the world.
     ("settings", &["config", "file", "metric", "target"]),
-    ("age", &[]),
+    ("freshness", &[]),
     ("log", &[]),
     ("file", &[]),
     ("query_files", &["config", "file"]),
@@ -27,29 +27,28 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("credentials", &["aws", "rds_token", "secret", "settings", "target"]),
     ("database", &["file", "table", "sql", "target"]),
     // The middle: one scrape.
-    ("self_metrics", &["sampling"]),
-    ("conditions", &["config", "database", "self_metrics", "sql", "table"]),
+    ("outcome", &["database", "mapping", "metric"]),
+    ("self_metrics", &["mapping", "outcome"]),
+    ("conditions", &["config", "database", "outcome", "sql", "table"]),
     (
         "scrape",
         &[
-            "age",
             "conditions",
             "config",
             "credentials",
             "database",
-            "exposition",
+            "freshness",
+            "mapping",
             "metric",
-            "sampling",
-            "self_metrics",
+            "outcome",
             "settings",
             "sql",
-            "table",
             "target",
         ],
     ),
     // The edge.
-    ("authorization", &["age", "aws", "secret", "settings"]),
-    ("http", &["age", "authorization", "exposition", "metric", "scrape", "self_metrics"]),
+    ("authorization", &["aws", "freshness", "secret", "settings"]),
+    ("http", &["authorization", "exposition", "freshness", "mapping", "outcome", "scrape", "self_metrics"]),
     ("shutdown", &[]),
     ("startup", &["authorization", "config", "credentials", "http", "query_files", "scrape", "settings"]),
     (
@@ -63,9 +62,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "file",
             "http_client",
             "log",
+            "mapping",
             "metric",
+            "outcome",
             "query_files",
-            "sampling",
             "scrape",
             "self_metrics",
             "settings",
@@ -78,7 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// The core neither touches the world nor asks it for the time.
-const CORE: &[&str] = &["metric", "table", "sql", "target", "config", "sampling", "exposition"];
+const CORE: &[&str] = &["metric", "table", "sql", "target", "config", "mapping", "exposition"];
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",

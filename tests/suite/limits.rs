@@ -167,14 +167,14 @@ async fn what_is_left_out_of_a_family_of_two_queries_is_that_of_the_later() {
 #[tokio::test]
 async fn what_a_scrape_gives_is_limited_before_it_is_an_answer() {
     let database = Server::shared().database("limit_exposed");
-    let large = |name| query(name, 8000, PLAIN).replace("metrics:", "cache_seconds: 600, metrics:");
+    let large = |name| query(name, 8500, PLAIN).replace("metrics:", "cache_seconds: 600, metrics:");
     let file = [large("a"), large("b"), query("c", 1, PLAIN)].concat();
     let queries = Queries::new(&file);
     let lambda = function(&queries, &database).await;
     for _ in 0..2 {
         // Compressed, all of it would fit.
         let answer = ask(&lambda, Kind::HttpApi, Some("gzip")).await;
-        assert_eq!(rows(&answer, &["a", "b", "c"]), [8000, 0, 1]);
+        assert_eq!(rows(&answer, &["a", "b", "c"]), [8500, 0, 1]);
         // What cannot be delivered is not kept either.
         let ages = samples(&answer);
         let ages = ages.of("pg_exporter_query_cache_age_seconds");
@@ -365,16 +365,26 @@ fn limits_are_read_and_every_mistake_is_named() {
         let limits = Limits::from_env(|name| variables.get(name).map(|value| (*value).to_owned()));
         limits.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
-    let default = Limits { series: 100_000, label_bytes: 16_384, response_bytes: None };
+    let default =
+        Limits { series: 100_000, label_bytes: 16_384, result_bytes: 16 << 20, response_bytes: None };
     assert_eq!(read(&[]), Ok(default));
     assert_eq!(read(&[("MAX_SERIES", ""), ("MAX_LABEL_LENGTH", "")]), Ok(default));
-    let all = [("MAX_SERIES", "1"), ("MAX_LABEL_LENGTH", "65536"), ("MAX_RESPONSE_BYTES", "6291456")];
-    assert_eq!(read(&all), Ok(Limits { series: 1, label_bytes: 65536, response_bytes: Some(6_291_456) }));
+    let all = [
+        ("MAX_SERIES", "1"),
+        ("MAX_LABEL_LENGTH", "65536"),
+        ("MAX_RESULT_BYTES", "1073741824"),
+        ("MAX_RESPONSE_BYTES", "6291456"),
+    ];
+    let limits =
+        Limits { series: 1, label_bytes: 65536, result_bytes: 1 << 30, response_bytes: Some(6_291_456) };
+    assert_eq!(read(&all), Ok(limits));
     for mistake in ["0", "-1", "+1", "1.5", "1e3", "10k", " 1", "99999999999999999999999", "none"] {
-        let all = [("MAX_SERIES", mistake), ("MAX_LABEL_LENGTH", mistake), ("MAX_RESPONSE_BYTES", mistake)];
+        let all = ["MAX_SERIES", "MAX_LABEL_LENGTH", "MAX_RESULT_BYTES", "MAX_RESPONSE_BYTES"];
+        let all = all.map(|variable| (variable, mistake));
         let expected = [
             "MAX_SERIES: must be a whole number from 1 up",
             "MAX_LABEL_LENGTH: must be a whole number from 1 up",
+            "MAX_RESULT_BYTES: must be a whole number from 1 to 1073741824",
             "MAX_RESPONSE_BYTES: must be a whole number from 1 to 6291456",
         ];
         assert_eq!(read(&all).unwrap_err(), expected, "{mistake:?}");

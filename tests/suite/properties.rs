@@ -6,11 +6,9 @@ use std::sync::atomic::AtomicU64;
 use pg_lambda_exporter::config::{Config, Naming, Query};
 use pg_lambda_exporter::exposition::{Format, encode, end};
 use pg_lambda_exporter::metric::{
-    Bucket, Family, Histogram, Kind, LabelName, LabelNames, Labels, Metric, MetricName, Quantile, StateSet,
-    Summary, Value,
+    Bucket, Families, Family, Histogram, Kind, LabelName, MetricName, Quantile, StateSet, Summary, Value,
+    Values,
 };
-use pg_lambda_exporter::sampling::{merge, sample};
-use pg_lambda_exporter::table::Table;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family as ClientFamily;
 use prometheus_client::metrics::gauge::Gauge;
@@ -19,8 +17,8 @@ use prometheus_client::registry::Registry;
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
+use crate::mapping::{LABEL_BYTES_MAX, map, merge, metrics, push_row, table_of};
 use crate::reading::{ReadFamily, ReadSample, read_openmetrics, read_text};
-use crate::sampling::LABEL_BYTES_MAX;
 
 type LabelMap = BTreeMap<String, String>;
 
@@ -38,26 +36,28 @@ fn distinct_label_maps() -> impl Strategy<Value = LabelMap> {
     btree_map("[a-d]", any_text().prop_filter("an empty label is none", |text| !text.is_empty()), 0..4)
 }
 
-fn labels(map: &LabelMap) -> Labels {
-    let names = map.keys().map(|name| LabelName::new(name).unwrap()).collect();
-    LabelNames::new(names).unwrap().with(&map.values().map(String::as_str).collect::<Vec<_>>())
-}
+/// The labels, the value and the time of a metric.
+type Metric = (LabelMap, Value, Option<f64>);
 
 fn metric(map: &LabelMap, value: f64) -> Metric {
-    metric_of(map, Value::Number(value))
+    (map.clone(), Value::Number(value), None)
 }
 
-fn metric_of(map: &LabelMap, value: Value) -> Metric {
-    Metric { labels: labels(map), value, timestamp_seconds: None }
+fn family(name: &str, kind: Kind, metrics: Vec<Metric>) -> Families {
+    let mut families = Families::default();
+    let mut family = Family::new(MetricName::new(name).unwrap(), kind, "Help".into());
+    for (map, value, time) in metrics {
+        let names: Vec<_> = map.keys().map(|name| LabelName::new(name).unwrap()).collect();
+        let values: Vec<_> = map.values().collect();
+        let names = families.sets.names(&names.iter().collect::<Vec<_>>()).unwrap();
+        family.push(families.sets.number(&names, |place| values[place]), value, time);
+    }
+    families.families.push(family);
+    families
 }
 
-fn family(name: &str, kind: Kind, metrics: Vec<Metric>) -> Family {
-    let name = MetricName::new(name).unwrap();
-    Family { name, help: "Help".into(), kind, is_retyped: false, metrics }
-}
-
-fn exposition(families: &[Family], format: Format) -> String {
-    encode(families, format) + end(format)
+fn exposition(families: &[Families], format: Format) -> String {
+    encode(&merge(families), format) + end(format)
 }
 
 /// The query of a file with one namespace, `q`.
@@ -70,13 +70,13 @@ fn query(yaml: &str) -> Query {
 /// What a GAUGE column makes of a cell.
 fn gauge(text: &str) -> Option<f64> {
     let query = query("q: {query: SELECT 1 AS v, metrics: [{v: {usage: GAUGE}}]}");
-    let mut table = Table::new(vec!["v".into()]);
-    table.push_row([Some(text)]);
-    let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
-    sampled.families[0].metrics.first().map(|metric| match &metric.value {
-        Value::Number(number) => *number,
+    let mut table = table_of(["v"]);
+    push_row(&mut table, [Some(text)]);
+    let mapped = map(&query, &table, LABEL_BYTES_MAX).unwrap();
+    match &mapped.families.families[0].values {
+        Values::Numbers(numbers) => numbers.first().copied(),
         other => panic!("{other:?}"),
-    })
+    }
 }
 
 /// What a metric of any type may hold.
@@ -118,37 +118,36 @@ impl AnyValue {
         match kind {
             Kind::Counter | Kind::Gauge | Kind::Untyped => Value::Number(self.number),
             Kind::Info => Value::Info,
-            Kind::StateSet => Value::StateSet(Box::new(StateSet {
+            Kind::StateSet => Value::StateSet(StateSet {
                 label: LabelName::new("x").unwrap(),
                 states: self.states.as_slice().into(),
                 current: Some(self.current).filter(|&current| current < self.states.len()),
-            })),
+            }),
             Kind::Histogram => {
                 let bucket = |(&bound, count): (&u32, u32)| Bucket {
                     upper_bound: f64::from(bound) / 64.0,
                     cumulative_count: f64::from(count),
                 };
                 let buckets = self.bounds.iter().zip(0..).map(bucket).collect();
-                Value::Histogram(Box::new(Histogram { buckets, sum: Some(self.sum), count }))
+                Value::Histogram(Histogram { buckets, sum: Some(self.sum), count })
             }
             Kind::Summary => {
                 let quantile =
                     |&(quantile, value): &_| Quantile { quantile: f64::from(quantile) / 1000.0, value };
                 let quantiles = self.quantiles.iter().map(quantile).collect();
-                Value::Summary(Box::new(Summary { quantiles, sum: Some(self.number), count: Some(count) }))
+                Value::Summary(Summary { quantiles, sum: Some(self.number), count: Some(count) })
             }
         }
     }
 }
 
 /// The samples of a metric by the definitions of the formats, with `le` and `quantile` as floats.
-fn samples(name: &str, metric: &Metric, format: Format) -> Vec<ReadSample> {
+fn samples(name: &str, (labels, value, time): &Metric, format: Format) -> Vec<ReadSample> {
     let is_text = format == Format::Text;
-    let timestamp = metric.timestamp_seconds.map(|time| if is_text { (time * 1000.0).round() } else { time });
+    let timestamp = time.map(|time| if is_text { (time * 1000.0).round() } else { time });
     let sample = |suffix: &str, own: Option<(&str, String)>, value: f64| {
         let own = own.map(|(name, value)| (name.to_owned(), value));
-        let labels =
-            metric.labels.iter().map(|(name, value)| (name.to_string(), value.to_owned())).chain(own);
+        let labels = labels.iter().map(|(name, value)| (name.clone(), value.clone())).chain(own);
         ReadSample { name: format!("{name}{suffix}"), labels: labels.collect(), value, timestamp }
     };
     let float = |bound: f64| match bound {
@@ -161,7 +160,7 @@ fn samples(name: &str, metric: &Metric, format: Format) -> Vec<ReadSample> {
         bound if is_text => format!("{bound}"),
         bound => format!("{bound:?}"),
     };
-    match &metric.value {
+    match value {
         Value::Number(number) => vec![sample("", None, *number)],
         Value::Info => vec![sample("", None, 1.0)],
         Value::StateSet(set) => {
@@ -196,7 +195,7 @@ proptest! {
     #[test]
     fn text_survives_in_both_formats(help in any_text(), map in label_maps(), value in any::<f64>()) {
         let mut written = family("x", Kind::Gauge, vec![metric(&map, value)]);
-        written.help = help.clone();
+        written.families[0].help = help.clone();
         let expected = [ReadFamily {
             name: "x".into(),
             help: Some(help).filter(|help| !help.is_empty()),
@@ -211,7 +210,7 @@ proptest! {
     /// Every type, with any text in labels and states, any float, with and without a time.
     #[test]
     fn every_type_survives_in_both_formats(
-        metrics in btree_map(distinct_label_maps(), (any_value(), proptest::option::of(-62e9..253e9_f64)), 1..4),
+        of_two_queries in vec((btree_map(distinct_label_maps(), any_value(), 1..4), proptest::option::of(-62e9..253e9_f64)), 1..3),
     ) {
         for kind in [Kind::Counter, Kind::Gauge, Kind::Histogram, Kind::Summary, Kind::Info, Kind::StateSet, Kind::Untyped] {
             let name = match kind {
@@ -219,11 +218,14 @@ proptest! {
                 Kind::Info => "x_info",
                 _ => "x",
             };
-            let metrics = metrics.iter().map(|(map, (values, timestamp_seconds))| Metric {
-                timestamp_seconds: *timestamp_seconds,
-                ..metric_of(map, values.of(kind))
-            });
-            let families = [family(name, kind, metrics.collect())];
+            // Either all metrics of a query have a time, or none.
+            let metrics: Vec<Vec<Metric>> = of_two_queries.iter().map(|(metrics, time)| {
+                metrics.iter().map(|(map, values)| (map.clone(), values.of(kind), *time)).collect()
+            }).collect();
+            let families: Vec<_> = metrics.iter().map(|metrics| family(name, kind, metrics.clone())).collect();
+            // The first of two with the same labels is exposed.
+            let mut seen = HashSet::new();
+            let metrics: Vec<_> = metrics.concat().into_iter().filter(|(map, ..)| seen.insert(map.clone())).collect();
             for format in [Format::Text, Format::OpenMetrics] {
                 let text = exposition(&families, format);
                 prop_assert_eq!(&text, &exposition(&families, format));
@@ -246,10 +248,10 @@ proptest! {
                     (Kind::Untyped, Format::OpenMetrics) => ("unknown", "x"),
                 };
                 prop_assert_eq!((&*read[0].kind, &*read[0].name), type_and_name);
-                let mut expected: Vec<_> = families[0].metrics.iter().flat_map(|metric| samples(name, metric, format)).collect();
+                let mut expected: Vec<_> = metrics.iter().flat_map(|metric| samples(name, metric, format)).collect();
                 // OpenMetrics takes an info family for one group, in which all samples have a time or none.
-                let has_time = |metric: &Metric| metric.timestamp_seconds.is_some();
-                let is_mixed = families[0].metrics.iter().any(has_time) && !families[0].metrics.iter().all(has_time);
+                let has_time = |metric: &Metric| metric.2.is_some();
+                let is_mixed = metrics.iter().any(has_time) && !metrics.iter().all(has_time);
                 if kind == Kind::Info && format == Format::OpenMetrics && is_mixed {
                     expected.iter_mut().for_each(|sample| sample.timestamp = None);
                 }
@@ -261,10 +263,10 @@ proptest! {
     #[test]
     fn bounds_survive_in_both_formats(bounds in vec(any::<f64>().prop_filter("finite", |bound| bound.is_finite()), 1..6)) {
         let buckets = bounds.iter().map(|&upper_bound| Bucket { upper_bound, cumulative_count: 1.0 }).collect();
-        let value = Value::Histogram(Box::new(Histogram { buckets, sum: None, count: 1.0 }));
-        let families = [family("x", Kind::Histogram, vec![metric_of(&LabelMap::new(), value)])];
+        let value = Value::Histogram(Histogram { buckets, sum: None, count: 1.0 });
+        let families = [family("x", Kind::Histogram, vec![(LabelMap::new(), value, None)])];
         for format in [Format::Text, Format::OpenMetrics] {
-            let text = encode(&families, format);
+            let text = encode(&merge(&families), format);
             let read: Vec<f64> = text.lines().filter_map(|line| line.split_once("le=\"")?.1.split_once('"')?.0.parse().ok()).collect();
             prop_assert_eq!(&read[..bounds.len()], &bounds[..]);
             prop_assert_eq!(read[bounds.len()], f64::INFINITY);
@@ -287,12 +289,12 @@ proptest! {
     #[test]
     fn no_array_is_too_strange(text in prop_oneof![any::<String>(), r#"[{}\[\]=:,"\\N0-9 .-]{0,20}"#, r#"\{[0-9,"]{0,12}\}"#]) {
         let query = query("q: {query: SELECT 1 AS h, metrics: [{h: {usage: HISTOGRAM}}]}");
-        let mut table = Table::new(["h", "h_bucket", "h_sum", "h_count"].map(String::from).into());
-        table.push_row([Some(&*text), Some("{1,2}"), Some("1"), Some("9")]);
-        table.push_row([Some("{1,2}"), Some(&*text), Some("1"), Some("9")]);
-        let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
+        let mut table = table_of(["h", "h_bucket", "h_sum", "h_count"]);
+        push_row(&mut table, [Some(&*text), Some("{1,2}"), Some("1"), Some("9")]);
+        push_row(&mut table, [Some("{1,2}"), Some(&*text), Some("1"), Some("9")]);
+        let families = [map(&query, &table, LABEL_BYTES_MAX).unwrap().families];
         for format in [Format::Text, Format::OpenMetrics] {
-            encode(&sampled.families, format);
+            encode(&merge(&families), format);
         }
     }
 
@@ -311,17 +313,17 @@ proptest! {
         let yaml = format!("q: {{query: SELECT 1, name: {prefix}, metrics: [{{l: {{usage: LABEL}}}}, {{c_total: {{usage: COUNTER}}}}, {{i: {{usage: INFO}}}}, {{d: {{usage: DURATION}}}}, {{m: {{usage: MAPPEDMETRIC, metric_mapping: {{x: 1}}}}}}, {{at: {{usage: TIMESTAMP}}}}]}}");
         let query = query(&yaml);
         let columns = ["l", "c_total", "i", "d", "m", "at"].map(String::from).into_iter().chain(names);
-        let mut table = Table::new(columns.collect());
+        let mut table = table_of(columns);
         for (label, cells) in &rows {
-            table.push_row(std::iter::once(Some(&**label)).chain(cells.iter().map(Option::as_deref)));
+            let cells = cells.iter().take(table.columns.len() - 1).map(Option::as_deref);
+            push_row(&mut table, std::iter::once(Some(&**label)).chain(cells));
         }
-        let result = || {
-            let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
-            (sampled.families, sampled.dropped)
-        };
-        let (families, dropped) = merge(vec![result(), result()]);
-        let exposed: usize = families.iter().map(|family| family.metrics.len()).sum();
-        let counted: u64 = dropped.iter().flat_map(|dropped| dropped.iter()).map(|(_, count)| count).sum();
+        let [first, second] = [(); 2].map(|()| map(&query, &table, LABEL_BYTES_MAX).unwrap());
+        let families = [first.families, second.families];
+        let merged = merge(&families);
+        let exposed: usize = merged.families.iter().flat_map(|family| &family.parts).map(|part| part.len()).sum();
+        let dropped = merged.dropped.iter().chain([&first.dropped, &second.dropped]);
+        let counted: u64 = dropped.flat_map(|dropped| dropped.iter()).map(|(_, count)| count).sum();
         prop_assert_eq!(exposed as u64 + counted, 2 * 7 * rows.len() as u64);
         read_text(&exposition(&families, Format::Text)).unwrap();
         read_openmetrics(&exposition(&families, Format::OpenMetrics)).unwrap();
@@ -334,23 +336,24 @@ proptest! {
         rows in vec((prop_oneof!["", "a", "b"], proptest::option::of(prop_oneof!["-?[0-9]", "x", "NaN", "00:00:0[0-9]"])), 0..20),
     ) {
         let query = query("q: {query: SELECT 1, metrics: [{l: {usage: LABEL}}, {h: {usage: HISTOGRAM, buckets: [0, 2, 5]}}, {s: {usage: SUMMARY, quantiles: [0, 0.5, 1]}}]}");
-        let mut table = Table::new(["l", "h", "s"].map(String::from).into());
+        let mut table = table_of(["l", "h", "s"]);
         for (label, cell) in &rows {
-            table.push_row([Some(&**label), cell.as_deref(), cell.as_deref()]);
+            push_row(&mut table, [Some(&**label), cell.as_deref(), cell.as_deref()]);
         }
-        let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
-        let mut counted: u64 = sampled.dropped.iter().map(|(_, count)| count).sum();
+        let mapped = map(&query, &table, LABEL_BYTES_MAX).unwrap();
+        let mut counted: u64 = mapped.dropped.iter().map(|(_, count)| count).sum();
         let mut groups: Vec<&str> = Vec::new();
         rows.iter().for_each(|(label, _)| if !groups.contains(&&**label) { groups.push(label) });
-        for family in &sampled.families {
-            let labels: Vec<_> = family.metrics.iter().map(|metric| metric.labels.iter().next().unwrap().1).collect();
+        for family in &mapped.families.families {
+            let metrics = metrics(&mapped.families, family);
+            let labels: Vec<&str> = metrics.iter().map(|(labels, ..)| &*labels[0].1).collect();
             prop_assert_eq!(&labels, &groups);
-            for metric in &family.metrics {
-                let label = metric.labels.iter().next().unwrap().1;
-                let of_group = rows.iter().filter(|(of, _)| of == label).filter_map(|(_, cell)| gauge(cell.as_ref()?));
+            for (labels, value, _) in &metrics {
+                let label = &*labels[0].1;
+                let of_group = rows.iter().filter(|(of, _)| *of == label).filter_map(|(_, cell)| gauge(cell.as_ref()?));
                 let observations: Vec<f64> = of_group.filter(|number| !number.is_nan()).collect();
                 counted += observations.len() as u64;
-                match &metric.value {
+                match value {
                     Value::Histogram(histogram) => {
                         for bucket in &histogram.buckets {
                             let up_to = observations.iter().filter(|&&x| x <= bucket.upper_bound).count();
@@ -389,9 +392,9 @@ proptest! {
             family("g", Kind::Gauge, numbers(&gauges)),
             family("c_total", Kind::Counter, numbers(&counters)),
             family("h", Kind::Histogram, histograms.iter().map(|(map, observations)| {
-                metric_of(map, Value::Histogram(Box::new(histogram(observations))))
+                (map.clone(), Value::Histogram(histogram(observations)), None)
             }).collect()),
-            family("i_info", Kind::Info, gauges.keys().take(1).map(|map| metric_of(map, Value::Info)).collect()),
+            family("i_info", Kind::Info, gauges.keys().take(1).map(|map| (map.clone(), Value::Info, None)).collect()),
         ];
 
         let pairs = |map: &LabelMap| -> Vec<(String, String)> { map.clone().into_iter().collect() };
@@ -429,16 +432,16 @@ fn long_text_and_special_numbers_survive_in_both_formats() {
         [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, 1e308, 5e-324, 9_223_372_036_854_775_808.0];
     for number in numbers {
         let map = LabelMap::from([("a".into(), text.clone())]);
-        let mut family = family("x", Kind::Gauge, vec![metric(&map, number)]);
-        family.help = text.clone();
-        let families = [family];
+        let mut families = family("x", Kind::Gauge, vec![metric(&map, number)]);
+        families.families[0].help = text.clone();
+        let families = [families];
         for read in [
-            read_text(&encode(&families, Format::Text)),
+            read_text(&exposition(&families, Format::Text)),
             read_openmetrics(&exposition(&families, Format::OpenMetrics)),
         ] {
             let read = read.unwrap().remove(0);
             assert_eq!(read.help.as_deref(), Some(&*text));
-            assert_eq!(read.samples, samples("x", &families[0].metrics[0], Format::Text));
+            assert_eq!(read.samples, samples("x", &metric(&map, number), Format::Text));
         }
     }
 }

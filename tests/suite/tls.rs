@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(30);
 async fn tls_version(connection: &mut Connection) -> Option<String> {
     let sql = "SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
     let table = connection.run(&Sql::parse(sql).unwrap(), LIMIT, LIMIT).await.unwrap();
-    table.rows().next().unwrap()[0].map(str::to_owned)
+    table.first_cell().map(str::to_owned)
 }
 
 /// A file with an authority that issued nothing.

@@ -243,6 +243,32 @@ async fn a_query_is_slower_than_the_scrape() {
     assert_complete(&scrape_within(&lambda, 10).await, &ALL);
 }
 
+/// Every query has its turn, and the exposition keeps the order of the file.
+#[tokio::test]
+async fn all_queries_together_are_slower_than_the_scrape() {
+    let database = Server::shared().database("slower_together");
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let query = |name| format!("{name}: {{query: 'SELECT 1 AS v FROM pg_sleep(2.5)', timeout: 4s}}\n");
+    let queries = Queries::new(&names.map(query).concat());
+    let lambda = function(&queries, &database).await;
+    let mut reached = vec![];
+    for _ in 0..2 {
+        let samples = scrape_within(&lambda, 10).await;
+        let given: Vec<_> =
+            names.into_iter().filter(|name| !samples.of(&format!("{name}_v")).is_empty()).collect();
+        assert!(given.len() >= 2, "{samples:?}");
+        for name in names.into_iter().filter(|name| !given.contains(name)) {
+            assert_failed(&samples, name, "deadline");
+        }
+        reached.extend(given);
+    }
+    let samples = scrape_within(&lambda, 10).await;
+    reached.extend(names.into_iter().filter(|name| !samples.of(&format!("{name}_v")).is_empty()));
+    for name in names {
+        assert!(reached.contains(&name), "{name} is never reached: {reached:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_query_is_slower_than_lambda() {
     let database = Server::shared().database("slower_than_lambda");
@@ -298,12 +324,12 @@ last: {query: SELECT 3 AS v}
 async fn too_large(name: &str, sql: &str, in_time: &str) {
     let database = Server::shared().database(name);
     database.admin("CREATE TABLE size AS SELECT 1 AS rows, 1 AS bytes; GRANT SELECT ON size TO PUBLIC");
-    let queries = around(&format!("  query: {sql}\n  timeout: 20s"));
+    let queries = around(&format!("  query: {sql}\n  timeout: 20s\n  metrics: [{{l: {{usage: LABEL}}}}]"));
     let lambda = function(&queries, &database).await;
     assert_complete(&scrape_within(&lambda, 10).await, &ALL);
     database.admin(in_time);
     assert_others_are_there(&scrape_within(&lambda, 25).await, "limit");
-    logged(&lambda, &["query failed", "touched", "the result is larger than 16 MiB"]).await;
+    logged(&lambda, &["query failed", "touched", "the result is larger than MAX_RESULT_BYTES"]).await;
     idle(&database).await;
 
     database.admin("UPDATE size SET rows = 1, bytes = 1");
@@ -312,7 +338,7 @@ async fn too_large(name: &str, sql: &str, in_time: &str) {
 
 #[tokio::test]
 async fn a_result_has_a_million_rows() {
-    let sql = "SELECT g AS l, 2 AS v FROM size, generate_series(1, rows) g";
+    let sql = "SELECT g || repeat('x', 100) AS l, 2 AS v FROM size, generate_series(1, rows) g";
     too_large("million_rows", sql, "UPDATE size SET rows = 1000000").await;
 }
 
@@ -388,7 +414,7 @@ async fn a_flood_of_notices_that_is_larger_than_a_result_may_be() {
     let (_queries, lambda) = flooded(&database, "20s").await;
     database.admin("UPDATE flood SET notices = 1000000000, bytes = 100000");
     assert_others_are_there(&scrape_within(&lambda, 25).await, "limit");
-    logged(&lambda, &["query failed", "touched", "the result is larger than 16 MiB"]).await;
+    logged(&lambda, &["query failed", "touched", "the result is larger than MAX_RESULT_BYTES"]).await;
     idle(&database).await;
     assert_no_notice_is_logged(&lambda);
 

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use super::dropped::Reason;
-use super::reading::{NumberCell, Row};
-use crate::metric::{Bucket, Histogram, Labels, Metric, Quantile, Summary, Value};
+use super::values::NumberColumn;
+use crate::metric::{Bucket, Histogram, Quantile, Summary, Value};
+use crate::table::Cells;
 
 /// The kind of metric that the observations of a label set become.
 #[derive(Clone, Copy)]
@@ -17,20 +18,20 @@ pub(super) enum Shape<'a> {
 
 /// The observations of one column.
 pub(super) struct Observations<'a> {
-    cell: NumberCell<'a>,
+    column: NumberColumn<'a>,
     shape: Shape<'a>,
     /// In the order of their first rows.
     groups: Vec<Group>,
-    /// The group of a label set, by its number.
-    places: HashMap<usize, usize>,
+    /// The group of a label set, by the first one that is the same.
+    places: HashMap<u32, usize>,
 }
 
 /// The observations of one label set. A group without observations is kept.
 struct Group {
-    labels: Labels,
-    label_set: usize,
+    /// The label set, and the first one that is the same.
+    labels: (u32, u32),
     /// The latest of its rows' times.
-    timestamp_seconds: Option<f64>,
+    time: Option<f64>,
     observed: Observed,
 }
 
@@ -45,44 +46,48 @@ enum Observed {
 }
 
 impl<'a> Observations<'a> {
-    pub(super) fn new(cell: NumberCell<'a>, shape: Shape<'a>) -> Self {
-        Self { cell, shape, groups: Vec::new(), places: HashMap::new() }
+    pub(super) fn new(column: NumberColumn<'a>, shape: Shape<'a>) -> Self {
+        Self { column, shape, groups: Vec::new(), places: HashMap::new() }
     }
 
-    /// Takes a row's observation.
+    /// Takes a row's observation, and adds to `bytes` the memory that it takes.
     ///
     /// # Errors
     /// [`Reason::Null`], [`Reason::Unparsable`], or [`Reason::Invalid`] if it is NaN, which has no bucket and
     /// no rank. The group continues without it.
-    pub(super) fn observe(&mut self, row: &Row<'_>) -> Result<(), Reason> {
-        let place = *self.places.entry(row.label_set).or_insert(self.groups.len());
+    pub(super) fn observe(
+        &mut self,
+        cells: &Cells<'_>,
+        labels: (u32, u32),
+        time: Option<f64>,
+        bytes: &mut usize,
+    ) -> Result<(), Reason> {
+        let place = *self.places.entry(labels.1).or_insert(self.groups.len());
         if place == self.groups.len() {
-            self.groups.push(Group {
-                labels: row.labels.clone(),
-                label_set: row.label_set,
-                timestamp_seconds: None,
-                observed: Observed::none(self.shape),
-            });
+            let observed = Observed::none(self.shape);
+            *bytes += size_of::<Group>() + observed.bytes();
+            self.groups.push(Group { labels, time: None, observed });
         }
         let group = self.groups.get_mut(place).ok_or(Reason::Invalid)?;
-        let latest = |earlier: f64| row.timestamp_seconds.map_or(earlier, |time| earlier.max(time));
-        group.timestamp_seconds = group.timestamp_seconds.map(latest).or(row.timestamp_seconds);
-        let observation = self.cell.read(row.cells)?;
+        let latest = |earlier: f64| time.map_or(earlier, |time| earlier.max(time));
+        group.time = group.time.map(latest).or(time);
+        let observation = self.column.read(cells)?;
         if observation.is_nan() {
             return Err(Reason::Invalid);
         }
+        let before = group.observed.bytes();
         group.observed.add(observation, self.shape);
+        *bytes += group.observed.bytes() - before;
         Ok(())
     }
 
-    /// Removes and returns the metrics, each with the number of its label set.
-    pub(super) fn take_metrics(&mut self) -> impl Iterator<Item = (usize, Metric)> {
+    /// Removes and returns the metrics: labels, value and time.
+    pub(super) fn take_metrics(&mut self) -> impl Iterator<Item = ((u32, u32), Value, Option<f64>)> {
         let shape = self.shape;
         self.places.clear();
-        std::mem::take(&mut self.groups).into_iter().map(move |group| {
-            let Group { labels, label_set, timestamp_seconds, observed } = group;
-            (label_set, Metric { labels, value: observed.value(shape), timestamp_seconds })
-        })
+        std::mem::take(&mut self.groups)
+            .into_iter()
+            .map(move |Group { labels, time, observed }| (labels, observed.value(shape), time))
     }
 }
 
@@ -91,6 +96,13 @@ impl Observed {
         match shape {
             Shape::Histogram(bounds) => Self::Counted { counts: vec![0; bounds.len()], sum: 0.0, count: 0 },
             Shape::Summary(_) => Self::Kept(Vec::new()),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Counted { counts, .. } => size_of_val(&**counts),
+            Self::Kept(observations) => size_of_val(&**observations),
         }
     }
 
@@ -119,7 +131,7 @@ impl Observed {
                     Bucket { upper_bound, cumulative_count }
                 });
                 let buckets = buckets.collect();
-                Value::Histogram(Box::new(Histogram { buckets, sum: Some(sum), count: count as f64 }))
+                Value::Histogram(Histogram { buckets, sum: Some(sum), count: count as f64 })
             }
             Self::Kept(mut observations) => {
                 let sum = Some(observations.iter().fold(0.0, |sum, observation| sum + observation));
@@ -128,7 +140,7 @@ impl Observed {
                 let quantile =
                     |&quantile| Some(Quantile { quantile, value: interpolated(&observations, quantile)? });
                 let quantiles = parts.iter().filter_map(quantile).collect();
-                Value::Summary(Box::new(Summary { quantiles, sum, count }))
+                Value::Summary(Summary { quantiles, sum, count })
             }
         }
     }

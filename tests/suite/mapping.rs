@@ -1,4 +1,4 @@
-//! Sampling of what no file of expected text suits: declarations that the parser of query files refuses, built by
+//! Mapping of what no file of expected text suits: declarations that the parser of query files refuses, built by
 //! hand as a second line of defence, and results of many rows.
 
 use std::collections::HashSet;
@@ -7,15 +7,61 @@ use std::time::Duration;
 use pg_lambda_exporter::config::{Column, Config, MetricColumn, Naming, Query, Reading, Usage};
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::exposition::{Format, encode};
-use pg_lambda_exporter::metric::{LabelName, MetricName};
-use pg_lambda_exporter::sampling::{Dropped, Sampled, merge, sample};
-use pg_lambda_exporter::table::Table;
+use pg_lambda_exporter::mapping::{DeclaredNames, Dropped, Mapped, Mapper, Merged, MissingLabel};
+use pg_lambda_exporter::metric::{Families, Family, LabelName, MetricName, Value, Values};
+use pg_lambda_exporter::table::{Rows, Table};
 
 use crate::postgres::{ROLE, Server};
 use crate::reading::read_text;
 
 /// What the function has without a setting.
 pub(crate) const LABEL_BYTES_MAX: usize = 4096;
+
+/// An empty table with these columns.
+pub(crate) fn table_of(columns: impl IntoIterator<Item = impl Into<String>>) -> Table {
+    let mut table = Table::default();
+    table.begin(columns.into_iter().map(Into::into).collect());
+    table
+}
+
+pub(crate) fn push_row<'a>(table: &mut Table, cells: impl IntoIterator<Item = Option<&'a str>>) {
+    let cells: Vec<_> = cells.into_iter().collect();
+    assert_eq!(cells.len(), table.columns.len());
+    table.row(&cells).unwrap();
+}
+
+/// What a query makes of these rows.
+pub(crate) fn map(query: &Query, table: &Table, label_bytes_max: usize) -> Result<Mapped, MissingLabel> {
+    let mut mapper = Mapper::new(query, label_bytes_max, usize::MAX);
+    mapper.begin(table.columns.clone());
+    for row in &table.rows {
+        mapper.row(&row.iter().map(Option::as_deref).collect::<Vec<_>>()).unwrap();
+    }
+    mapper.finish()
+}
+
+/// Results as one exposition, in which all their names count as declared.
+pub(crate) fn merge(results: &[Families]) -> Merged<'_> {
+    Merged::new(&DeclaredNames::default(), results)
+}
+
+/// A metric: the pairs that tell its series from others, its value and its time.
+pub(crate) type Metric = (Vec<(String, String)>, Value, Option<f64>);
+
+pub(crate) fn metrics(families: &Families, family: &Family) -> Vec<Metric> {
+    let pair = |(name, value): (&LabelName, &str)| (name.to_string(), value.to_owned());
+    let value = |index: usize| match &family.values {
+        Values::Numbers(values) => Value::Number(values[index]),
+        Values::Info => Value::Info,
+        Values::Histograms(values) => Value::Histogram(values[index].clone()),
+        Values::Summaries(values) => Value::Summary(values[index].clone()),
+        Values::StateSets(values) => Value::StateSet(values[index].clone()),
+    };
+    let metric = |(index, &set): (usize, &u32)| {
+        (families.sets.pairs(set).map(pair).collect(), value(index), family.times.get(index).copied())
+    };
+    family.sets.iter().enumerate().map(metric).collect()
+}
 
 /// Two labels, a gauge and a histogram.
 fn query_labelled(names: [&str; 2]) -> Query {
@@ -29,26 +75,26 @@ fn query_labelled(names: [&str; 2]) -> Query {
 }
 
 fn table() -> Table {
-    let mut table = Table::new(["a", "b", "v", "h", "h_bucket", "h_sum", "h_count"].map(String::from).into());
-    table.push_row(["x", "y", "1", "{1}", "{1}", "1", "1"].map(Some));
+    let mut table = table_of(["a", "b", "v", "h", "h_bucket", "h_sum", "h_count"]);
+    push_row(&mut table, ["x", "y", "1", "{1}", "{1}", "1", "1"].map(Some));
     table
 }
 
 #[test]
 fn a_histogram_that_is_labelled_le_is_dropped() {
-    let sampled = sample(&query_labelled(["a", "le"]), &table(), LABEL_BYTES_MAX).unwrap();
+    let mapped = map(&query_labelled(["a", "le"]), &table(), LABEL_BYTES_MAX).unwrap();
     let metrics: Vec<_> =
-        sampled.families.iter().map(|family| (family.name.as_str(), family.metrics.len())).collect();
+        mapped.families.families.iter().map(|family| (family.name.as_str(), family.len())).collect();
     assert_eq!(metrics, [("q_v", 1), ("q_h", 0)]);
-    assert_eq!(sampled.dropped.label, 1);
+    assert_eq!(mapped.dropped.label, 1);
 }
 
 #[test]
 fn a_label_that_stands_twice_drops_the_row() {
-    let sampled = sample(&query_labelled(["a", "a"]), &table(), LABEL_BYTES_MAX).unwrap();
-    assert!(sampled.families.iter().all(|family| family.metrics.is_empty()));
-    assert_eq!(sampled.dropped.label, 2);
-    assert_eq!(sampled.notes.len(), 2);
+    let mapped = map(&query_labelled(["a", "a"]), &table(), LABEL_BYTES_MAX).unwrap();
+    assert!(mapped.families.families.iter().all(|family| family.is_empty()));
+    assert_eq!(mapped.dropped.label, 2);
+    assert_eq!(mapped.notes.len(), 2);
 }
 
 /// What a column becomes, apart from any file.
@@ -77,11 +123,11 @@ fn metrics_that_have_the_labels_of_their_row_for_themselves_are_dropped() {
         column("g", Reading::Gauge),
     ]);
     let names = ["a", "b", "s", "s_quantile", "s_sum", "s_count", "o", "i_info", "e", "g"];
-    let mut table = Table::new(names.map(String::from).into());
-    table.push_row(["x", "y", "{0.5}", "{1}", "1", "1", "1", "1", "x", "1"].map(Some));
-    let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
-    let exposed: usize = sampled.families.iter().map(|family| family.metrics.len()).sum();
-    assert_eq!((exposed, sampled.dropped.label), (1, 4));
+    let mut table = table_of(names);
+    push_row(&mut table, ["x", "y", "{0.5}", "{1}", "1", "1", "1", "1", "x", "1"].map(Some));
+    let mapped = map(&query, &table, LABEL_BYTES_MAX).unwrap();
+    let exposed: usize = mapped.families.families.iter().map(|family| family.len()).sum();
+    assert_eq!((exposed, mapped.dropped.label), (1, 4));
 }
 
 #[test]
@@ -100,13 +146,12 @@ fn a_column_whose_labels_are_those_of_its_row_is_dropped() {
         metric.labels.push((LabelName::new(label).unwrap(), "x".into()));
         query.columns.push(column);
     }
-    let mut table =
-        Table::new(["a", "b", "v", "row", "arrays", "rows", "info", "gauge"].map(String::from).into());
-    table.push_row(["x", "y", "1", "1", "{1}", "1", "1", "1"].map(Some));
-    let sampled = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
-    let exposed = sampled.families.iter().filter(|family| !family.metrics.is_empty());
+    let mut table = table_of(["a", "b", "v", "row", "arrays", "rows", "info", "gauge"]);
+    push_row(&mut table, ["x", "y", "1", "1", "{1}", "1", "1", "1"].map(Some));
+    let mapped = map(&query, &table, LABEL_BYTES_MAX).unwrap();
+    let exposed = mapped.families.families.iter().filter(|family| !family.is_empty());
     assert_eq!(exposed.map(|family| family.name.as_str()).collect::<Vec<_>>(), ["q_v", "q_gauge"]);
-    assert_eq!(sampled.dropped.label, 4);
+    assert_eq!(mapped.dropped.label, 4);
 }
 
 /// What may have a label that is longer than 8 bytes, in one row.
@@ -189,14 +234,14 @@ fn a_label_that_is_too_long_drops_what_it_would_label() {
     for Long { metrics, row, given, dropped, named } in cases {
         let yaml = format!("q: {{query: SELECT 1, metrics: {metrics}}}");
         let config = Config::parse(&[("queries.yml".into(), yaml.clone())], &Naming::default());
-        let mut table = Table::new(row.iter().map(|(name, _)| (*name).to_owned()).collect());
-        table.push_row(row.iter().map(|(_, cell)| Some(*cell)));
-        let sampled = sample(&config.queries[0], &table, 8).unwrap();
-        let metrics: usize = sampled.families.iter().map(|family| family.metrics.len()).sum();
+        let mut table = table_of(row.iter().map(|(name, _)| *name));
+        push_row(&mut table, row.iter().map(|(_, cell)| Some(*cell)));
+        let mapped = map(&config.queries[0], &table, 8).unwrap();
+        let metrics: usize = mapped.families.families.iter().map(|family| family.len()).sum();
         assert_eq!(metrics, given, "{yaml}");
-        assert_eq!(sampled.dropped, Dropped { label: dropped, ..Dropped::default() }, "{yaml}");
-        assert_eq!(sampled.notes.len(), usize::from(named.is_some()), "{:?}", sampled.notes);
-        for note in &sampled.notes {
+        assert_eq!(mapped.dropped, Dropped { label: dropped, ..Dropped::default() }, "{yaml}");
+        assert_eq!(mapped.notes.len(), usize::from(named.is_some()), "{:?}", mapped.notes);
+        for note in &mapped.notes {
             assert!(note.starts_with(named.unwrap()) && note.contains("MAX_LABEL_LENGTH"), "{note}");
             assert!(!note.contains("1234567"), "{note}");
         }
@@ -209,19 +254,50 @@ fn duplicates_among_many_series_are_counted_exactly() {
     let mut query = query_labelled(["a", "b"]);
     query.columns.truncate(3);
     query.columns.push(Column { name: "c".into(), usage: Usage::Label(LabelName::new("c").unwrap()) });
-    let mut table = Table::new(["a", "b", "c", "v"].map(String::from).into());
+    let mut table = table_of(["a", "b", "c", "v"]);
     for row in (0..30_000).chain((0..30_000).step_by(15)) {
         let cells = [format!("table_{row}"), format!("schema_{}", row % 7), "app".into(), row.to_string()];
-        table.push_row(cells.iter().map(|cell| Some(&**cell)));
+        push_row(&mut table, cells.iter().map(|cell| Some(&**cell)));
     }
-    assert_eq!(table.row_count(), 32_000);
-    let Sampled { families, dropped, .. } = sample(&query, &table, LABEL_BYTES_MAX).unwrap();
+    assert_eq!(table.rows.len(), 32_000);
+    let Mapped { families, dropped, .. } = map(&query, &table, LABEL_BYTES_MAX).unwrap();
     assert_eq!(dropped, Dropped { duplicate: 2_000, ..Dropped::default() });
-    let (families, dropped) = merge(vec![(families.clone(), dropped), (families, Dropped::default())]);
-    assert_eq!(dropped.iter().map(|dropped| dropped.duplicate).collect::<Vec<_>>(), [2_000, 30_000]);
-    let series: HashSet<_> = families[0].metrics.iter().map(|metric| metric.labels.clone()).collect();
-    assert_eq!((families.len(), families[0].metrics.len(), series.len()), (1, 30_000, 30_000));
-    assert_eq!(read_text(&encode(&families, Format::Text)).unwrap()[0].samples.len(), 30_000);
+    let results = [families.clone(), families];
+    let merged = merge(&results);
+    assert_eq!(merged.dropped.iter().map(|dropped| dropped.duplicate).collect::<Vec<_>>(), [0, 30_000]);
+    let [family] = &merged.families[..] else { panic!("{} families", merged.families.len()) };
+    assert_eq!(family.parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [30_000, 0]);
+    let series: HashSet<_> =
+        metrics(&results[0], &results[0].families[0]).into_iter().map(|(labels, ..)| labels).collect();
+    assert_eq!(series.len(), 30_000);
+    assert_eq!(read_text(&encode(&merged, Format::Text)).unwrap()[0].samples.len(), 30_000);
+}
+
+/// A series of the second result that the first has too is left out, wherever it stands, and those around it stay.
+#[test]
+fn a_duplicate_in_the_middle_of_a_result_is_left_out_alone() {
+    let query = query_labelled(["a", "b"]);
+    let result = |labels: &[&str]| {
+        let mut table = table_of(["a", "b", "v"]);
+        labels.iter().for_each(|label| push_row(&mut table, [Some(*label), Some(""), Some("1")]));
+        map(&query, &table, LABEL_BYTES_MAX).unwrap().families
+    };
+    let results = [result(&["x", "z"]), result(&["w", "x", "y", "z"])];
+    let merged = merge(&results);
+    assert_eq!(merged.dropped[1].duplicate, 2);
+    let text = encode(&merged, Format::Text);
+    let series: Vec<_> = text.lines().filter(|line| line.starts_with("q_v{")).collect();
+    assert_eq!(series, ["x", "z", "w", "y"].map(|label| format!("q_v{{a=\"{label}\",b=\"\"}} 1")));
+}
+
+/// A result that takes more memory than it may is refused while its rows arrive.
+#[test]
+fn a_result_that_is_too_large_is_refused_while_it_arrives() {
+    let query = query_labelled(["a", "b"]);
+    let mut mapper = Mapper::new(&query, LABEL_BYTES_MAX, 10_000);
+    mapper.begin(["a", "b", "v"].map(String::from).to_vec());
+    let rows = (0..).take_while(|row| mapper.row(&[Some(&row.to_string()), None, Some("1")]).is_ok()).count();
+    assert!((100..1000).contains(&rows), "{rows}");
 }
 
 /// A summary of observations says of any values what PostgreSQL's own aggregate says of them.
@@ -251,11 +327,12 @@ by_rows:
     let mut connection = Connection::open(&database.target(), LIMIT).await.unwrap();
     let config = Config::parse(&[("queries.yml".into(), yaml.into())], &Naming::default());
     assert_eq!(config.problems, []);
-    let mut metrics = Vec::new();
+    let mut all = Vec::new();
     for query in &config.queries {
         let table = connection.run(&query.sql, LIMIT, LIMIT).await.unwrap();
-        metrics.push(sample(query, &table, LABEL_BYTES_MAX).unwrap().families.remove(0).metrics);
+        let families = map(query, &table, LABEL_BYTES_MAX).unwrap().families;
+        all.push(metrics(&families, &families.families[0]));
     }
-    assert_eq!(metrics[0].len(), 5);
-    assert_eq!(metrics[0], metrics[1]);
+    assert_eq!(all[0].len(), 5);
+    assert_eq!(all[0], all[1]);
 }

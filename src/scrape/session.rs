@@ -11,9 +11,9 @@ use futures_util::future::{Either, select};
 use tokio::time::{Instant, timeout};
 
 use super::time_left;
-use crate::age::{Moment, Renewal};
 use crate::credentials::Credentials;
 use crate::database::{ConnectError, Connection};
+use crate::freshness::{Moment, Renewal};
 use crate::settings::Keeping;
 use crate::target::Target;
 
@@ -30,25 +30,33 @@ const TOKEN_LIMIT: Duration = Duration::from_secs(2);
 const FETCH_LIMIT: Duration = Duration::from_secs(4);
 /// The limit of a fetch while an earlier target is kept.
 const REFRESH_LIMIT: Duration = Duration::from_secs(2);
+/// After a connection was given up, another is tried for this long, with this pause between two attempts.
+const AGAIN_LIMIT: Duration = Duration::from_secs(5);
+const AGAIN_PAUSE: Duration = Duration::from_millis(100);
+/// PostgreSQL documentation, "PostgreSQL Error Codes".
+const TOO_MANY_CONNECTIONS: &str = "53300";
+
 /// The kept target and connection.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct Session {
     keeping: Keeping,
     target: Option<Target>,
     renewal: Renewal,
     connection: Option<Connection>,
     /// Whether this scrape has fetched the target a second time. Once is enough.
     is_refetched: bool,
-    /// Whether the target has changed to another place since [`Link::take_moved`] was called last.
+    /// Whether a connection was given up in this scrape. Until the server has noticed, it counts among those of the role.
+    has_given_up: bool,
+    /// Whether the target has changed to another place since [`Session::take_moved`] was called last.
     has_moved: bool,
 }
 
-/// There is no connection to the database. The log has the reason.
+/// Why there is no connection to the database. The log has it too.
 #[derive(Debug)]
-pub(super) struct Unreachable;
+pub(super) struct Unreachable(pub(super) String);
 
-impl Link {
-    /// A link without target and connection.
+impl Session {
+    /// A session without target and connection.
     pub(super) fn new(keeping: Keeping) -> Self {
         Self {
             keeping,
@@ -56,6 +64,7 @@ impl Link {
             renewal: Renewal::every(keeping.secret_max_age),
             connection: None,
             is_refetched: false,
+            has_given_up: false,
             has_moved: false,
         }
     }
@@ -64,6 +73,7 @@ impl Link {
     /// Takes a short, limited time.
     pub(super) async fn begin_scrape(&mut self, credentials: &Credentials, deadline: Instant) {
         self.is_refetched = false;
+        self.has_given_up = false;
         if credentials.is_fetched() && self.renewal.is_due(Moment::now()) {
             // A target that works is renewed in time that the queries can spare. A failure is logged.
             let limit = REFRESH_LIMIT.min(time_left(deadline) / 4);
@@ -88,7 +98,10 @@ impl Link {
     ) -> Result<(), Unreachable> {
         // Lets the driver notice that the server has closed the connection.
         tokio::task::yield_now().await;
-        self.connection = self.connection.take().filter(Connection::is_usable);
+        if self.connection.as_ref().is_some_and(|connection| !connection.is_usable()) {
+            self.connection = None;
+            self.has_given_up = true;
+        }
         if self.connection.is_none() {
             self.connection = Some(self.new_connection(credentials, deadline).await?);
         }
@@ -97,7 +110,7 @@ impl Link {
 
     /// The kept connection.
     pub(super) fn connection(&mut self) -> Result<&mut Connection, Unreachable> {
-        self.connection.as_mut().ok_or(Unreachable)
+        self.connection.as_mut().ok_or_else(|| Unreachable("it was lost".to_owned()))
     }
 
     /// Whether the connection can be used, as far as the client knows.
@@ -135,9 +148,9 @@ impl Link {
         if self.target.is_none() {
             self.fetch(credentials, FETCH_LIMIT, deadline).await?;
         }
-        let Some(kept) = self.target.clone() else { return Err(Unreachable) };
-        let keeping = self.keeping;
-        let mut opening = pin!(open(keeping, credentials, &kept, deadline));
+        let Some(kept) = self.target.clone() else { return Err(Unreachable("no credentials".to_owned())) };
+        let kind = (self.keeping, self.has_given_up);
+        let mut opening = pin!(open(kind, credentials, &kept, deadline));
         let attempt = match credentials.is_fetched() && !self.is_refetched {
             true => timeout(SLOW_AFTER.min(time_left(deadline) / 2), opening.as_mut()).await.ok(),
             false => return opening.await,
@@ -145,18 +158,18 @@ impl Link {
         // The password may have been rotated, or the host moved, since the secret was read.
         let pending = match attempt {
             Some(Ok(connection)) => return Ok(connection),
-            Some(Err(Unreachable)) => {
+            Some(Err(unreachable)) => {
                 self.fetch(credentials, FETCH_LIMIT, deadline).await?;
-                None
+                Err(unreachable)
             }
             None => {
                 let refetch = pin!(self.fetch(credentials, FETCH_LIMIT, deadline));
                 match select(refetch, opening).await {
-                    Either::Left((_, opening)) => Some(opening),
+                    Either::Left((_, opening)) => Ok(opening),
                     Either::Right((Ok(connection), _)) => return Ok(connection),
-                    Either::Right((Err(Unreachable), refetch)) => {
+                    Either::Right((Err(unreachable), refetch)) => {
                         refetch.await?;
-                        None
+                        Err(unreachable)
                     }
                 }
             }
@@ -164,10 +177,10 @@ impl Link {
         match (self.target.as_ref().filter(|fresh| !fresh.is_same(&kept)), pending) {
             (Some(fresh), _) => {
                 tracing::info!("the secret has changed, connecting with the new one");
-                open(keeping, credentials, fresh, deadline).await
+                open(kind, credentials, fresh, deadline).await
             }
-            (None, Some(opening)) => opening.await,
-            (None, None) => Err(Unreachable),
+            (None, Ok(opening)) => opening.await,
+            (None, Err(unreachable)) => Err(unreachable),
         }
     }
 
@@ -185,7 +198,7 @@ impl Link {
                 None => tracing::error!(%error, "no credentials"),
                 Some(_) => tracing::warn!(%error, "the credentials are not renewed"),
             }
-            Unreachable
+            Unreachable(format!("no credentials: {error}"))
         })?;
         self.renewal.succeeded(Moment::now());
         // A session survives a change of its password. For another server, database or role it must be
@@ -202,16 +215,28 @@ impl Link {
 
 /// Opens a connection to `target`. If that fails, the log has the reason.
 async fn open(
-    keeping: Keeping,
+    kind: (Keeping, bool),
     credentials: &Credentials,
     target: &Target,
     deadline: Instant,
 ) -> Result<Connection, Unreachable> {
     let left = time_left(deadline);
     let deadline = deadline.checked_sub(QUERIES_RESERVE.min(left / 2)).unwrap_or(deadline);
-    try_open(keeping, credentials, target, deadline).await.map_err(|error| {
+    let (keeping, is_again) = kind;
+    let begun = Instant::now();
+    let connection = loop {
+        match try_open(keeping, credentials, target, deadline).await {
+            Err(ConnectError::Server { sqlstate })
+                if is_again && sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < AGAIN_LIMIT =>
+            {
+                tokio::time::sleep(AGAIN_PAUSE).await;
+            }
+            result => break result,
+        }
+    };
+    connection.map_err(|error| {
         tracing::error!(%error, "no connection to the database");
-        Unreachable
+        Unreachable(format!("no connection to the database: {error}"))
     })
 }
 
