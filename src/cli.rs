@@ -20,7 +20,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, anyhow};
 
 use crate::log;
-use crate::settings::{Limits, Problem, Queries, Source};
+use crate::problem::{self, Problem};
+use crate::settings::Settings;
 use arguments::Command;
 use output::Output;
 
@@ -31,18 +32,19 @@ pub fn run(
     lookup: impl Fn(&str) -> Option<String>,
 ) -> ExitCode {
     let is_coloured = colour::is_wanted(&io::stderr(), &lookup);
-    log::init_command_line(&lookup, move || colour::Log { is_coloured });
+    let settings = Settings::from_env(&lookup);
+    log::init_command_line(&settings.log, move || colour::Log { is_coloured });
     let mut output = Output::new(colour::is_wanted(&io::stdout(), &lookup));
     let succeeded = match Command::parse(arguments) {
         Ok(Command::Help) => output.print(arguments::HELP).map(|()| true),
         Ok(Command::Version) => {
             output.print(concat!("pg-lambda-exporter ", env!("CARGO_PKG_VERSION"), "\n")).map(|()| true)
         }
-        Ok(Command::Check(command)) => check::run(&command, lookup, &mut output),
-        Ok(Command::Scrape(command)) => scrape::run(&command, lookup, &mut output),
+        Ok(Command::Check(command)) => check::run(&command, settings, &mut output),
+        Ok(Command::Scrape(command)) => scrape::run(&command, settings, &mut output),
         Ok(Command::Verify(command)) => {
             match command.credential.as_ref().map(verify::authorization).transpose() {
-                Ok(authorization) => verify::run(&command, authorization, lookup, &mut output),
+                Ok(authorization) => verify::run(&command, authorization, &settings, lookup, &mut output),
                 Err(error) => {
                     output::complain(&format!("pg-lambda-exporter: {error:#}\n"));
                     return ExitCode::from(2);
@@ -64,24 +66,9 @@ pub fn run(
     }
 }
 
-/// The database that the environment names.
-fn source(lookup: impl Fn(&str) -> Option<String>) -> Result<Source> {
-    Source::from_env(lookup).map_err(|problems| unusable(&problems))
-}
-
-/// Where the environment says that the queries are.
-fn queries(lookup: impl Fn(&str) -> Option<String>) -> Result<Queries> {
-    Queries::from_env(lookup).map_err(|problems| unusable(&problems))
-}
-
-/// How much the environment lets a scrape give.
-fn limits(lookup: impl Fn(&str) -> Option<String>) -> Result<Limits> {
-    Limits::from_env(lookup).map_err(|problems| unusable(&problems))
-}
-
-fn unusable(problems: &[Problem]) -> anyhow::Error {
-    let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();
-    anyhow!("invalid environment: {}", problems.join("; "))
+/// A group of the settings.
+fn usable<T>(group: Result<T, Vec<Problem>>) -> Result<T> {
+    group.map_err(|problems| anyhow!("invalid environment: {}", problem::list(&problems)))
 }
 
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T> {

@@ -1,29 +1,27 @@
 //! Reads `queries.yml`: the queries in their order, and every problem with its place. This module knows the
 //! format and the names of metrics. It does not know databases, scrapes or wire formats.
 
-mod anchors;
 mod boolean;
-mod lines;
 mod names;
 mod namespace;
-mod node;
 mod other_formats;
 mod report;
 mod servers;
 mod sql_position;
+mod yaml;
 
-use std::fmt;
 use std::time::Duration;
 
 use crate::metric::{Kind, LabelName, MetricName};
+use crate::problem::Problem;
 use crate::sql::Sql;
 use names::Names;
 use namespace::Outcome;
-use node::Node;
 use other_formats::OtherFormat;
-use report::{At, Standing, standings};
+use report::{At, repeats};
+use yaml::{Content, Documents, Node, locate};
 
-pub use boolean::matching_key;
+pub(crate) use boolean::matching_key;
 pub use servers::{DatabasePattern, InvalidRange, VersionRange};
 pub use sql_position::SqlPosition;
 
@@ -47,28 +45,23 @@ impl Config {
     /// anchors is not a namespace.
     pub fn parse(files: &[(String, String)], naming: &Naming) -> Self {
         let files: Vec<_> =
-            files.iter().map(|(name, text)| (name.as_str(), text, definitions(name, text))).collect();
-        let namespaces = files.iter().flat_map(|(.., found)| &found.namespaces);
-        let mut standing = standings(namespaces.map(|(namespace, _)| namespace.as_str())).into_iter();
+            files.iter().map(|(name, text)| (name.as_str(), definitions(name, text))).collect();
+        let namespaces = files.iter().flat_map(|(_, found)| &found.namespaces);
+        let mut repeats = repeats(namespaces.map(|(namespace, _)| namespace.as_str())).into_iter();
         let mut config = Self::default();
         let mut names = Names::default();
-        for (file, text, found) in files {
+        for (file, found) in files {
             let earlier = config.problems.len();
             config.problems.extend(found.problems);
-            for ((namespace, node), standing) in found.namespaces.iter().zip(&mut standing) {
+            for ((namespace, node), is_repeated) in found.namespaces.iter().zip(&mut repeats) {
+                let Some(is_repeated) = is_repeated else { continue };
+                if is_repeated {
+                    At::new(file, String::new(), &mut config.problems)
+                        .key(namespace)
+                        .warning("defined more than once", "this definition, the last one, counts");
+                }
                 let mut problems = Vec::new();
-                let outcome = match standing {
-                    Standing::Replaced => continue,
-                    Standing::Only => {
-                        namespace::read((namespace, node), file, naming, &mut names, &mut problems)
-                    }
-                    Standing::Replacing => {
-                        let mut at = At::new(file, String::new(), &mut config.problems);
-                        at.key(namespace)
-                            .warning("defined more than once", "this definition, the last one, counts");
-                        namespace::read((namespace, node), file, naming, &mut names, &mut problems)
-                    }
-                };
+                let outcome = namespace::read((namespace, node), file, naming, &mut names, &mut problems);
                 match outcome {
                     Outcome::Runs(query) => config.queries.push(*query),
                     Outcome::Disabled => config.disabled.push(namespace.clone()),
@@ -76,7 +69,7 @@ impl Config {
                 }
                 config.problems.extend(problems);
             }
-            lines::locate(text, config.problems.iter_mut().skip(earlier));
+            locate(&found.namespaces, config.problems.iter_mut().skip(earlier));
         }
         config
     }
@@ -101,45 +94,45 @@ struct Definitions {
 fn definitions(file: &str, text: &str) -> Definitions {
     let mut found = Definitions::default();
     let mut at = At::new(file, String::new(), &mut found.problems);
-    match Node::documents(text) {
-        Ok(documents) => {
-            let are_maps = documents.iter().all(|document| matches!(document, Node::Map(_)));
-            let mut others: Vec<OtherFormat> = Vec::new();
-            for document in documents {
-                match (OtherFormat::of(&document), document) {
-                    // The documents of a file usually have the same mistake.
-                    (Some(other), _) if others.contains(&other) => {}
-                    (Some(other), _) => {
-                        at.error(other.message.clone(), other.hint.clone());
-                        others.push(other);
-                    }
-                    (None, Node::Map(entries)) => found.namespaces.extend(entries),
-                    (None, document) => {
-                        at.map(&document);
-                    }
+    let Documents { nodes, holders } = match Documents::parse(text) {
+        Ok(documents) => documents,
+        Err(unreadable) => {
+            at.unreadable(unreadable);
+            return found;
+        }
+    };
+    let are_maps = nodes.iter().all(Node::is_map);
+    let mut others: Vec<OtherFormat> = Vec::new();
+    for document in nodes {
+        match OtherFormat::of(&document) {
+            // The documents of a file usually have the same mistake.
+            Some(other) if others.contains(&other) => {}
+            Some(other) => {
+                at.error(other.message.clone(), other.hint.clone());
+                others.push(other);
+            }
+            None if !document.is_map() => {
+                at.map(&document);
+            }
+            None => {
+                if let Content::Map(entries) = document.content {
+                    found.namespaces.extend(entries);
                 }
             }
-            remove_holders(&mut found.namespaces, text);
-            if are_maps && others.is_empty() && found.namespaces.is_empty() {
-                at.warning("the file defines no query", "see docs/queries.md for the format");
-            }
         }
-        Err(unreadable) => at.unreadable(unreadable),
+    }
+    found
+        .namespaces
+        .retain(|(name, node)| !is_anchor(name) && (node.get("query").is_some() || !holders.contains(name)));
+    if are_maps && others.is_empty() && found.namespaces.is_empty() {
+        at.warning("the file defines no query", "see docs/queries.md for the format");
     }
     found
 }
 
-/// Removes entries that are not queries: entries whose names begin with `x-` or `.`, as in files of Docker
-/// Compose and GitLab CI, and entries that only hold anchors.
-fn remove_holders(namespaces: &mut Vec<(String, Node)>, text: &str) {
-    namespaces.retain(|(name, _)| !name.starts_with("x-") && !name.starts_with('.'));
-    let has_query =
-        |node: &Node| matches!(node, Node::Map(keys) if keys.iter().any(|(key, _)| key == "query"));
-    if namespaces.iter().all(|(_, node)| has_query(node)) {
-        return;
-    }
-    let holders = anchors::holders(text);
-    namespaces.retain(|(name, node)| has_query(node) || !holders.contains(name));
+/// Whether a top-level key is not a query, as in files of Docker Compose and GitLab CI.
+fn is_anchor(name: &str) -> bool {
+    name.starts_with("x-") || name.starts_with('.')
 }
 
 /// One namespace of `queries.yml`.
@@ -272,7 +265,7 @@ impl Reading {
     }
 
     /// The suffixes of the further columns that this one reads.
-    pub fn suffixes_beside(&self) -> &'static [&'static str] {
+    pub(crate) fn suffixes_beside(&self) -> &'static [&'static str] {
         match self {
             Self::HistogramArrays => &HISTOGRAM_SUFFIXES,
             Self::SummaryArrays => &SUMMARY_SUFFIXES,
@@ -281,7 +274,7 @@ impl Reading {
     }
 
     /// The label that its metrics have in addition to those of their rows.
-    pub fn own_label(&self) -> Option<&str> {
+    pub(crate) fn own_label(&self) -> Option<&str> {
         match self {
             Self::HistogramArrays | Self::HistogramObservations { .. } => Some("le"),
             Self::SummaryArrays | Self::SummaryObservations { .. } => Some("quantile"),
@@ -292,53 +285,6 @@ impl Reading {
 }
 
 /// The suffixes of a histogram's further columns: cumulative counts, sum and count.
-pub const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
+pub(crate) const HISTOGRAM_SUFFIXES: [&str; 3] = ["_bucket", "_sum", "_count"];
 /// The suffixes of a summary's further columns: values of the quantiles, sum and count.
-pub const SUMMARY_SUFFIXES: [&str; 3] = ["_quantile", "_sum", "_count"];
-
-/// A mistake or a warning in a query file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// Whether the problem disables something.
-    pub severity: Severity,
-    /// The file, as given to the exporter.
-    pub file: String,
-    /// The place in the document: `pg_stat_database.metrics[3].datname.usage`. Empty for the whole file.
-    pub place: String,
-    /// The line, counted from 1, if the parser can tell it.
-    pub line: Option<usize>,
-    /// The mistake, in lowercase and without the SQL.
-    pub message: String,
-    /// A hint on what to do. May be empty.
-    pub hint: String,
-}
-
-/// The severity of a [`Problem`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// Disables the namespace or, without a place, the file.
-    Error,
-    /// Something unknown is ignored, and the rest of the namespace counts. `check` fails on it, a scrape does
-    /// not.
-    Ignored,
-    /// Everything runs, but the author may have meant something else.
-    Warning,
-}
-
-impl fmt::Display for Problem {
-    /// `queries.yml:12: pg_x.metrics[0].v.usage: unknown usage "GAGUE"; did you mean GAUGE?`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.file)?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        if !self.place.is_empty() {
-            write!(f, ": {}", self.place)?;
-        }
-        write!(f, ": {}", self.message)?;
-        if !self.hint.is_empty() {
-            write!(f, "; {}", self.hint)?;
-        }
-        Ok(())
-    }
-}
+pub(crate) const SUMMARY_SUFFIXES: [&str; 3] = ["_quantile", "_sum", "_count"];

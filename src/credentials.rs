@@ -9,35 +9,30 @@ use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
 use crate::aws;
+use crate::connect_options::{Login, Target};
+use crate::problem::{self, Problem};
 use crate::rds_token::{TokenError, TokenSigner};
-use crate::secret::{SecretError, SecretsManager};
+use crate::secret::{Failure, SecretError, SecretsManager};
 use crate::settings::Source;
-use crate::target::{Login, Parts, Problem, Target};
 
 /// The source of a target, and how its role logs in.
 #[derive(Debug)]
-pub struct Credentials {
-    place: Place,
+pub(crate) struct Credentials {
+    source: Source,
+    /// Set if the source is a secret.
+    service: Option<SecretsManager>,
     /// Set if the role logs in with a token.
     signer: Option<TokenSigner>,
 }
 
-#[derive(Debug)]
-enum Place {
-    /// A secret, completed by libpq's variables.
-    Secret { service: SecretsManager, id: String, defaults: Parts },
-    /// The environment.
-    Environment(Target),
-}
-
 /// Why there is no target.
 #[derive(Debug, thiserror::Error)]
-pub enum CredentialsError {
+pub(crate) enum CredentialsError {
     /// The secret could not be read.
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The secret's text is not a target.
-    #[error("secret {id}: {}", list(.problems))]
+    #[error("secret {id}: {}", problem::list(.problems))]
     Unusable {
         /// Its name or ARN.
         id: String,
@@ -46,41 +41,35 @@ pub enum CredentialsError {
     },
 }
 
-fn list(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
-}
-
 impl Credentials {
     /// The credentials that the settings ask for. AWS is only used for a secret or a token, and the network
     /// is not used here. Fills `config` if it is empty.
-    pub async fn new(source: Source, config: &OnceCell<SdkConfig>) -> Self {
+    pub(crate) async fn new(source: Source, config: &OnceCell<SdkConfig>) -> Self {
         let signer = match source.is_by_token() {
             true => Some(TokenSigner::new(config.get_or_init(aws::config).await)),
             false => None,
         };
-        let place = match source {
-            Source::Environment(target) => Place::Environment(target),
-            Source::Secret { id, defaults } => {
-                let service = SecretsManager::new(config.get_or_init(aws::config).await);
-                Place::Secret { service, id, defaults }
-            }
+        let service = match source {
+            Source::Secret { .. } => Some(SecretsManager::new(config.get_or_init(aws::config).await)),
+            Source::Environment(_) => None,
         };
-        Self { place, signer }
+        Self { source, service, signer }
     }
 
     /// Whether the target is fetched, and so has an age.
-    pub fn is_fetched(&self) -> bool {
-        matches!(self.place, Place::Secret { .. })
+    pub(crate) fn is_fetched(&self) -> bool {
+        matches!(self.source, Source::Secret { .. })
     }
 
     /// The current target, within `limit`.
     ///
     /// # Errors
     /// [`CredentialsError`], whose text has no secrets.
-    pub async fn fetch(&self, limit: Duration) -> Result<Target, CredentialsError> {
-        match &self.place {
-            Place::Environment(target) => Ok(target.clone()),
-            Place::Secret { service, id, defaults } => {
+    pub(crate) async fn fetch(&self, limit: Duration) -> Result<Target, CredentialsError> {
+        match &self.source {
+            Source::Environment(target) => Ok(target.clone()),
+            Source::Secret { id, defaults } => {
+                let service = self.service.as_ref().ok_or(SecretError::new(id, Failure::Configuration))?;
                 let text = service.fetch(id, limit).await?;
                 Target::from_secret(text.expose_secret(), defaults)
                     .map_err(|problems| CredentialsError::Unusable { id: id.clone(), problems })
@@ -93,7 +82,7 @@ impl Credentials {
     ///
     /// # Errors
     /// [`TokenError`], whose text has no secrets.
-    pub async fn for_login<'a>(
+    pub(crate) async fn for_login<'a>(
         &self,
         target: &'a Target,
         limit: Duration,

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::tls::{NoTls, TlsConnect};
 use tokio_postgres::{Client, Config, config};
 
-use crate::target::{ChannelBinding, Host, Target};
+use crate::connect_options::{ChannelBinding, Host, Target};
 
 use allowance::{ASIDE_BYTES_MAX, Allowance, Metered};
 pub use describe::ResultColumn;

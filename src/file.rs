@@ -6,13 +6,13 @@ use std::path::Path;
 
 /// The maximum size of a file of certificates or of the AWS SDK, in bytes. Amazon RDS's bundle of
 /// certificates has 170 kB, Mozilla's 220 kB.
-pub const BYTES_MAX: u64 = 1 << 20;
+pub(crate) const BYTES_MAX: u64 = 1 << 20;
 
 /// Reads a regular file. A pipe could block forever, and a device has no end, so neither is opened.
 ///
 /// # Errors
 /// It cannot be read, is not a regular file, or has more than `bytes_max`.
-pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     check(path, bytes_max)?;
     let file = File::open(path)?;
     // The file may have been replaced in between.
@@ -24,7 +24,7 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// See [`read`].
-pub fn check(path: &Path, bytes_max: u64) -> io::Result<()> {
+pub(crate) fn check(path: &Path, bytes_max: u64) -> io::Result<()> {
     let metadata = fs::metadata(path)?;
     is_regular(&metadata)?;
     if metadata.len() > bytes_max { Err(too_large(bytes_max)) } else { Ok(()) }
@@ -35,7 +35,7 @@ pub fn check(path: &Path, bytes_max: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// It cannot be read or gives more than `bytes_max`.
-pub fn read_or_wait(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_or_wait(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
     read_to_end(File::open(path)?, bytes_max)
 }
 

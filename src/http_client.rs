@@ -16,9 +16,11 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lambda_http::http::{Request, Response, Uri};
 
+use crate::aws;
+
 /// Why there is no complete response.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The time limit was reached.
     #[error("timed out")]
     TimedOut,
@@ -44,11 +46,11 @@ pub enum Failure {
 
 /// The limits of a response.
 #[derive(Debug, Clone, Copy)]
-pub struct Limits {
+pub(crate) struct Limits {
     /// From resolving the name to the last byte of the body.
-    pub time: Duration,
+    pub(crate) time: Duration,
     /// The size of the body as it is received.
-    pub bytes: usize,
+    pub(crate) bytes: usize,
 }
 
 /// Sends a request to the absolute URL in it. Does not follow redirects. Uses the proxy of `HTTPS_PROXY`, `HTTP_PROXY` or
@@ -56,7 +58,7 @@ pub struct Limits {
 ///
 /// # Errors
 /// There is no complete response within the limits.
-pub async fn send(request: Request<Vec<u8>>, limits: Limits) -> Result<Response<Vec<u8>>, Failure> {
+pub(crate) async fn send(request: Request<Vec<u8>>, limits: Limits) -> Result<Response<Vec<u8>>, Failure> {
     tokio::time::timeout(limits.time, exchange(request, limits.bytes)).await.map_err(|_| Failure::TimedOut)?
 }
 
@@ -75,15 +77,16 @@ async fn exchange(request: Request<Vec<u8>>, bytes_max: usize) -> Result<Respons
     let response = response.try_into_http1x().map_err(|error| other(&error))?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, bytes_max).collect().await;
-    let body = body.map_err(|error| match causes(&*error).any(|cause| cause.is::<LengthLimitError>()) {
-        true => Failure::TooLarge,
-        false => Failure::CutOff,
-    })?;
+    let body =
+        body.map_err(|error| match aws::causes(&*error).any(|cause| cause.is::<LengthLimitError>()) {
+            true => Failure::TooLarge,
+            false => Failure::CutOff,
+        })?;
     Ok(Response::from_parts(head, body.to_bytes().into()))
 }
 
 /// Whether the URL's host is this machine: loopback, or a name under `localhost` (RFC 6761, section 6.3).
-pub fn is_this_machine(url: &Uri) -> bool {
+pub(crate) fn is_this_machine(url: &Uri) -> bool {
     let host = url.host().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     address.is_ok_and(|address| address.is_loopback()) || is_localhost(host)
@@ -114,7 +117,7 @@ impl ResolveDns for Resolver {
 
 impl Failure {
     fn of(error: &(dyn Error + 'static)) -> Self {
-        for cause in causes(error) {
+        for cause in aws::causes(error) {
             if let Some(Self::Unresolvable(name)) = cause.downcast_ref() {
                 return Self::Unresolvable(name.clone());
             }
@@ -125,14 +128,6 @@ impl Failure {
                 return Self::Refused;
             }
         }
-        Self::Other(causes(error).last().unwrap_or(error).to_string())
+        Self::Other(aws::causes(error).last().unwrap_or(error).to_string())
     }
-}
-
-/// The error and its causes. `source` of an `io::Error` skips the error inside it.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| match error.downcast_ref::<io::Error>() {
-        Some(error) => error.get_ref().map(|inner| inner as _),
-        None => error.source(),
-    })
 }

@@ -1,7 +1,7 @@
 //! An AWS Lambda function that answers a Prometheus scrape with the results of SQL on PostgreSQL.
 //!
 //! The map, from the inside out; docs/architecture.md draws it:
-//! - the core, without I/O: [`metric`], [`table`], [`sql`], [`target`], [`config`], [`mapping`], [`exposition`];
+//! - the core, without I/O: [`metric`], [`table`], [`sql`], [`connect_options`], [`config`], [`mapping`], [`exposition`];
 //! - the shell, which touches the world: [`settings`], [`log`], [`file`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
 //!   [`credentials`], [`database`], [`freshness`];
 //! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], how it ended, [`outcome`], and the exporter's own metrics, [`self_metrics`];
@@ -9,23 +9,26 @@
 //!   together, and [`shutdown`].
 
 pub mod authorization;
-pub mod aws;
+mod aws;
 pub mod cli;
 pub mod conditions;
 pub mod config;
-pub mod credentials;
+pub mod connect_options;
+mod credentials;
 pub mod database;
 pub mod exposition;
-pub mod file;
+mod file;
 pub mod freshness;
 pub mod http;
-pub mod http_client;
+mod http_client;
 pub mod log;
 pub mod mapping;
 pub mod metric;
 pub mod outcome;
-pub mod query_files;
+pub mod problem;
+mod query_files;
 pub mod rds_token;
+mod renewed;
 pub mod scrape;
 pub mod secret;
 pub mod self_metrics;
@@ -34,4 +37,3 @@ pub mod shutdown;
 pub mod sql;
 pub mod startup;
 pub mod table;
-pub mod target;

@@ -10,50 +10,38 @@ use lambda_http::tracing::subscriber::util::SubscriberInitExt as _;
 use lambda_http::tracing::subscriber::{Registry, fmt, registry};
 use lambda_http::tracing::{Level, Metadata};
 
+use crate::settings::LogSettings;
+
 /// The function's log: on standard output, as Lambda's logging controls (`AWS_LAMBDA_LOG_LEVEL`,
 /// `AWS_LAMBDA_LOG_FORMAT`) or `RUST_LOG` ask for it. This is what lambda_http does by default, except for what
 /// [`may_be_logged`] leaves out and [`escaped`] changes.
-pub fn init(lookup: impl Fn(&str) -> Option<String>) {
-    let format = match lookup("AWS_LAMBDA_LOG_FORMAT") {
-        Some(format) if format.eq_ignore_ascii_case("json") => Format::Json,
-        _ => Format::Text,
-    };
-    let level = lookup("AWS_LAMBDA_LOG_LEVEL").or_else(|| lookup("RUST_LOG"));
-    start(lookup, level, LevelFilter::INFO, lines(format, io::stdout));
+pub fn init(settings: &LogSettings) {
+    let level = settings.level.as_ref().or(settings.directives.as_ref());
+    start(settings, level, LevelFilter::INFO, lines(settings.is_json, io::stdout));
 }
 
 /// The command line's log: without `RUST_LOG` or `AWS_LAMBDA_LOG_LEVEL` only warnings and
 /// errors, because the results are on standard output. `output` is standard error, and may colour a line.
 pub(crate) fn init_command_line<W: Write + 'static>(
-    lookup: impl Fn(&str) -> Option<String>,
+    settings: &LogSettings,
     output: impl Fn() -> W + Send + Sync + 'static,
 ) {
-    let level = lookup("AWS_LAMBDA_LOG_LEVEL");
-    start(lookup, level, LevelFilter::WARN, lines(Format::Text, output));
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Format {
-    Text,
-    Json,
+    start(settings, settings.level.as_ref(), LevelFilter::WARN, lines(false, output));
 }
 
 type Lines = Box<dyn Layer<Registry> + Send + Sync>;
 
 /// The layer that prints each event as one line.
-fn lines<W: Write + 'static>(format: Format, output: impl Fn() -> W + Send + Sync + 'static) -> Lines {
+fn lines<W: Write + 'static>(is_json: bool, output: impl Fn() -> W + Send + Sync + 'static) -> Lines {
     let lines = fmt::layer().with_target(false).log_internal_errors(false).with_writer(Escaping(output));
     // Lambda puts the time before a line of text. In JSON it reads the time of the line, in RFC 3339. A line without a time
     // counts as INFO (AWS Lambda developer guide, "Log-level filtering").
-    match format {
-        Format::Json => lines.json().boxed(),
-        Format::Text => lines.without_time().boxed(),
-    }
+    if is_json { lines.json().boxed() } else { lines.without_time().boxed() }
 }
 
-fn start(lookup: impl Fn(&str) -> Option<String>, level: Option<String>, default: LevelFilter, lines: Lines) {
+fn start(settings: &LogSettings, level: Option<&String>, default: LevelFilter, lines: Lines) {
     let level = level.and_then(|level| level.parse().ok()).unwrap_or(default);
-    let asked_for = lookup("RUST_LOG").unwrap_or_default();
+    let asked_for = settings.directives.as_deref().unwrap_or_default();
     // The filter prints unreadable directives to standard error, unescaped.
     let (readable, unreadable): (Vec<_>, Vec<_>) = asked_for
         .split(',')
@@ -164,10 +152,10 @@ mod tests {
     }
 
     /// The printed line of an event that has `text` in each place where an event can have text.
-    fn printed(format: Format, text: &str) -> String {
+    fn printed(is_json: bool, text: &str) -> String {
         let printed = Printed::default();
         let output = printed.clone();
-        let subscriber = registry().with(lines(format, move || output.clone()));
+        let subscriber = registry().with(lines(is_json, move || output.clone()));
         tracing::subscriber::with_default(subscriber, || {
             let span = tracing::info_span!("span", inside = text);
             let _entered = span.enter();
@@ -194,12 +182,12 @@ mod tests {
         ];
         let all: Vec<char> = blocks.into_iter().flatten().collect();
         for text in all.chunks(1000).map(|some| some.iter().collect::<String>()) {
-            for format in [Format::Text, Format::Json] {
-                let printed = printed(format, &text);
+            for is_json in [false, true] {
+                let printed = printed(is_json, &text);
                 let line = printed.strip_suffix('\n').unwrap();
-                assert_eq!(line.chars().find(|&c| may_forge(c)), None, "{format:?}: {line}");
+                assert_eq!(line.chars().find(|&c| may_forge(c)), None, "{line}");
             }
-            let line: serde_json::Value = serde_json::from_str(&printed(Format::Json, &text)).unwrap();
+            let line: serde_json::Value = serde_json::from_str(&printed(true, &text)).unwrap();
             assert_eq!(line["fields"]["message"], format!("message {text}"));
             assert_eq!([&line["fields"]["plain"], &line["fields"]["shown"]], [&text, &text]);
             assert_eq!(line["span"]["inside"], text);

@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 
-use crate::config::{Problem, Severity};
 use crate::file;
+use crate::problem::{Origin, Problem};
 
 /// The name of the file in the folders that are searched.
 const NAME: &str = "queries.yml";
 
 /// The query files that there are.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct QueryFiles {
+pub(crate) struct QueryFiles {
     /// The names and texts of the readable files.
-    pub texts: Vec<(String, String)>,
+    pub(crate) texts: Vec<(String, String)>,
     /// The problems of the other files of a folder.
-    pub unreadable: Vec<Problem>,
+    pub(crate) unreadable: Vec<Problem>,
 }
 
 /// The most bytes of a file. Parsed as YAML, it may take 400 times as much memory. The `queries.yml` of this project has
@@ -36,7 +36,7 @@ const FOLDER_BYTES_MAX: usize = 1 << 20;
 ///
 /// # Errors
 /// Nothing is found, or the only file cannot be read or is not UTF-8: the error names the path.
-pub fn read(explicit: Option<&Path>, task_root: Option<&Path>) -> Result<QueryFiles> {
+pub(crate) fn read(explicit: Option<&Path>, task_root: Option<&Path>) -> Result<QueryFiles> {
     match explicit {
         Some(path) => read_path(path, file::read),
         None => read_first(&default_paths(task_root)),
@@ -47,7 +47,7 @@ pub fn read(explicit: Option<&Path>, task_root: Option<&Path>) -> Result<QueryFi
 ///
 /// # Errors
 /// See [`read`].
-pub fn read_argument(path: &Path) -> Result<QueryFiles> {
+pub(crate) fn read_argument(path: &Path) -> Result<QueryFiles> {
     read_path(path, file::read_or_wait)
 }
 
@@ -94,14 +94,10 @@ fn read_path(path: &Path, read_one: impl Fn(&Path, u64) -> io::Result<Vec<u8>>) 
                 bytes += text.len();
                 found.texts.push((name, text));
             }
-            Err(error) => found.unreadable.push(Problem {
-                severity: Severity::Error,
-                file: file.display().to_string(),
-                place: String::new(),
-                line: None,
-                message: format!("{error:#}"),
-                hint: String::new(),
-            }),
+            Err(error) => {
+                let origin = Origin::File(file.display().to_string());
+                found.unreadable.push(Problem::at(origin, "", format!("{error:#}")));
+            }
         }
     }
     Ok(found)

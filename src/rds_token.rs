@@ -17,7 +17,7 @@ use secrecy::SecretString;
 use tokio::time::timeout;
 
 use crate::aws;
-use crate::target::Host;
+use crate::connect_options::Host;
 
 const SERVICE: &str = "rds-db";
 /// The maximum of RDS. It limits when a login may begin; a session outlives its token.
@@ -81,7 +81,7 @@ impl TokenSigner {
             .await
             .map_err(|_| TokenError::TimedOut)?
             .ok_or_else(|| TokenError::NoCredentials("the SDK cannot use the AWS profile".to_owned()))?
-            .map_err(|error| TokenError::NoCredentials(chain(&error)))?;
+            .map_err(|error| TokenError::NoCredentials(aws::in_one_line(&error)))?;
         signed(&credentials, region, name, port, user, SystemTime::now())
     }
 }
@@ -98,7 +98,7 @@ pub fn signed(
     user: &str,
     time: SystemTime,
 ) -> Result<SecretString, TokenError> {
-    let unsignable = |error: &(dyn Error + 'static)| TokenError::Unsignable(chain(error));
+    let unsignable = |error: &(dyn Error + 'static)| TokenError::Unsignable(aws::in_one_line(error));
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(LIFETIME);
@@ -128,11 +128,4 @@ pub fn signed(
         token += &format!("&{name}={}", utf8_percent_encode(value, UNRESERVED));
     }
     Ok(token.into())
-}
-
-/// An error and its causes in one line.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |&error| error.source());
-    let line = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -19,13 +19,14 @@ use std::time::Duration;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
-use crate::config::{Config, Query, Severity};
+use crate::config::{Config, Query};
 use crate::credentials::Credentials;
 use crate::database::{Connection, ServerFacts};
 use crate::freshness::Moment;
 use crate::mapping::DeclaredNames;
 use crate::outcome::{Failure, QueryOutcome, Scrape, Status};
-use crate::settings::{Keeping, Limits};
+use crate::problem::Severity;
+use crate::settings::{Lifetimes, Limits};
 use session::Unreachable;
 use state::State;
 
@@ -54,9 +55,14 @@ pub struct LastResults {
 
 impl Exporter {
     /// A new exporter, without connection and secret.
-    pub fn new(config: Config, credentials: Credentials, keeping: Keeping, limits: Limits) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        credentials: Credentials,
+        lifetimes: Lifetimes,
+        limits: Limits,
+    ) -> Self {
         let names = Arc::new(DeclaredNames::new(&config.queries));
-        let state = Mutex::new(State::new(keeping));
+        let state = Mutex::new(State::new(lifetimes));
         Self { config, credentials, limits, names, state, last: sync::Mutex::default() }
     }
 

@@ -1,62 +1,38 @@
-//! The environment variables: read once, with all problems at once. It knows the names of the variables; `target` knows
-//! the syntax of a target's parts. The SDK and the runtime read their own variables (`AWS_…`) themselves; the SDK's are
-//! checked here before.
+//! The environment variables, read once, with all problems at once. This module knows the names of the variables. The
+//! syntax of a target's parts is in `connect_options`. The AWS SDK, the TLS library and the runtime read their own
+//! variables themselves; those of the SDK and of TLS are checked here before.
 
-mod authorization;
 mod libraries;
-mod limits;
 
-use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Naming;
+use crate::connect_options::{Login, Parts, RdsAuthorities, Target};
 use crate::metric::{LabelName, MetricName};
-use crate::target::{self, Login, Mistake, Part, Parts, RdsAuthorities, Target};
+use crate::problem::{Origin, Problem};
 
-pub use authorization::Authorization;
-pub use libraries::library_problems;
-pub use limits::Limits;
-
-/// The settings of the exporter.
+/// The settings of the exporter. Each group can be used if it has no problem.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where the database is and who connects.
-    pub source: Source,
-    /// Where the queries are, and what completes them.
-    pub queries: Queries,
+    pub source: Result<Source, Vec<Problem>>,
+    /// Where the queries are, and how their names are completed.
+    pub queries: Result<Queries, Vec<Problem>>,
     /// Who may scrape.
-    pub authorization: Authorization,
-    /// The time that secrets and connections are kept between scrapes.
-    pub keeping: Keeping,
-    /// How much a scrape may give.
-    pub limits: Limits,
-}
-
-/// The time that secrets and connections are kept between scrapes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Keeping {
-    /// `SECRET_MAX_AGE`: how long a secret is used before it is read again. Zero: for one scrape.
-    pub secret_max_age: Duration,
-    /// `DB_IDLE_CLOSE`: how long a connection may be idle before the server closes it; absent: for ever.
-    pub idle_close: Option<Duration>,
-}
-
-impl Default for Keeping {
-    fn default() -> Self {
-        Self { secret_max_age: Duration::from_secs(300), idle_close: None }
-    }
-}
-
-/// Where the queries are, and what completes them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Queries {
-    /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
-    pub file: Option<PathBuf>,
-    /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
-    pub task_root: Option<PathBuf>,
-    /// `METRIC_PREFIX` and `EXTRA_LABELS`: what completes the names in all of them.
-    pub naming: Naming,
+    pub authorization: Result<Authorization, Vec<Problem>>,
+    /// How long secrets and connections are kept.
+    pub lifetimes: Result<Lifetimes, Vec<Problem>>,
+    /// The limits of a scrape.
+    pub limits: Result<Limits, Vec<Problem>>,
+    /// The level and the format of the log.
+    pub log: LogSettings,
+    /// Problems of the variables that the AWS SDK reads, if it is used.
+    pub sdk_problems: Vec<Problem>,
+    /// Problems of the variables that the TLS library reads.
+    pub tls_problems: Vec<Problem>,
+    database_uses_sdk: bool,
 }
 
 /// Where the database's address and the credentials come from.
@@ -69,149 +45,181 @@ pub enum Source {
         /// The values of libpq's variables, for the parts that the secret does not have.
         defaults: Parts,
     },
-    /// The environment says all of it, in `DATABASE_URL` and libpq's variables.
+    /// `DATABASE_URL` and libpq's variables.
     Environment(Target),
 }
 
-/// A variable whose value cannot be used.
+/// Where the queries are, and how their names are completed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The variable to change.
-    pub variable: &'static str,
-    /// The mistake: lowercase, without the value.
-    pub message: String,
+pub struct Queries {
+    /// `QUERIES_FILE`: the file or folder to read instead of looking for one.
+    pub file: Option<PathBuf>,
+    /// `LAMBDA_TASK_ROOT`: the folder of the deployed package.
+    pub task_root: Option<PathBuf>,
+    /// `METRIC_PREFIX` and `EXTRA_LABELS`.
+    pub naming: Naming,
+}
+
+/// Who may scrape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Authorization {
+    /// Authorization is missing, so every request but `/healthz` is denied.
+    Locked,
+    /// `AUTH=none`: every request is granted, because something in front of the function decides.
+    Open,
+    /// `AUTH_SECRET_ID`: requests that present a credential of this secret are granted.
+    Secret {
+        /// Its name or ARN.
+        id: String,
+    },
+    /// `AUTH_TOKEN_SHA256`: requests that present a bearer token with one of these digests are granted.
+    TokenDigests(Vec<[u8; 32]>),
+}
+
+/// How long secrets and connections are kept between scrapes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// `SECRET_MAX_AGE`: how long a secret is used before it is read again. Zero: for one scrape.
+    pub secret_max_age: Duration,
+    /// `DB_IDLE_CLOSE`: how long a connection may be idle before the server closes it. Absent: no limit.
+    pub idle_close: Option<Duration>,
+}
+
+/// The limits of a scrape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// `MAX_SERIES`: the maximum number of samples of all queries of a scrape.
+    pub series: usize,
+    /// `MAX_LABEL_LENGTH`: the maximum size of a label's value in bytes of UTF-8.
+    pub label_bytes: usize,
+    /// `MAX_RESULT_BYTES`: the maximum memory of the samples of all queries of a scrape, in bytes. The server may send twice
+    /// as much for one query.
+    pub result_bytes: usize,
+    /// `MAX_RESPONSE_BYTES`: the maximum size of an answer in bytes of JSON. The limit of the service behind
+    /// the request applies in any case.
+    pub response_bytes: Option<usize>,
+}
+
+/// The level and the format of the log.
+#[derive(Debug, Clone, Default)]
+pub struct LogSettings {
+    /// `AWS_LAMBDA_LOG_FORMAT=json`.
+    pub is_json: bool,
+    /// `AWS_LAMBDA_LOG_LEVEL`.
+    pub level: Option<String>,
+    /// `RUST_LOG`.
+    pub directives: Option<String>,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { secret_max_age: Duration::from_secs(300), idle_close: None }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { series: 100_000, label_bytes: 16_384, result_bytes: 16 << 20, response_bytes: None }
+    }
+}
+
+/// Reads a variable.
+type Read<'r> = &'r dyn Fn(&'static str) -> Option<String>;
+
+impl Settings {
+    /// Reads the variables through `lookup`. An empty value counts as unset.
+    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
+        let read = |variable: &'static str| lookup(variable).filter(|value| !value.is_empty());
+        let database_uses_sdk =
+            read("DB_SECRET_ID").is_some() || read("DB_AUTH").is_some_and(|auth| auth == "iam");
+        let uses_sdk = database_uses_sdk || read("AUTH_SECRET_ID").is_some();
+        let limits = limits(&read);
+        // A mistake in the limits is reported there.
+        let label_bytes_max = limits.as_ref().map_or(usize::MAX, |limits| limits.label_bytes);
+        Self {
+            source: source(&read),
+            queries: queries(&read, label_bytes_max),
+            authorization: authorization(&read),
+            lifetimes: lifetimes(&read),
+            limits,
+            log: LogSettings {
+                is_json: read("AWS_LAMBDA_LOG_FORMAT").is_some_and(|it| it.eq_ignore_ascii_case("json")),
+                level: read("AWS_LAMBDA_LOG_LEVEL"),
+                directives: read("RUST_LOG"),
+            },
+            sdk_problems: if uses_sdk { libraries::sdk_problems(&read) } else { Vec::new() },
+            tls_problems: libraries::tls_problems(&read),
+            database_uses_sdk,
+        }
+    }
+
+    /// All problems.
+    pub fn problems(&self) -> Vec<Problem> {
+        let groups = [
+            self.source.as_ref().err(),
+            self.queries.as_ref().err(),
+            self.authorization.as_ref().err(),
+            self.lifetimes.as_ref().err(),
+            self.limits.as_ref().err(),
+            Some(&self.sdk_problems),
+            Some(&self.tls_problems),
+        ];
+        groups.into_iter().flatten().flatten().cloned().collect()
+    }
+
+    /// Where the database is, if everything that reaches it can be used. The authorization does not matter.
+    ///
+    /// # Errors
+    /// The problems.
+    pub fn database(&self) -> Result<Source, Vec<Problem>> {
+        let sdk = self.sdk_problems.iter().filter(|_| self.database_uses_sdk);
+        let further: Vec<_> = sdk.chain(&self.tls_problems).cloned().collect();
+        match self.source.clone() {
+            Ok(source) if further.is_empty() => Ok(source),
+            source => Err([source.err().unwrap_or_default(), further].concat()),
+        }
+    }
 }
 
 /// The authorities of Amazon RDS, in the package.
 const RDS_AUTHORITIES: &str = "rds-authorities.pem";
 
-/// libpq's variables that are read (PostgreSQL documentation, "Environment Variables").
-const LIBPQ: [(&str, Part); 8] = [
-    ("PGHOST", Part::Host),
-    ("PGPORT", Part::Port),
-    ("PGDATABASE", Part::Database),
-    ("PGUSER", Part::User),
-    ("PGPASSWORD", Part::Password),
-    ("PGSSLMODE", Part::SslMode),
-    ("PGSSLROOTCERT", Part::RootCertificates),
-    ("PGCONNECT_TIMEOUT", Part::ConnectTimeout),
-];
-
-impl Settings {
-    /// Reads the variables through `lookup`. An empty value counts as unset.
-    ///
-    /// # Errors
-    /// Everything that is wrong.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let mut problems = Vec::new();
-        let source = Source::read(&lookup).map_err(|found| problems.extend(found)).ok();
-        let queries = Queries::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
-        let authorization = Authorization::from_env(&lookup).map_err(|found| problems.push(found)).ok();
-        let keeping = Keeping::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
-        let limits = Limits::from_env(&lookup).map_err(|found| problems.extend(found)).ok();
-        problems.extend(library_problems(&lookup));
-        match (source, queries, authorization, keeping, limits) {
-            (Some(source), Some(queries), Some(authorization), Some(keeping), Some(limits))
-                if problems.is_empty() =>
-            {
-                Ok(Self { source, queries, authorization, keeping, limits })
-            }
-            _ => Err(problems),
-        }
+fn source(read: Read<'_>) -> Result<Source, Vec<Problem>> {
+    let mut defaults = Parts::of_variables(read);
+    let region = read("AWS_REGION");
+    if let Some(package) = read("LAMBDA_TASK_ROOT") {
+        defaults.trust_rds(RdsAuthorities { file: PathBuf::from(package).join(RDS_AUTHORITIES), region });
     }
-}
-
-/// The maximum of `SECRET_MAX_AGE` and `DB_IDLE_CLOSE`: PostgreSQL counts milliseconds in 32 bits.
-const LONGEST: Duration = Duration::from_secs(24 * 3600);
-/// A session is idle too while the rows of a query are read.
-const SHORTEST_IDLE: Duration = Duration::from_secs(5);
-
-impl Keeping {
-    /// Reads `SECRET_MAX_AGE` and `DB_IDLE_CLOSE` through `lookup`. An empty value counts as unset.
-    ///
-    /// # Errors
-    /// Everything that is wrong.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let read = present(lookup);
-        let duration = |variable, shortest: Duration| {
-            let Some(text) = read(variable) else { return Ok(None) };
-            match humantime::parse_duration(&text) {
-                Ok(duration) if (shortest..=LONGEST).contains(&duration) => Ok(Some(duration)),
-                _ => Err(Problem::new(
-                    variable,
-                    &format!(
-                        "must be a time such as 90s or 5m, from {} to {}",
-                        humantime::format_duration(shortest),
-                        humantime::format_duration(LONGEST)
-                    ),
-                )),
-            }
-        };
-        match (duration("SECRET_MAX_AGE", Duration::ZERO), duration("DB_IDLE_CLOSE", SHORTEST_IDLE)) {
-            (Ok(secret_max_age), Ok(idle_close)) => Ok(Self {
-                secret_max_age: secret_max_age.unwrap_or(Self::default().secret_max_age),
-                idle_close,
-            }),
-            (age, close) => Err(age.err().into_iter().chain(close.err()).collect()),
-        }
+    let by = read("DB_AUTH");
+    if by.as_deref() == Some("iam") {
+        defaults.log_in_by_token();
     }
-}
-
-impl Source {
-    /// Reads `DB_SECRET_ID`, `DATABASE_URL`, `DB_AUTH` and libpq's variables through `lookup`, and checks the variables of
-    /// the libraries. An empty value counts as unset.
-    ///
-    /// # Errors
-    /// Everything that is wrong.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        // The authorization does not matter here.
-        let further = library_problems(|name| lookup(name).filter(|_| name != "AUTH_SECRET_ID"));
-        match Self::read(lookup) {
-            Ok(source) if further.is_empty() => Ok(source),
-            Ok(_) => Err(further),
-            Err(problems) => Err(problems.into_iter().chain(further).collect()),
-        }
+    let mut problems = defaults.take_problems();
+    if by.is_some_and(|by| by != "iam" && by != "password") {
+        problems.push(Problem::in_variable("DB_AUTH", "must be password or iam"));
     }
-
-    fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        let read = present(lookup);
-        let mut problems = Vec::new();
-        let secret = read("DB_SECRET_ID");
-        let url = read("DATABASE_URL");
-        let mut defaults = libpq(&read, &mut problems);
-        match read("DB_AUTH").as_deref() {
-            None | Some("password") => {}
-            Some("iam") => problems.extend(defaults.log_in_by_token().err().map(|found| in_variable(&found))),
-            Some(_) => problems.push(Problem::new("DB_AUTH", "must be password or iam")),
+    let secret_problem = |message| Err(vec![Problem::in_variable("DB_SECRET_ID", message)]);
+    let source = match (read("DB_SECRET_ID"), read("DATABASE_URL"), read("PGHOST")) {
+        (Some(_), Some(_), _) => secret_problem("DATABASE_URL is set too; set one of the two"),
+        (Some(id), None, _) => Ok(Source::Secret { id, defaults }),
+        (None, Some(url), _) => Target::from_url(&url, &defaults).map(Source::Environment).map_err(|found| {
+            let origin = Origin::Variable("DATABASE_URL");
+            found.into_iter().map(|problem| Problem { origin: origin.clone(), ..problem }).collect()
+        }),
+        (None, None, Some(_)) => defaults.complete().map(Source::Environment),
+        (None, None, None) => {
+            secret_problem("not set, and neither is DATABASE_URL or PGHOST; set one of them")
         }
-        let source = match (secret, url, read("PGHOST")) {
-            (Some(_), Some(_), _) => {
-                Err(vec![Problem::new("DB_SECRET_ID", "DATABASE_URL is set too; set one of the two")])
-            }
-            (Some(id), None, _) => Ok(Self::Secret { id, defaults }),
-            (None, Some(url), _) => of_url(&url, &defaults).map(Self::Environment),
-            (None, None, Some(_)) => of_variables(defaults).map(Self::Environment),
-            (None, None, None) => Err(vec![Problem::new(
-                "DB_SECRET_ID",
-                "not set, and neither is DATABASE_URL or PGHOST; set one of them",
-            )]),
-        };
-        match source {
-            Ok(source) if problems.is_empty() => return Ok(source),
-            Ok(_) => {}
-            // A variable that holds a mistake is not also reported as missing.
-            Err(further) => {
-                let known: Vec<_> = problems.iter().map(|problem| problem.variable).collect();
-                problems.extend(further.into_iter().filter(|problem| !known.contains(&problem.variable)));
-            }
-        }
-        Err(problems)
+    };
+    match source {
+        Ok(source) if problems.is_empty() => Ok(source),
+        source => Err([problems, source.err().unwrap_or_default()].concat()),
     }
 }
 
 impl Source {
     /// Whether the role logs in by a token of RDS IAM authentication.
-    pub fn is_by_token(&self) -> bool {
+    pub(crate) fn is_by_token(&self) -> bool {
         match self {
             Self::Secret { defaults, .. } => defaults.is_by_token(),
             Self::Environment(target) => matches!(target.login, Login::IamToken),
@@ -219,105 +227,132 @@ impl Source {
     }
 }
 
-impl Queries {
-    /// Reads the variables through `lookup`. An empty value counts as unset.
-    ///
-    /// # Errors
-    /// Everything that is wrong.
-    pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, Vec<Problem>> {
-        // Mistakes in the limits are reported by `Limits`.
-        let label_bytes_max = Limits::from_env(&lookup).map_or(usize::MAX, |limits| limits.label_bytes);
-        let read = present(lookup);
-        let mut problems = Vec::new();
-        let prefix = read("METRIC_PREFIX").unwrap_or_default();
-        if !prefix.is_empty()
-            && let Err(invalid) = MetricName::new(&prefix)
-        {
-            problems.push(Problem::new("METRIC_PREFIX", &format!("metric names cannot begin so: {invalid}")));
-        }
-        let labels = read("EXTRA_LABELS").unwrap_or_default();
-        let labels = extra_labels(&labels, label_bytes_max)
-            .map_err(|problem| problems.push(problem))
-            .unwrap_or_default();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
-        Ok(Self {
+fn queries(read: Read<'_>, label_bytes_max: usize) -> Result<Queries, Vec<Problem>> {
+    let prefix = read("METRIC_PREFIX").unwrap_or_default();
+    let invalid = MetricName::new(&prefix).err().filter(|_| !prefix.is_empty());
+    let prefix_problem = invalid.map(|invalid| {
+        Problem::in_variable("METRIC_PREFIX", format!("metric names cannot begin so: {invalid}"))
+    });
+    match (extra_labels(&read("EXTRA_LABELS").unwrap_or_default(), label_bytes_max), prefix_problem) {
+        (Ok(labels), None) => Ok(Queries {
             file: read("QUERIES_FILE").map(PathBuf::from),
             task_root: read("LAMBDA_TASK_ROOT").map(PathBuf::from),
             naming: Naming { prefix, labels },
-        })
+        }),
+        (labels, problem) => {
+            let labels = labels.err().map(|message| Problem::in_variable("EXTRA_LABELS", message));
+            Err(problem.into_iter().chain(labels).collect())
+        }
     }
 }
 
 /// `server=db1,env=prod`, as postgres_exporter's `--constantLabels`.
-fn extra_labels(text: &str, bytes_max: usize) -> Result<Vec<(LabelName, String)>, Problem> {
+fn extra_labels(text: &str, bytes_max: usize) -> Result<Vec<(LabelName, String)>, String> {
     let mut labels: Vec<(LabelName, String)> = Vec::new();
     for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
-        let problem = |message: &str| Problem::new("EXTRA_LABELS", message);
-        let (name, value) =
-            pair.split_once('=').ok_or_else(|| problem("must be pairs such as server=db1,env=prod"))?;
-        let name =
-            LabelName::new(name.trim()).map_err(|invalid| problem(&format!("no label name: {invalid}")))?;
+        let (name, value) = pair.split_once('=').ok_or("must be pairs such as server=db1,env=prod")?;
+        let name = LabelName::new(name.trim()).map_err(|invalid| format!("no label name: {invalid}"))?;
         if labels.iter().any(|(known, _)| *known == name) {
-            return Err(problem(&format!("label {name} appears twice")));
+            return Err(format!("label {name} appears twice"));
         }
         let value = value.trim();
         if value.len() > bytes_max {
-            return Err(problem(&format!("the value of label {name} is longer than MAX_LABEL_LENGTH")));
+            return Err(format!("the value of label {name} is longer than MAX_LABEL_LENGTH"));
         }
         labels.push((name, value.to_owned()));
     }
     Ok(labels)
 }
 
-/// An empty variable counts as unset.
-fn present(lookup: impl Fn(&str) -> Option<String>) -> impl Fn(&'static str) -> Option<String> {
-    move |variable| lookup(variable).filter(|value| !value.is_empty())
+fn authorization(read: Read<'_>) -> Result<Authorization, Vec<Problem>> {
+    let problem = |variable, message: &str| Err(vec![Problem::in_variable(variable, message)]);
+    let both = |first, second: &str| problem(first, &format!("{second} is set too; set one of the two"));
+    match (read("AUTH").as_deref(), read("AUTH_SECRET_ID"), read("AUTH_TOKEN_SHA256")) {
+        (None, None, None) => Ok(Authorization::Locked),
+        (None, Some(id), None) => Ok(Authorization::Secret { id }),
+        (None, None, Some(digests)) => token_digests(&digests).map(Authorization::TokenDigests),
+        (Some("none"), None, None) => Ok(Authorization::Open),
+        (Some("none"), Some(_), _) => both("AUTH", "AUTH_SECRET_ID"),
+        (Some("none"), None, Some(_)) => both("AUTH", "AUTH_TOKEN_SHA256"),
+        (None, Some(_), Some(_)) => both("AUTH_TOKEN_SHA256", "AUTH_SECRET_ID"),
+        (Some(_), _, _) => problem(
+            "AUTH",
+            "must be none or unset; to require a token, set AUTH_SECRET_ID or AUTH_TOKEN_SHA256 instead",
+        ),
+    }
 }
 
-fn libpq(read: impl Fn(&'static str) -> Option<String>, problems: &mut Vec<Problem>) -> Parts {
-    let mut parts = Parts::default();
-    for (variable, part) in LIBPQ {
-        if let Err(mistake) = parts.set(part, &read(variable).unwrap_or_default()) {
-            problems.push(Problem::new(variable, &mistake.to_string()));
+/// Digests in hexadecimal, separated by commas.
+fn token_digests(text: &str) -> Result<Vec<[u8; 32]>, Vec<Problem>> {
+    let digests = text.split(',').enumerate().map(|(index, item)| {
+        digest(item.trim()).ok_or_else(|| {
+            let message = "must be 64 hexadecimal digits, the SHA-256 of a token without its line break";
+            vec![Problem::in_variable("AUTH_TOKEN_SHA256", format!("item {}: {message}", index + 1))]
+        })
+    });
+    digests.collect()
+}
+
+fn digest(hex: &str) -> Option<[u8; 32]> {
+    let (pairs, []) = hex.as_bytes().as_chunks::<2>() else { return None };
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let byte = |[high, low]: &[u8; 2]| u8::try_from(digit(*high)? << 4 | digit(*low)?).ok();
+    pairs.iter().map(byte).collect::<Option<Vec<_>>>()?.try_into().ok()
+}
+
+/// The maximum of `SECRET_MAX_AGE` and `DB_IDLE_CLOSE`: PostgreSQL counts milliseconds in 32 bits.
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+/// A session is idle too while the rows of a query are read.
+const SHORTEST_IDLE: Duration = Duration::from_secs(5);
+
+fn lifetimes(read: Read<'_>) -> Result<Lifetimes, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut duration = |variable, shortest: Duration| {
+        let text = read(variable)?;
+        let duration = humantime::parse_duration(&text).ok().filter(|it| (shortest..=LONGEST).contains(it));
+        if duration.is_none() {
+            let [shortest, longest] = [shortest, LONGEST].map(humantime::format_duration);
+            let message = format!("must be a time such as 90s or 5m, from {shortest} to {longest}");
+            problems.push(Problem::in_variable(variable, message));
         }
-    }
-    let region = read("AWS_REGION");
-    if let Some(package) = read("LAMBDA_TASK_ROOT") {
-        parts.trust_rds(RdsAuthorities { file: PathBuf::from(package).join(RDS_AUTHORITIES), region });
-    }
-    parts
-}
-
-fn of_url(url: &str, defaults: &Parts) -> Result<Target, Vec<Problem>> {
-    Target::from_url(url, defaults).map_err(|problems| {
-        problems.iter().map(|problem| Problem::new("DATABASE_URL", &problem.to_string())).collect()
-    })
-}
-
-fn of_variables(parts: Parts) -> Result<Target, Vec<Problem>> {
-    parts.complete().map_err(|problems| problems.iter().map(in_variable).collect())
-}
-
-fn in_variable(problem: &target::Problem) -> Problem {
-    let variable = LIBPQ.iter().find(|(_, part)| Some(*part) == problem.part);
-    let message = match problem.mistake {
-        Mistake::HostMissing | Mistake::UserMissing => "not set".to_owned(),
-        mistake => mistake.to_string(),
+        duration
     };
-    Problem { variable: variable.map_or("PGHOST", |(variable, _)| variable), message }
+    let lifetimes = Lifetimes {
+        secret_max_age: duration("SECRET_MAX_AGE", Duration::ZERO)
+            .unwrap_or(Lifetimes::default().secret_max_age),
+        idle_close: duration("DB_IDLE_CLOSE", SHORTEST_IDLE),
+    };
+    if problems.is_empty() { Ok(lifetimes) } else { Err(problems) }
 }
 
-impl Problem {
-    fn new(variable: &'static str, message: &str) -> Self {
-        Self { variable, message: message.to_owned() }
-    }
-}
+/// Lambda's own limit (AWS Lambda quotas, "Invocation payload", 6 MB).
+const RESPONSE_BYTES: RangeInclusive<usize> = 1..=6 << 20;
 
-impl fmt::Display for Problem {
-    /// `PGPORT: must be a number from 1 to 65535`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.variable, self.message)
-    }
+/// The largest function has 10 GB (AWS Lambda quotas, "Memory allocation").
+const RESULT_BYTES: RangeInclusive<usize> = 1..=1 << 30;
+
+fn limits(read: Read<'_>) -> Result<Limits, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let mut number = |variable, allowed: RangeInclusive<usize>| {
+        let text = read(variable)?;
+        // Rust would accept a sign.
+        let number = text.parse().ok().filter(|number| allowed.contains(number) && !text.starts_with('+'));
+        if number.is_none() {
+            let most = match *allowed.end() {
+                usize::MAX => "up".to_owned(),
+                most => format!("to {most}"),
+            };
+            let message = format!("must be a whole number from {} {most}", allowed.start());
+            problems.push(Problem::in_variable(variable, message));
+        }
+        number
+    };
+    let default = Limits::default();
+    let limits = Limits {
+        series: number("MAX_SERIES", 1..=usize::MAX).unwrap_or(default.series),
+        label_bytes: number("MAX_LABEL_LENGTH", 1..=usize::MAX).unwrap_or(default.label_bytes),
+        result_bytes: number("MAX_RESULT_BYTES", RESULT_BYTES).unwrap_or(default.result_bytes),
+        response_bytes: number("MAX_RESPONSE_BYTES", RESPONSE_BYTES),
+    };
+    if problems.is_empty() { Ok(limits) } else { Err(problems) }
 }

@@ -7,17 +7,19 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread::{self, JoinHandle};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use tokio::sync::OnceCell;
 
 use crate::authorization::Guard;
-use crate::config::{Config, Severity};
+use crate::config::Config;
 use crate::credentials::Credentials;
 use crate::http::{Endpoint, Unusable};
+use crate::problem::Severity;
 use crate::query_files::{self, QueryFiles};
 use crate::scrape::Exporter;
-use crate::settings::{Authorization, Keeping, Queries, Settings, library_problems};
+use crate::settings::{Authorization, Lifetimes, Queries, Settings};
 
 /// Empty variables count as unset. But the AWS SDK and the TLS library read the environment themselves, and panic or fail
 /// on some empty ones. So a process that has such variables starts itself again without them.
@@ -42,41 +44,44 @@ pub fn unset_empty_variables() -> io::Result<()> {
     Err(command.exec())
 }
 
-/// Reads all settings, through `lookup` for the environment.
-pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
-    // Loaded once for all parts that use AWS: it reads profiles and the platform's authorities.
+/// The endpoint that these settings describe. Their problems are logged.
+pub async fn endpoint(settings: Settings) -> Endpoint {
+    // Loaded once for all parts that use AWS: it reads profiles.
     let aws = OnceCell::new();
-    let settings = match Settings::from_env(&lookup) {
-        Ok(settings) => settings,
-        Err(problems) => {
-            for problem in problems {
-                tracing::error!(%problem, "the environment cannot be used");
-            }
-            // Only authorized callers learn of the mistake.
-            let max_age = Keeping::default().secret_max_age;
-            let guard = match Authorization::from_env(&lookup).unwrap_or(Authorization::Locked) {
-                // To read them the SDK would be needed.
-                Authorization::Secret { .. } if !library_problems(&lookup).is_empty() => Guard::unavailable(),
-                authorization => Guard::new(authorization, max_age, &aws).await,
-            };
-            return Endpoint::new(guard, Err(Unusable::Environment), None);
-        }
+    let problems = settings.problems();
+    for problem in &problems {
+        tracing::error!(%problem, "the environment cannot be used");
+    }
+    let usable_aws =
+        Some(&aws).filter(|_| settings.sdk_problems.is_empty() && settings.tls_problems.is_empty());
+    let Settings { source, queries, authorization, lifetimes, limits, .. } = settings;
+    let authorization = authorization.unwrap_or(Authorization::Locked);
+    let (Ok(source), Ok(queries), Ok(lifetimes), Ok(limits), []) =
+        (source, queries, lifetimes, limits, problems.as_slice())
+    else {
+        // Only authorized callers learn of the mistake.
+        let max_age = Lifetimes::default().secret_max_age;
+        let guard = Guard::new(authorization, max_age, usable_aws).await;
+        return Endpoint::new(guard, Err(Unusable::Environment), None);
     };
-    let config = config(&settings.queries, &[]).unwrap_or_else(|error| {
+    // A cold start has a second processor, which reads the files meanwhile.
+    let reading = thread::Builder::new().spawn(move || config(&queries, &[]));
+    let credentials = Credentials::new(source, &aws).await;
+    let guard = Guard::new(authorization, lifetimes.secret_max_age, usable_aws).await;
+    let config = match reading.map(JoinHandle::join) {
+        Ok(config) => config.unwrap_or_else(|_| Err(anyhow!("reading them failed"))),
+        Err(error) => Err(error.into()),
+    };
+    let config = config.unwrap_or_else(|error| {
         tracing::error!(error = format!("{error:#}"), "no query files");
         Config::default()
     });
     log_problems(&config);
     let exporter = match config.queries.is_empty() {
         true => Err(Unusable::Queries),
-        false => {
-            let credentials = Credentials::new(settings.source, &aws).await;
-            Ok(Exporter::new(config, credentials, settings.keeping, settings.limits))
-        }
+        false => Ok(Exporter::new(config, credentials, lifetimes, limits)),
     };
-    let max_age = settings.keeping.secret_max_age;
-    let guard = Guard::new(settings.authorization, max_age, &aws).await;
-    Endpoint::new(guard, exporter, settings.limits.response_bytes)
+    Endpoint::new(guard, exporter, limits.response_bytes)
 }
 
 /// The queries of the files and folders `paths` or, without any, of the files that the settings name.
@@ -84,7 +89,7 @@ pub async fn endpoint(lookup: impl Fn(&str) -> Option<String>) -> Endpoint {
 /// # Errors
 /// There are no files, or the only one cannot be read. Problems of the files of a folder, and in them, are in the
 /// [`Config`].
-pub fn config(queries: &Queries, paths: &[PathBuf]) -> Result<Config> {
+pub(crate) fn config(queries: &Queries, paths: &[PathBuf]) -> Result<Config> {
     Ok(parse(&query_files(queries, paths)?, queries))
 }
 
@@ -92,7 +97,7 @@ pub fn config(queries: &Queries, paths: &[PathBuf]) -> Result<Config> {
 ///
 /// # Errors
 /// There are none, or the only one cannot be read.
-pub fn query_files(queries: &Queries, paths: &[PathBuf]) -> Result<QueryFiles> {
+pub(crate) fn query_files(queries: &Queries, paths: &[PathBuf]) -> Result<QueryFiles> {
     if paths.is_empty() {
         return query_files::read(queries.file.as_deref(), queries.task_root.as_deref());
     }
@@ -106,14 +111,14 @@ pub fn query_files(queries: &Queries, paths: &[PathBuf]) -> Result<QueryFiles> {
 }
 
 /// The configuration of the files. Unreadable files become problems.
-pub fn parse(files: &QueryFiles, queries: &Queries) -> Config {
+pub(crate) fn parse(files: &QueryFiles, queries: &Queries) -> Config {
     let mut config = Config::parse(&files.texts, &queries.naming);
     config.problems.extend(files.unreadable.iter().cloned());
     config
 }
 
 /// Says in the log what is wrong with the query files.
-pub fn log_problems(config: &Config) {
+pub(crate) fn log_problems(config: &Config) {
     for problem in &config.problems {
         match problem.severity {
             Severity::Error => tracing::error!(%problem, "mistake in a query file"),

@@ -8,7 +8,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pg_lambda_exporter::config::{Config, Naming, Severity};
+use pg_lambda_exporter::config::{Config, Naming};
+use pg_lambda_exporter::problem::Severity;
 
 fuzz_target!(|text: &str| {
     let files =

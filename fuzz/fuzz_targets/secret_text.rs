@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pg_lambda_exporter::target::{Parts, Target};
+use pg_lambda_exporter::connect_options::{Parts, Target};
 
 fuzz_target!(|text: &str| {
     let defaults = Parts::default();

@@ -1,24 +1,14 @@
 //! The credentials that are accepted: of a secret's text, or of digests. Only digests are kept.
 
-use std::fmt;
-
 use serde_json::{Map, Value};
 use subtle::Choice;
 
 use super::credential::{Credential, Scheme};
+use crate::problem::{Origin, Problem};
 
 /// The credentials that are accepted: at least one.
 #[derive(Debug, Clone)]
 pub struct Accepted(Vec<Credential>);
-
-/// Something in the secret that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The key, after the number of the object if there are several. Empty for the whole text.
-    pub place: String,
-    /// The mistake, in lowercase and without any text of the secret.
-    pub message: String,
-}
 
 const TOKEN: &str = "must be letters, digits and -._~+/, with = at the end alone";
 
@@ -33,14 +23,12 @@ impl Accepted {
         if !text.starts_with(['{', '[']) {
             return match is_token(text) {
                 true => Ok(Self(vec![Credential::bearer(text)])),
-                false => {
-                    Err(vec![Problem::new("", &format!("neither a JSON object nor a token, which {TOKEN}"))])
-                }
+                false => Err(vec![problem("", format!("neither a JSON object nor a token, which {TOKEN}"))]),
             };
         }
         let value: Value = serde_json::from_str(text).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            vec![Problem::new("", &format!("not valid JSON at line {line}, column {column}"))]
+            vec![problem("", format!("not valid JSON at line {line}, column {column}"))]
         })?;
         let objects = match &value {
             Value::Array(objects) => objects.as_slice(),
@@ -51,23 +39,23 @@ impl Accepted {
             let place = if objects.len() > 1 { format!("object {}", index + 1) } else { String::new() };
             match object.as_object() {
                 Some(object) => read(object, &place, &mut accepted, &mut problems),
-                None => problems.push(Problem::new(&place, "must be a JSON object")),
+                None => problems.push(problem(&place, "must be a JSON object")),
             }
         }
         if objects.is_empty() {
-            problems.push(Problem::new("", "the list is empty"));
+            problems.push(problem("", "the list is empty"));
         }
         if problems.is_empty() { Ok(Self(accepted)) } else { Err(problems) }
     }
 
     /// The tokens with these SHA-256 digests.
-    pub fn of_digests(digests: Vec<[u8; 32]>) -> Self {
-        Self(digests.into_iter().map(Credential::bearer_of_digest).collect())
+    pub(crate) fn of_digests(digests: &[[u8; 32]]) -> Self {
+        Self(digests.iter().copied().map(Credential::bearer_of_digest).collect())
     }
 
     /// Whether this is one of the accepted credentials. The time depends only on the number of accepted
     /// credentials.
-    pub fn admits(&self, presented: &Credential) -> bool {
+    pub(crate) fn admits(&self, presented: &Credential) -> bool {
         let none = Choice::from(0);
         self.0.iter().fold(none, |found, credential| found | credential.matches(presented)).into()
     }
@@ -94,17 +82,16 @@ fn read(
     let mut texts = |key: &str| {
         let place = if place.is_empty() { key.to_owned() } else { format!("{place}, {key}") };
         texts(object.get(key)).unwrap_or_else(|message| {
-            problems.push(Problem::new(&place, message));
+            problems.push(problem(&place, message));
             Vec::new()
         })
     };
     let (tokens, users, passwords) = (texts("bearer_token"), texts("username"), texts("password"));
-    let mut problem = |message: &str| problems.push(Problem::new(place, message));
     if tokens.iter().any(|token| !is_token(token)) {
-        problem(&format!("bearer_token {TOKEN}"));
+        problems.push(problem(place, format!("bearer_token {TOKEN}")));
     }
     if users.iter().any(|user| user.contains(':')) {
-        problem("username must be without a colon");
+        problems.push(problem(place, "username must be without a colon"));
     }
     // One user with several passwords, or as many users as passwords.
     let users = match users.as_slice() {
@@ -112,15 +99,16 @@ fn read(
         users => users.to_vec(),
     };
     if users.len() != passwords.len() {
-        problem(
+        problems.push(problem(
+            place,
             "username and password must be there together, as one user or as many as there are passwords",
-        );
+        ));
     }
     if problems.len() != before {
         return;
     }
     if tokens.is_empty() && users.is_empty() {
-        problems.push(Problem::new(place, "must have bearer_token, or username and password"));
+        problems.push(problem(place, "must have bearer_token, or username and password"));
     }
     accepted.extend(tokens.into_iter().map(Credential::bearer));
     accepted
@@ -150,25 +138,8 @@ fn is_token(text: &str) -> bool {
     !body.is_empty() && body.chars().all(|c| c.is_ascii_alphanumeric() || "-._~+/".contains(c))
 }
 
-/// All problems in one line.
-pub(super) fn list(problems: &[Problem]) -> String {
-    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
-}
-
-impl Problem {
-    fn new(place: &str, message: &str) -> Self {
-        Self { place: place.to_owned(), message: message.to_owned() }
-    }
-}
-
-impl fmt::Display for Problem {
-    /// `object 2, password: must not be empty`
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.place.as_str() {
-            "" => f.write_str(&self.message),
-            place => write!(f, "{place}: {}", self.message),
-        }
-    }
+fn problem(place: &str, message: impl Into<String>) -> Problem {
+    Problem::at(Origin::Secret, place, message)
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub struct Credential {
 impl Credential {
     /// The credential in the headers. None if `Authorization` is missing, appears twice or has another
     /// scheme.
-    pub fn of_headers(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of_headers(headers: &HeaderMap) -> Option<Self> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), values.next()) {
             (Some(value), None) => Self::of_header(value.as_bytes()),

@@ -6,19 +6,18 @@ use serde_json::{Value, json};
 use super::arguments::{Check, Format};
 use super::output::{Output, counted, printable};
 use super::trial::{self, Trial, Trials};
-use crate::config::{Config, Problem, Severity};
+use crate::config::Config;
+use crate::problem::{Origin, Problem, Severity};
+use crate::settings::Settings;
 use crate::startup;
 
 /// Returns whether there is no mistake.
 ///
 /// # Errors
 /// There are no files, a file cannot be read, or with `--database` the environment has no database.
-pub(super) fn run(
-    command: &Check,
-    lookup: impl Fn(&str) -> Option<String>,
-    output: &mut Output,
-) -> Result<bool> {
-    let queries = super::queries(&lookup)?;
+pub(super) fn run(command: &Check, settings: Settings, output: &mut Output) -> Result<bool> {
+    let database = settings.database();
+    let queries = super::usable(settings.queries)?;
     let files = startup::query_files(&queries, &command.paths)?;
     let config = startup::parse(&files, &queries);
     let text = command.format == Format::Text;
@@ -27,8 +26,8 @@ pub(super) fn run(
     }
     let trials = match command.database {
         true => {
-            let source = super::source(&lookup)?;
-            let limits = super::limits(&lookup)?;
+            let source = super::usable(database)?;
+            let limits = super::usable(settings.limits)?;
             super::block_on(trial::run(&config, &files.texts, source, limits, |report| match text {
                 true => output.print_report(report),
                 false => Ok(()),
@@ -102,7 +101,8 @@ fn document(config: &Config, trials: Option<&Trials>) -> String {
 }
 
 fn problem(problem: &Problem) -> Value {
-    let Problem { severity, file, place, line, message, hint } = problem;
+    let Problem { severity, origin, place, line, message, hint } = problem;
+    let Origin::File(file) = origin else { return Value::Null };
     let severity = match severity {
         Severity::Error => "error",
         Severity::Ignored => "ignored",

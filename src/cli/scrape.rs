@@ -11,7 +11,7 @@ use super::output::Output;
 use crate::credentials::Credentials;
 use crate::exposition::{self, Format};
 use crate::scrape::{Exporter, UnknownQuery};
-use crate::settings::Keeping;
+use crate::settings::{Lifetimes, Settings};
 use crate::{self_metrics, startup};
 
 /// The same limit as the function's.
@@ -21,20 +21,16 @@ const LIMIT: Duration = Duration::from_secs(28);
 ///
 /// # Errors
 /// No query can run or matches the names, or the environment has no database.
-pub(super) fn run(
-    command: &Scrape,
-    lookup: impl Fn(&str) -> Option<String>,
-    output: &mut Output,
-) -> Result<bool> {
-    let source = super::source(&lookup)?;
-    let limits = super::limits(&lookup)?;
-    let config = startup::config(&super::queries(lookup)?, &[])?;
+pub(super) fn run(command: &Scrape, settings: Settings, output: &mut Output) -> Result<bool> {
+    let source = super::usable(settings.database())?;
+    let limits = super::usable(settings.limits)?;
+    let config = startup::config(&super::usable(settings.queries)?, &[])?;
     startup::log_problems(&config);
     ensure!(!config.queries.is_empty(), "no query can run; run `pg-lambda-exporter check` to see why");
     let collect: Vec<_> = command.collect.iter().map(String::as_str).collect();
     let scrape = super::block_on(async {
         let credentials = Credentials::new(source, &OnceCell::new()).await;
-        let exporter = Exporter::new(config, credentials, Keeping::default(), limits);
+        let exporter = Exporter::new(config, credentials, Lifetimes::default(), limits);
         let selection = exporter.select(&collect, &[])?;
         Ok::<_, UnknownQuery>(exporter.scrape(&selection, Instant::now() + LIMIT).await)
     })??;

@@ -18,7 +18,7 @@ use crate::database::{Connection, ResultColumn, ServerFacts};
 use crate::mapping::DeclaredNames;
 use crate::outcome::{QueryOutcome, Scrape, Skip};
 use crate::scrape::Exporter;
-use crate::settings::{Keeping, Limits, Source};
+use crate::settings::{Lifetimes, Limits, Source};
 use crate::sql::Sql;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(25);
@@ -76,7 +76,7 @@ pub(super) async fn run(
     let queries = &config.queries;
     let names = DeclaredNames::new(queries);
     let credentials = Credentials::new(source, &OnceCell::new()).await;
-    let exporter = Exporter::new(config.clone(), credentials, Keeping::default(), limits);
+    let exporter = Exporter::new(config.clone(), credentials, Lifetimes::default(), limits);
     // The report contains all that a scrape logs.
     let _muted = tracing::subscriber::set_default(NoSubscriber::new());
     let ask = async |connection: &mut Connection, facts: &ServerFacts| {

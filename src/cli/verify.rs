@@ -18,7 +18,7 @@ use super::arguments::{Credential, Verify};
 use super::output::{Output, printable};
 use crate::file;
 use crate::http_client::{self, Limits};
-use crate::settings::library_problems;
+use crate::settings::Settings;
 use finding::Finding;
 
 /// Prometheus 2 sends this.
@@ -43,11 +43,12 @@ struct Answer {
 pub(super) fn run(
     command: &Verify,
     authorization: Option<HeaderValue>,
+    settings: &Settings,
     lookup: impl Fn(&str) -> Option<String>,
     output: &mut Output,
 ) -> Result<bool> {
-    let problems = library_problems(|name| lookup(name).filter(|_| name.starts_with("SSL_")));
-    ensure!(problems.is_empty(), super::unusable(&problems));
+    let tls_problems = &settings.tls_problems;
+    super::usable(if tls_problems.is_empty() { Ok(()) } else { Err(tls_problems.clone()) })?;
     let has_credential = authorization.is_some();
     let answer = super::block_on(get(command, authorization))?;
     let mut finding = match answer {

@@ -11,7 +11,7 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
 }
 
 /// The index of the key that equals `text` or, if none does, of the first that is the same boolean.
-pub fn matching_key<'k>(keys: impl Iterator<Item = &'k str> + Clone, text: &str) -> Option<usize> {
+pub(crate) fn matching_key<'k>(keys: impl Iterator<Item = &'k str> + Clone, text: &str) -> Option<usize> {
     keys.clone().position(|key| key == text).or_else(|| {
         let truth = boolean(text)?;
         keys.clone().position(|key| boolean(key) == Some(truth))

@@ -68,7 +68,8 @@ impl Names {
     }
 }
 
-fn word(kind: Kind) -> &'static str {
+/// The name of a type in a message.
+pub(super) fn word(kind: Kind) -> &'static str {
     match kind {
         Kind::Counter => "a counter",
         Kind::Gauge => "a gauge",

@@ -6,13 +6,12 @@ mod conditions;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
-use super::names::Names;
-use super::node::Node;
+use super::names::{self, Names};
 use super::report::{At, Key, read_keys};
-use super::{
-    AuroraQuery, Column, DatabasePattern, Naming, Problem, Query, Reading, Severity, Usage, VersionRange,
-};
-use crate::metric::{Kind, LabelName, MetricName};
+use super::yaml::Node;
+use super::{AuroraQuery, Column, DatabasePattern, Naming, Query, Reading, Usage, VersionRange};
+use crate::metric::{LabelName, MetricName};
+use crate::problem::{Problem, Severity};
 use crate::sql::Sql;
 use column::Draft as ColumnDraft;
 
@@ -27,9 +26,9 @@ pub(super) enum Outcome {
 
 /// The keys of a namespace.
 const KEYS: &[Key<Draft>] = &[
-    Key { name: "query", read: read_query },
+    Key { name: "query", read: |draft, node, at| draft.query = read_sql(node, at) },
     Key { name: "metrics", read: |draft, node, at| draft.columns = column::read_all(node, at) },
-    Key { name: "name", read: read_name },
+    Key { name: "name", read: |draft, node, at| draft.name = at.text(node).map(str::to_owned) },
     Key { name: "labels", read: |draft, node, at| draft.labels = read_labels(node, at) },
     Key { name: "timeout", read: |draft, node, at| draft.timeout = read_timeout(node, at) },
     Key { name: "cache_seconds", read: |draft, node, at| draft.cache = conditions::cache(node, at) },
@@ -53,7 +52,7 @@ const KEYS: &[Key<Draft>] = &[
 /// The values of a namespace's keys.
 #[derive(Default)]
 struct Draft {
-    query: QueryText,
+    query: Option<Sql>,
     columns: Vec<ColumnDraft>,
     name: Option<String>,
     labels: Vec<(LabelName, String)>,
@@ -64,14 +63,6 @@ struct Draft {
     primary_only: bool,
     databases: Vec<DatabasePattern>,
     aurora: Option<AuroraQuery>,
-}
-
-#[derive(Default)]
-enum QueryText {
-    #[default]
-    Missing,
-    Refused,
-    Sound(Sql),
 }
 
 /// Reads the definition of `namespace`. A query that runs reserves its names.
@@ -86,12 +77,12 @@ pub(super) fn read(
     let mut at = At::new(file, String::new(), problems);
     let mut at = at.key(namespace);
     let Some(entries) = at.map(node) else { return Outcome::Disabled };
-    read_keys(entries, KEYS, &mut draft, &mut at);
-    if matches!(&draft.query, QueryText::Sound(sql) if sql.is_empty()) {
+    let given = read_keys(entries, KEYS, &mut draft, &mut at);
+    if draft.query.as_ref().is_some_and(Sql::is_empty) {
         problems.clear();
         return Outcome::Off;
     }
-    if matches!(draft.query, QueryText::Missing) {
+    if !given.contains(&"query") {
         let hint = "add `query`, leave it empty to switch the namespace off, or begin the name with x- if it is not a query";
         at.error("the query is missing", hint);
     }
@@ -104,7 +95,7 @@ pub(super) fn read(
     let taken = check_names(namespace, &columns, names, &mut at);
     let failed = problems.iter().any(|problem| problem.severity == Severity::Error);
     match draft.query {
-        QueryText::Sound(sql) if !failed => {
+        Some(sql) if !failed => {
             names.take_all(taken);
             Outcome::Runs(Box::new(Query {
                 namespace: namespace.to_owned(),
@@ -123,10 +114,6 @@ pub(super) fn read(
         }
         _ => Outcome::Disabled,
     }
-}
-
-fn read_query(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
-    draft.query = read_sql(node, at).map_or(QueryText::Refused, QueryText::Sound);
 }
 
 fn read_sql(node: &Node, at: &mut At<'_>) -> Option<Sql> {
@@ -159,10 +146,6 @@ fn warn_of_own_settings(settings: &[&str], at: &mut At<'_>) {
         _ => "read `reset_val` of pg_settings instead",
     };
     at.warning(format!("the query reads the exporter's own value of {}", settings.join(", ")), hint);
-}
-
-fn read_name(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
-    draft.name = at.text(node).map(str::to_owned);
 }
 
 fn read_labels(node: &Node, at: &mut At<'_>) -> Vec<(LabelName, String)> {
@@ -269,14 +252,7 @@ fn constants(column: &Column) -> &[(LabelName, String)] {
 /// The label that a column's metric has in addition to those of the row, and the name of its type.
 fn own_label(column: &Column) -> Option<(&str, &'static str)> {
     let Usage::Metric(metric) = &column.usage else { return None };
-    let what = match metric.reading.kind() {
-        Kind::Histogram => "a histogram",
-        Kind::Summary => "a summary",
-        Kind::Info => "an info metric",
-        Kind::StateSet => "a state set",
-        Kind::Counter | Kind::Gauge | Kind::Untyped => "a metric",
-    };
-    Some((metric.reading.own_label()?, what))
+    Some((metric.reading.own_label()?, names::word(metric.reading.kind())))
 }
 
 /// The names that the columns' families use, if no other query uses them. Columns with one metric name are

@@ -1,8 +1,9 @@
 //! Valid YAML files that are not query files: those of other exporters and programs, and queries at a wrong depth.
 //! Read as namespaces, each of their keys would be a separate mistake.
 
-use super::node::Node;
+use super::is_anchor;
 use super::report::did_you_mean;
+use super::yaml::{Content, Node};
 
 /// The kind of another document, and a hint for it.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,7 +27,7 @@ impl OtherFormat {
 
     /// The kind of `document`, if it is not a query file.
     pub(super) fn of(document: &Node) -> Option<Self> {
-        let Node::Map(entries) = document else { return of_no_map(document) };
+        let Content::Map(entries) = &document.content else { return of_no_map(document) };
         let root = Entries(entries);
         if let Some(kubernetes) = of_kubernetes(root) {
             return Some(kubernetes);
@@ -46,8 +47,8 @@ struct Entries<'n>(&'n [(String, Node)]);
 
 impl<'n> Entries<'n> {
     fn of(node: &'n Node) -> Option<Self> {
-        match node {
-            Node::Map(entries) => Some(Self(entries)),
+        match &node.content {
+            Content::Map(entries) => Some(Self(entries)),
             _ => None,
         }
     }
@@ -61,11 +62,11 @@ impl<'n> Entries<'n> {
     }
 
     fn has_list(self, key: &str) -> bool {
-        matches!(self.get(key), Some(Node::List(_)))
+        self.get(key).is_some_and(|node| matches!(node.content, Content::List(_)))
     }
 
     fn has_text(self, key: &str) -> bool {
-        matches!(self.get(key), Some(Node::Scalar(_)))
+        self.get(key).is_some_and(|node| matches!(node.content, Content::Scalar(_)))
     }
 
     /// The entries that are queries, as those of pg_exporter are, too.
@@ -82,21 +83,23 @@ impl<'n> Entries<'n> {
 
 fn of_no_map(document: &Node) -> Option<OtherFormat> {
     const MESSAGE: &str = "the file must be a map from names to queries";
-    match document {
-        Node::List(_) => OtherFormat::new(
+    match &document.content {
+        Content::List(_) => OtherFormat::new(
             format!("{MESSAGE}, not a list"),
             "write the query's name and a colon in place of `- `, and indent `query` below it",
         ),
-        Node::Scalar(_) => OtherFormat::new(
+        Content::Scalar(_) => OtherFormat::new(
             format!("{MESSAGE}, not text"),
             "write a name and a colon, and below it, indented, `query: …`",
         ),
-        Node::Map(_) | Node::Null | Node::Tagged(_) => None,
+        Content::Map(_) | Content::Null | Content::Tagged(_) => None,
     }
 }
 
 fn of_kubernetes(root: Entries<'_>) -> Option<OtherFormat> {
-    let (true, Some(Node::Scalar(kind))) = (root.has_text("apiVersion"), root.get("kind")) else {
+    let (true, Some(Content::Scalar(kind))) =
+        (root.has_text("apiVersion"), root.get("kind").map(|node| &node.content))
+    else {
         return None;
     };
     let is_word = !kind.is_empty() && kind.len() < 64 && kind.chars().all(char::is_alphanumeric);
@@ -165,14 +168,14 @@ fn of_wrong_depth(root: Entries<'_>) -> Option<OtherFormat> {
             "write the query's name and a colon above it, and indent all of its keys below the name",
         );
     }
-    let holds_queries = |node: &Node| match node {
-        Node::Map(entries) => Entries(entries).queries().next().is_some(),
-        Node::List(items) => items.iter().any(|item| Entries::of(item).is_some_and(Entries::is_query)),
+    let holds_queries = |node: &Node| match &node.content {
+        Content::Map(entries) => Entries(entries).queries().next().is_some(),
+        Content::List(items) => items.iter().any(|item| Entries::of(item).is_some_and(Entries::is_query)),
         _ => false,
     };
     if let Some((key, node)) = root.0.iter().find(|(_, node)| holds_queries(node)) {
-        let hint = match node {
-            Node::List(_) => {
+        let hint = match &node.content {
+            Content::List(_) => {
                 "write each query at the top level, as a name and a colon with its keys indented"
             }
             _ => "remove this key, and indent what is below it less",
@@ -183,7 +186,6 @@ fn of_wrong_depth(root: Entries<'_>) -> Option<OtherFormat> {
         );
     }
     // Fewer keys have their own messages, with lines.
-    let is_anchor = |name: &str| name.starts_with("x-") || name.starts_with('.');
     if root.0.iter().filter(|(name, _)| !is_anchor(name)).count() < MANY {
         return None;
     }

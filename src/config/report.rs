@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::node::{MERGE, Node, Unreadable};
-use super::{Problem, Severity};
+use super::yaml::{Content, MERGE, Node, Unreadable};
+use crate::problem::{Origin, Problem, Severity};
 
 /// A place in a file, and the list of its problems.
 pub(super) struct At<'p> {
@@ -53,45 +53,42 @@ impl<'p> At<'p> {
     }
 
     fn report(&mut self, severity: Severity, message: String, hint: String, line: Option<usize>) {
-        let (file, place) = (self.file.to_owned(), self.place.clone());
-        self.problems.push(Problem { severity, file, place, line, message, hint });
+        let (origin, place) = (Origin::File(self.file.to_owned()), self.place.clone());
+        self.problems.push(Problem { severity, origin, place, line, message, hint });
     }
 
     /// The text of a scalar. An empty value, `null` and `~` are the empty text.
     pub(super) fn text<'n>(&mut self, node: &'n Node) -> Option<&'n str> {
-        match node {
-            Node::Null => Some(""),
-            Node::Scalar(text) => Some(text),
-            Node::List(_) => self.unexpected("text", "a list", ""),
-            Node::Map(_) => {
+        match &node.content {
+            Content::Null => Some(""),
+            Content::Scalar(text) => Some(text),
+            Content::List(_) => self.unexpected("text", "a list", ""),
+            Content::Map(_) => {
                 self.unexpected("text", "a map", "quote text that contains ': ' or begins with {")
             }
-            Node::Tagged(tag) => self.tagged(tag),
+            Content::Tagged(tag) => self.tagged(tag),
         }
     }
 
     /// The entries of a map. An empty value is an empty map.
     pub(super) fn map<'n>(&mut self, node: &'n Node) -> Option<&'n [(String, Node)]> {
-        match node {
-            Node::Null => Some(&[]),
-            Node::Map(entries) => Some(entries),
-            Node::Scalar(_) => self.unexpected("a map", "text", "check the indentation and the colons"),
-            Node::List(_) => self.unexpected("a map", "a list", "remove `- ` before the keys"),
-            Node::Tagged(tag) => self.tagged(tag),
+        match &node.content {
+            Content::Null => Some(&[]),
+            Content::Map(entries) => Some(entries),
+            Content::Scalar(_) => self.unexpected("a map", "text", "check the indentation and the colons"),
+            Content::List(_) => self.unexpected("a map", "a list", "remove `- ` before the keys"),
+            Content::Tagged(tag) => self.tagged(tag),
         }
     }
 
     /// The entries of the map here. Among equal keys, only the last is returned.
     pub(super) fn unique<'n>(&mut self, entries: &'n [(String, Node)]) -> Vec<(&'n str, &'n Node)> {
-        let standings = standings(entries.iter().map(|(name, _)| name.as_str()));
+        let repeats = repeats(entries.iter().map(|(name, _)| name.as_str()));
         let mut unique = Vec::new();
-        for ((name, node), standing) in entries.iter().zip(standings) {
-            match standing {
-                Standing::Replaced => continue,
-                Standing::Replacing => {
-                    self.key(name).warning("appears more than once", "the last one counts")
-                }
-                Standing::Only => {}
+        for ((name, node), is_repeated) in entries.iter().zip(repeats) {
+            let Some(is_repeated) = is_repeated else { continue };
+            if is_repeated {
+                self.key(name).warning("appears more than once", "the last one counts");
             }
             unique.push((name.as_str(), node));
         }
@@ -100,12 +97,12 @@ impl<'p> At<'p> {
 
     /// The items of a list. An empty value is an empty list.
     pub(super) fn list<'n>(&mut self, node: &'n Node) -> Option<&'n [Node]> {
-        match node {
-            Node::Null => Some(&[]),
-            Node::List(items) => Some(items),
-            Node::Scalar(_) => self.unexpected("a list", "text", "write `- ` before each item"),
-            Node::Map(_) => self.unexpected("a list", "a map", "write `- ` before each item"),
-            Node::Tagged(tag) => self.tagged(tag),
+        match &node.content {
+            Content::Null => Some(&[]),
+            Content::List(items) => Some(items),
+            Content::Scalar(_) => self.unexpected("a list", "text", "write `- ` before each item"),
+            Content::Map(_) => self.unexpected("a list", "a map", "write `- ` before each item"),
+            Content::Tagged(tag) => self.tagged(tag),
         }
     }
 
@@ -151,50 +148,43 @@ pub(super) struct Key<T> {
     pub(super) read: fn(&mut T, &Node, &mut At<'_>),
 }
 
-/// Reads the entries of a map by their keys. Unknown keys are reported and ignored; among equal keys, the
-/// last one counts. A key without a value is ignored, but an empty `query` switches the namespace off.
-pub(super) fn read_keys<T>(entries: &[(String, Node)], keys: &[Key<T>], into: &mut T, at: &mut At<'_>) {
+/// Reads the entries of a map by their keys, and returns the keys that have a value. Unknown keys are reported and
+/// ignored; among equal keys, the last one counts. A key without a value is ignored, but an empty `query` switches the
+/// namespace off.
+pub(super) fn read_keys<T>(
+    entries: &[(String, Node)],
+    keys: &[Key<T>],
+    into: &mut T,
+    at: &mut At<'_>,
+) -> Vec<&'static str> {
+    let mut given = Vec::new();
     for (name, node) in at.unique(entries) {
         let mut at = at.key(name);
         match keys.iter().find(|key| key.name == name) {
-            Some(key) if *node == Node::Null && key.name != "query" => {}
-            Some(key) => (key.read)(into, node, &mut at),
-            None => match node {
-                Node::Tagged(tag) if name == MERGE => at.tagged::<()>(tag).unwrap_or_default(),
+            Some(key) if node.content == Content::Null && key.name != "query" => {}
+            Some(key) => {
+                given.push(key.name);
+                (key.read)(into, node, &mut at);
+            }
+            None => match &node.content {
+                Content::Tagged(tag) if name == MERGE => at.tagged::<()>(tag).unwrap_or_default(),
                 _ => at.ignored("unknown key", key_meant_by(name, keys, entries)),
             },
         }
     }
+    given
 }
 
-/// The position of a name among equal names.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Standing {
-    Only,
-    /// A later one counts.
-    Replaced,
-    /// The last of several.
-    Replacing,
-}
-
-/// The standing of each name, in the order of the names.
-pub(super) fn standings<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec<Standing> {
-    let mut totals: HashMap<&str, usize> = HashMap::new();
-    for name in names.clone() {
-        *totals.entry(name).or_default() += 1;
+/// For each name whether it repeats an earlier one, or `None` if a later one repeats it: the last one counts.
+pub(super) fn repeats<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec<Option<bool>> {
+    let mut counts: HashMap<&str, (usize, usize)> = HashMap::new();
+    for (index, name) in names.clone().enumerate() {
+        let (count, last) = counts.entry(name).or_default();
+        (*count, *last) = (*count + 1, index);
     }
-    let mut seen: HashMap<&str, usize> = HashMap::new();
-    let standing = |name| {
-        let total = totals.get(name).copied().unwrap_or_default();
-        let count = seen.entry(name).or_default();
-        *count += 1;
-        match (total, *count) {
-            (1, _) => Standing::Only,
-            (total, count) if count == total => Standing::Replacing,
-            _ => Standing::Replaced,
-        }
-    };
-    names.map(standing).collect()
+    let repeats =
+        |(index, name)| counts.get(name).filter(|(_, last)| *last == index).map(|(count, _)| *count > 1);
+    names.enumerate().map(repeats).collect()
 }
 
 /// Keys of other programs' files, and words that authors may use, for the keys here.

@@ -3,7 +3,9 @@
 
 use std::iter::Peekable;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span};
+use saphyr_parser::{ScalarStyle, Span};
+
+use super::yaml::{Documents, Node};
 
 /// A place in a query file, for its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +30,9 @@ impl SqlPosition {
         // The last definition counts.
         files.iter().rev().find_map(|(file, text)| {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            let (span, style) = scalar(text, namespace, key)?;
+            let documents = Documents::structure(text).ok()?.nodes;
+            let find = |document: &Node| document.get(namespace)?.get(key)?.source();
+            let (span, style) = documents.iter().rev().find_map(find)?;
             let mut source = Source::new(text, &span, style);
             let (line, column) = match source.skip(sql, before) {
                 Some((line, column)) => (line, Some(column)),
@@ -37,60 +41,6 @@ impl SqlPosition {
             Some(Self { file: file.clone(), line, column })
         })
     }
-}
-
-enum Collection {
-    Map {
-        key: Option<String>,
-        /// Whether the next node is the value of `key`.
-        is_value: bool,
-    },
-    List,
-}
-
-/// The text of the last entry `key` in a map `namespace` of the top level.
-fn scalar(text: &str, namespace: &str, key: &str) -> Option<(Span, ScalarStyle)> {
-    let mut found = None;
-    let mut open: Vec<Collection> = Vec::new();
-    for event in Parser::new_from_str(text) {
-        let (event, span) = event.ok()?;
-        match event {
-            Event::Scalar(name, style, ..) => {
-                let is_key = matches!(open.last(), Some(Collection::Map { is_value: false, .. }));
-                if !is_key && is_at(&open, [namespace, key]) {
-                    found = Some((span, style));
-                }
-                end_node(&mut open, is_key.then(|| name.into_owned()));
-            }
-            Event::Alias(_) => end_node(&mut open, None),
-            Event::MappingStart(..) => open.push(Collection::Map { key: None, is_value: false }),
-            Event::SequenceStart(..) => open.push(Collection::List),
-            Event::MappingEnd | Event::SequenceEnd => {
-                open.pop();
-                end_node(&mut open, None);
-            }
-            _ => {}
-        }
-    }
-    found
-}
-
-/// A node has ended, which in a map is a key or a value.
-fn end_node(open: &mut [Collection], name: Option<String>) {
-    if let Some(Collection::Map { key, is_value }) = open.last_mut() {
-        if !*is_value {
-            *key = name;
-        }
-        *is_value = !*is_value;
-    }
-}
-
-fn is_at(open: &[Collection], path: [&str; 2]) -> bool {
-    open.len() == path.len()
-        && open.iter().zip(path).all(|(collection, name)| match collection {
-            Collection::Map { key, .. } => key.as_deref() == Some(name),
-            Collection::List => false,
-        })
 }
 
 /// The characters of a scalar as the file has them, each with its line and column.

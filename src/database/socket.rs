@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::allowance::{Allowance, Messages};
 use super::error::{ConnectError, Phase};
-use crate::target::Host;
+use crate::connect_options::Host;
 
 /// The address of a server.
 #[derive(Debug, Clone)]

@@ -32,7 +32,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::ConnectError;
 use super::socket::Socket;
-use crate::target::{Host, RootCertificates, SslMode, Target};
+use crate::connect_options::{Host, RootCertificates, SslMode, Target};
 use authorities::Trusted;
 
 /// The protection of a connection and of its cancel requests.

@@ -11,11 +11,12 @@ use futures_util::future::{Either, select};
 use tokio::time::{Instant, timeout};
 
 use super::time_left;
+use crate::connect_options::Target;
 use crate::credentials::Credentials;
 use crate::database::{ConnectError, Connection};
-use crate::freshness::{Moment, Renewal};
-use crate::settings::Keeping;
-use crate::target::Target;
+use crate::freshness::Moment;
+use crate::renewed::Renewed;
+use crate::settings::Lifetimes;
 
 /// A kept connection must answer within this time, otherwise a new one is made.
 const ALIVE_LIMIT: Duration = Duration::from_secs(1);
@@ -39,12 +40,9 @@ const TOO_MANY_CONNECTIONS: &str = "53300";
 /// The kept target and connection.
 #[derive(Debug)]
 pub(super) struct Session {
-    keeping: Keeping,
-    target: Option<Target>,
-    renewal: Renewal,
+    lifetimes: Lifetimes,
+    target: Renewed<Target>,
     connection: Option<Connection>,
-    /// Whether this scrape has fetched the target a second time. Once is enough.
-    is_refetched: bool,
     /// Whether a connection was given up in this scrape. Until the server has noticed, it counts among those of the role.
     has_given_up: bool,
     /// Whether the target has changed to another place since [`Session::take_moved`] was called last.
@@ -57,24 +55,17 @@ pub(super) struct Unreachable(pub(super) String);
 
 impl Session {
     /// A session without target and connection.
-    pub(super) fn new(keeping: Keeping) -> Self {
-        Self {
-            keeping,
-            target: None,
-            renewal: Renewal::every(keeping.secret_max_age),
-            connection: None,
-            is_refetched: false,
-            has_given_up: false,
-            has_moved: false,
-        }
+    pub(super) fn new(lifetimes: Lifetimes) -> Self {
+        let target = Renewed::new(lifetimes.secret_max_age, Duration::ZERO);
+        Self { lifetimes, target, connection: None, has_given_up: false, has_moved: false }
     }
 
     /// Prepares a scrape: renews a target that is too old, and gives up a connection that does not answer.
     /// Takes a short, limited time.
     pub(super) async fn begin_scrape(&mut self, credentials: &Credentials, deadline: Instant) {
-        self.is_refetched = false;
+        self.target.begin_scrape();
         self.has_given_up = false;
-        if credentials.is_fetched() && self.renewal.is_due(Moment::now()) {
+        if credentials.is_fetched() && self.target.is_due(Moment::now()) {
             // A target that works is renewed in time that the queries can spare. A failure is logged.
             let limit = REFRESH_LIMIT.min(time_left(deadline) / 4);
             let _: Result<(), Unreachable> = self.fetch(credentials, limit, deadline).await;
@@ -130,7 +121,7 @@ impl Session {
 
     /// The age of the target.
     pub(super) fn target_age(&self) -> Option<Duration> {
-        self.renewal.age(Moment::now())
+        self.target.age()
     }
 
     /// Closes the connection within `limit`.
@@ -145,13 +136,15 @@ impl Session {
         credentials: &Credentials,
         deadline: Instant,
     ) -> Result<Connection, Unreachable> {
-        if self.target.is_none() {
+        if self.target.value().is_none() {
             self.fetch(credentials, FETCH_LIMIT, deadline).await?;
         }
-        let Some(kept) = self.target.clone() else { return Err(Unreachable("no credentials".to_owned())) };
-        let kind = (self.keeping, self.has_given_up);
+        let Some(kept) = self.target.value().cloned() else {
+            return Err(Unreachable("no credentials".to_owned()));
+        };
+        let kind = (self.lifetimes, self.has_given_up);
         let mut opening = pin!(open(kind, credentials, &kept, deadline));
-        let attempt = match credentials.is_fetched() && !self.is_refetched {
+        let attempt = match credentials.is_fetched() && self.target.may_fetch(Moment::now()) {
             true => timeout(SLOW_AFTER.min(time_left(deadline) / 2), opening.as_mut()).await.ok(),
             false => return opening.await,
         };
@@ -174,7 +167,7 @@ impl Session {
                 }
             }
         };
-        match (self.target.as_ref().filter(|fresh| !fresh.is_same(&kept)), pending) {
+        match (self.target.value().filter(|fresh| !fresh.is_same(&kept)), pending) {
             (Some(fresh), _) => {
                 tracing::info!("the secret has changed, connecting with the new one");
                 open(kind, credentials, fresh, deadline).await
@@ -191,41 +184,43 @@ impl Session {
         limit: Duration,
         deadline: Instant,
     ) -> Result<(), Unreachable> {
-        self.is_refetched = self.target.is_some();
-        let target = credentials.fetch(limit.min(time_left(deadline))).await.map_err(|error| {
-            self.renewal.failed(Moment::now());
-            match &self.target {
-                None => tracing::error!(%error, "no credentials"),
-                Some(_) => tracing::warn!(%error, "the credentials are not renewed"),
+        match self.target.fetch(credentials.fetch(limit.min(time_left(deadline)))).await {
+            Ok(earlier) => {
+                // A session survives a change of its password. For another server, database or role it must be
+                // replaced.
+                if let (Some(earlier), Some(target)) = (earlier, self.target.value())
+                    && !earlier.leads_where(target)
+                {
+                    tracing::info!("the secret leads to another database or role");
+                    self.connection = None;
+                    self.has_moved = true;
+                }
+                Ok(())
             }
-            Unreachable(format!("no credentials: {error}"))
-        })?;
-        self.renewal.succeeded(Moment::now());
-        // A session survives a change of its password. For another server, database or role it must be
-        // replaced.
-        if self.target.as_ref().is_some_and(|kept| !kept.leads_where(&target)) {
-            tracing::info!("the secret leads to another database or role");
-            self.connection = None;
-            self.has_moved = true;
+            Err(error) => {
+                match self.target.value() {
+                    None => tracing::error!(%error, "no credentials"),
+                    Some(_) => tracing::warn!(%error, "the credentials are not renewed"),
+                }
+                Err(Unreachable(format!("no credentials: {error}")))
+            }
         }
-        self.target = Some(target);
-        Ok(())
     }
 }
 
 /// Opens a connection to `target`. If that fails, the log has the reason.
 async fn open(
-    kind: (Keeping, bool),
+    kind: (Lifetimes, bool),
     credentials: &Credentials,
     target: &Target,
     deadline: Instant,
 ) -> Result<Connection, Unreachable> {
     let left = time_left(deadline);
     let deadline = deadline.checked_sub(QUERIES_RESERVE.min(left / 2)).unwrap_or(deadline);
-    let (keeping, is_again) = kind;
+    let (lifetimes, is_again) = kind;
     let begun = Instant::now();
     let connection = loop {
-        match try_open(keeping, credentials, target, deadline).await {
+        match try_open(lifetimes, credentials, target, deadline).await {
             Err(ConnectError::Server { sqlstate })
                 if is_again && sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < AGAIN_LIMIT =>
             {
@@ -241,7 +236,7 @@ async fn open(
 }
 
 async fn try_open(
-    keeping: Keeping,
+    lifetimes: Lifetimes,
     credentials: &Credentials,
     target: &Target,
     deadline: Instant,
@@ -249,7 +244,7 @@ async fn try_open(
     let target = credentials.for_login(target, TOKEN_LIMIT.min(time_left(deadline))).await;
     let target = target.map_err(|error| ConnectError::Authentication(error.to_string()))?;
     let mut connection = Connection::open(&target, time_left(deadline)).await?;
-    if let Some(idle) = keeping.idle_close {
+    if let Some(idle) = lifetimes.idle_close {
         connection.close_when_idle(idle, ALIVE_LIMIT.min(time_left(deadline))).await?;
     }
     Ok(connection)

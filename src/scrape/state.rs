@@ -16,7 +16,7 @@ use crate::credentials::Credentials;
 use crate::database::{self, Connection};
 use crate::freshness::Moment;
 use crate::outcome::{Failure, QueryOutcome, Scrape, Status};
-use crate::settings::{Keeping, Limits};
+use crate::settings::{Lifetimes, Limits};
 
 /// With less time left, no query is begun.
 const QUERY_FLOOR: Duration = Duration::from_millis(20);
@@ -34,8 +34,13 @@ pub(super) struct State {
 
 impl State {
     /// An empty state.
-    pub(super) fn new(keeping: Keeping) -> Self {
-        Self { session: Session::new(keeping), cache: Cache::default(), order: Order::default(), scrapes: 0 }
+    pub(super) fn new(lifetimes: Lifetimes) -> Self {
+        Self {
+            session: Session::new(lifetimes),
+            cache: Cache::default(),
+            order: Order::default(),
+            scrapes: 0,
+        }
     }
 
     pub(super) fn is_first_scrape(&self) -> bool {

@@ -65,7 +65,7 @@ pub enum Failure {
 }
 
 impl SecretError {
-    pub(super) fn new(id: &str, failure: Failure) -> Self {
+    pub(crate) fn new(id: &str, failure: Failure) -> Self {
         Self { id: id.to_owned(), failure, detail: String::new() }
     }
 
@@ -78,7 +78,7 @@ fn failure(error: &SdkError<GetSecretValueError>) -> Failure {
     match error {
         SdkError::TimeoutError(_) => Failure::TimedOut,
         SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => Failure::TimedOut,
-        SdkError::DispatchFailure(_) if chain(error).any(|cause| cause.is::<CredentialsError>()) => {
+        SdkError::DispatchFailure(_) if aws::causes(error).any(|cause| cause.is::<CredentialsError>()) => {
             Failure::NoCredentials
         }
         SdkError::ResponseError(_) if aws::is_too_large(error) => {
@@ -130,10 +130,6 @@ fn of_code(code: &str, status: u16) -> Failure {
     }
 }
 
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |&error| error.source())
-}
-
 /// The message of the service, or the chain of causes if there is none. A successful answer is never quoted:
 /// it may contain the secret.
 fn detail(error: &SdkError<GetSecretValueError>) -> String {
@@ -147,9 +143,9 @@ fn detail(error: &SdkError<GetSecretValueError>) -> String {
                 (None, None) => format!("HTTP status {}", status.as_u16()),
             }
         }
-        _ => chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": "),
+        _ => aws::in_one_line(error),
     };
-    line.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_DETAIL).collect()
+    aws::one_line(&line).chars().take(LONGEST_DETAIL).collect()
 }
 
 impl fmt::Display for SecretError {

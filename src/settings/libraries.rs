@@ -6,8 +6,9 @@ use std::path::Path;
 
 use lambda_http::http::Uri;
 
-use super::Problem;
+use super::Read;
 use crate::file;
+use crate::problem::Problem;
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -28,7 +29,7 @@ enum Kind {
 }
 
 #[rustfmt::skip]
-const VARIABLES: [(&str, Kind); 29] = [
+const SDK: [(&str, Kind); 27] = [
     ("AWS_ACCESS_KEY_ID", Kind::Header),
     ("AWS_ACCOUNT_ID_ENDPOINT_MODE", Kind::OneOf(&["preferred", "disabled", "required"])),
     ("AWS_CONFIG_FILE", Kind::File),
@@ -56,37 +57,35 @@ const VARIABLES: [(&str, Kind); 29] = [
     ("AWS_USE_DUALSTACK_ENDPOINT", Kind::Boolean),
     ("AWS_USE_FIPS_ENDPOINT", Kind::Boolean),
     ("AWS_WEB_IDENTITY_TOKEN_FILE", Kind::File),
-    ("SSL_CERT_DIR", Kind::Folders),
-    ("SSL_CERT_FILE", Kind::File),
 ];
+
+const TLS: [(&str, Kind); 2] = [("SSL_CERT_DIR", Kind::Folders), ("SSL_CERT_FILE", Kind::File)];
 
 /// The files in the home folder that the SDK reads if the variable is unset.
 const PROFILES: [(&str, &str); 2] =
     [("AWS_CONFIG_FILE", ".aws/config"), ("AWS_SHARED_CREDENTIALS_FILE", ".aws/credentials")];
 
-/// Everything in these variables, and in the files that they name, that cannot be used; those of the SDK only where it is.
-/// Reads them through `lookup`. An empty value counts as unset.
-pub fn library_problems(lookup: impl Fn(&str) -> Option<String>) -> Vec<Problem> {
-    let read = super::present(lookup);
-    let uses_sdk = ["DB_SECRET_ID", "AUTH_SECRET_ID"].iter().any(|variable| read(variable).is_some())
-        || read("DB_AUTH").as_deref() == Some("iam");
-    let mut problems = Vec::new();
-    let is_used = |variable: &str| uses_sdk || variable.starts_with("SSL_");
-    for (variable, kind) in VARIABLES.into_iter().filter(|(variable, _)| is_used(variable)) {
-        let mistake = read(variable).and_then(|value| kind.mistake(&value));
-        problems.extend(mistake.map(|mistake| Problem::new(variable, &mistake)));
-    }
-    if !uses_sdk {
-        return problems;
-    }
+/// Problems of the AWS SDK's variables, and of the files that they name.
+pub(super) fn sdk_problems(read: Read<'_>) -> Vec<Problem> {
     let home = read("HOME");
-    for (variable, file) in PROFILES.into_iter().filter(|(variable, _)| read(variable).is_none()) {
-        let path = home.as_ref().map(|home| Path::new(home).join(file));
-        let mistake = path.and_then(|path| unreadable(&path));
-        problems
-            .extend(mistake.map(|mistake| Problem::new(variable, &format!("unset, and ~/{file} {mistake}"))));
-    }
-    problems
+    let profiles = PROFILES.into_iter().filter(|(variable, _)| read(variable).is_none());
+    let profiles = profiles.filter_map(|(variable, file)| {
+        let mistake = unreadable(&Path::new(home.as_ref()?).join(file))?;
+        Some(Problem::in_variable(variable, format!("unset, and ~/{file} {mistake}")))
+    });
+    problems(&SDK, read).chain(profiles).collect()
+}
+
+/// The same of the TLS library.
+pub(super) fn tls_problems(read: Read<'_>) -> Vec<Problem> {
+    problems(&TLS, read).collect()
+}
+
+fn problems(variables: &[(&'static str, Kind)], read: Read<'_>) -> impl Iterator<Item = Problem> {
+    variables.iter().filter_map(move |(variable, kind)| {
+        let mistake = kind.mistake(&read(variable)?)?;
+        Some(Problem::in_variable(variable, mistake))
+    })
 }
 
 impl Kind {

@@ -8,8 +8,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use pg_lambda_exporter::config::{AuroraQuery, Config, Naming, Problem, Query, Severity, Usage};
+use pg_lambda_exporter::config::{AuroraQuery, Config, Naming, Query, Usage};
 use pg_lambda_exporter::metric::LabelName;
+use pg_lambda_exporter::problem::{Origin, Problem, Severity};
 use proptest::prelude::*;
 
 fn parse(texts: &[&str]) -> Config {
@@ -176,8 +177,9 @@ fn a_later_file_replaces_a_namespace_and_switches_another_off() {
     let found: Vec<_> = config.queries.iter().map(|q| (q.namespace.as_str(), q.sql.as_str())).collect();
     assert_eq!(found, [("b", "SELECT 2"), ("d", "SELECT 4"), ("a", "SELECT 11")]);
     let problems: Vec<_> =
-        config.problems.iter().map(|p| (p.severity, p.file.as_str(), p.place.as_str())).collect();
-    assert_eq!(problems, [(Severity::Warning, "1.yml", "a"), (Severity::Warning, "1.yml", "c")]);
+        config.problems.iter().map(|p| (p.severity, p.origin.clone(), p.place.as_str())).collect();
+    let second = Origin::File("1.yml".into());
+    assert_eq!(problems, [(Severity::Warning, second.clone(), "a"), (Severity::Warning, second, "c")]);
     assert!(config.disabled.is_empty());
 }
 
@@ -187,7 +189,8 @@ fn a_file_that_cannot_be_read_does_not_touch_the_others() {
     assert_eq!(report(&config, false).lines().next_back(), Some("disabled: []"));
     assert_eq!(config.queries.len(), 2);
     let problem = &config.problems[0];
-    assert_eq!((problem.file.as_str(), problem.line, problem.place.as_str()), ("1.yml", Some(1), ""));
+    assert_eq!((problem.line, problem.place.as_str()), (Some(1), ""));
+    assert_eq!(problem.origin, Origin::File("1.yml".into()));
     assert_eq!((problem.severity, config.problems.len()), (Severity::Error, 1));
 }
 

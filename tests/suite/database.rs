@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use pg_lambda_exporter::connect_options::{Host, Login, SslMode, Target, Tls};
 use pg_lambda_exporter::database::{ConnectError, Connection, Phase, QueryError, ServerFacts};
 use pg_lambda_exporter::sql::Sql;
 use pg_lambda_exporter::table::Table;
-use pg_lambda_exporter::target::{Host, Login, SslMode, Target, Tls};
 
 use crate::pgbouncer::Pgbouncer;
 use crate::postgres::{REJECTED_ROLE, ROLE, Server, TestDatabase};

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use pg_lambda_exporter::config::{Config, Naming};
+use pg_lambda_exporter::connect_options::{Parts, Target};
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::table::Table;
-use pg_lambda_exporter::target::{Parts, Target};
 use serde_json::Value;
 
 use crate::cli::{Terminal, without_durations};

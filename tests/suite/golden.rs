@@ -11,11 +11,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use pg_lambda_exporter::config::{Config, Naming, Severity};
+use pg_lambda_exporter::config::{Config, Naming};
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::exposition::{Format, encode, end};
 use pg_lambda_exporter::mapping::{DeclaredNames, Dropped, Merged};
 use pg_lambda_exporter::metric::Families;
+use pg_lambda_exporter::problem::Severity;
 use pg_lambda_exporter::table::Table;
 
 use crate::mapping::{LABEL_BYTES_MAX, map, push_row, table_of};

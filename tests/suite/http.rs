@@ -6,14 +6,13 @@ use lambda_http::{Body, Response};
 use pg_lambda_exporter::authorization::Guard;
 use pg_lambda_exporter::http::{Endpoint, Unusable};
 use pg_lambda_exporter::settings::Authorization;
-use tokio::sync::OnceCell;
 
 use crate::events::{Event, Kind};
 
 /// An endpoint without an exporter: no test here needs a database.
 async fn answer(authorization: Authorization, event: Event) -> Response<Body> {
     Endpoint::new(
-        Guard::new(authorization, Duration::MAX, &OnceCell::new()).await,
+        Guard::new(authorization, Duration::from_secs(300), None).await,
         Err(Unusable::Queries),
         None,
     )

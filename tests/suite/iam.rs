@@ -9,9 +9,9 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::future::ProvideCredentials as Provided;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_secretsmanager::config::Credentials;
+use pg_lambda_exporter::connect_options::{Host, Login, SslMode, Target};
 use pg_lambda_exporter::rds_token::{TokenError, TokenSigner, signed};
 use pg_lambda_exporter::settings::{Settings, Source};
-use pg_lambda_exporter::target::{Host, Login, SslMode, Target};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use secrecy::ExposeSecret;
@@ -147,9 +147,8 @@ fn source(variables: &[(&str, &str)]) -> Result<Source, Vec<String>> {
         found.map(|(_, value)| (*value).to_owned())
     };
     let settings = Settings::from_env(lookup);
-    settings
-        .map(|settings| settings.source)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    let problems: Vec<_> = settings.problems().iter().map(ToString::to_string).collect();
+    settings.source.ok().filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 const VERIFY_FULL: &str = "must be verify-full where DB_AUTH is iam: a token is sent over verified TLS only";

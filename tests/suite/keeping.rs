@@ -1,5 +1,9 @@
 //! What is kept between scrapes, and for how long: the secret, the connection, and what becomes of it at the end.
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::net::{TcpListener, TcpStream};
+
 use crate::events::{Event, Kind};
 use crate::lambda::{
     AMPLE, CONNECTIONS, GOOD, Queries, environment, samples, scrape, secret_of, with_secret,
@@ -7,6 +11,7 @@ use crate::lambda::{
 use crate::postgres::{PASSWORD, Server, TestDatabase};
 use crate::runtime_api::Lambda;
 use crate::secrets_manager::{self, SecretsManagerServer};
+use crate::tls;
 
 const WHERE: &str = "
 place:
@@ -195,5 +200,48 @@ async fn a_function_is_initialised_in_time_whatever_hangs() {
         let lambda = Lambda::start_without_registration(environment).await;
         lambda.initialised().await;
         assert!(begun.elapsed().as_secs() < 9, "{:?}", begun.elapsed());
+    }
+}
+
+/// As where a proxy looks into TLS. Amazon's own authorities are compiled in.
+#[tokio::test]
+async fn aws_may_have_a_certificate_of_an_authority_of_the_platform() {
+    let database = Server::shared().database("keeping_tls");
+    let server = database.server();
+    let service = SecretsManagerServer::start(secret_of(&database, server.port(), PASSWORD));
+    let (certificate, key) = server.certificate();
+    let acceptor = tls::acceptor(
+        CertificateDer::from_pem_file(certificate).unwrap(),
+        PrivateKeyDer::from_pem_file(key).unwrap(),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let behind = service.url().strip_prefix("http://").unwrap().to_owned();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (acceptor, behind) = (acceptor.clone(), behind.clone());
+            tokio::spawn(async move {
+                let mut client = acceptor.accept(client).await?;
+                let mut service = TcpStream::connect(behind).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut service).await
+            });
+        }
+    });
+    let queries = Queries::new(GOOD);
+    for is_trusted in [false, true] {
+        let mut environment = with_secret(&queries, &database, &service);
+        environment.retain(|(variable, _)| *variable != "AWS_ENDPOINT_URL");
+        environment.push(("AWS_ENDPOINT_URL", endpoint.clone()));
+        if is_trusted {
+            environment.push(("SSL_CERT_FILE", server.authority().to_str().unwrap().to_owned()));
+        }
+        let lambda = Lambda::start(environment).await;
+        let up = scrape(&lambda).await.value("pg_up");
+        assert_eq!(
+            (up, service.calls().len()),
+            (f64::from(is_trusted), is_trusted.into()),
+            "{}",
+            lambda.log()
+        );
     }
 }

@@ -10,22 +10,24 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("metric", &[]),
     ("table", &[]),
     ("sql", &[]),
-    ("target", &[]),
-    ("config", &["metric", "sql"]),
+    ("problem", &[]),
+    ("connect_options", &["problem"]),
+    ("config", &["metric", "problem", "sql"]),
     ("mapping", &["metric", "table", "config"]),
     ("exposition", &["mapping", "metric"]),
     // The shell: what touches the world.
-    ("settings", &["config", "file", "metric", "target"]),
+    ("settings", &["config", "connect_options", "file", "metric", "problem"]),
     ("freshness", &[]),
-    ("log", &[]),
+    ("renewed", &["freshness"]),
+    ("log", &["settings"]),
     ("file", &[]),
-    ("query_files", &["config", "file"]),
+    ("query_files", &["file", "problem"]),
     ("aws", &[]),
-    ("http_client", &[]),
+    ("http_client", &["aws"]),
     ("secret", &["aws"]),
-    ("rds_token", &["aws", "target"]),
-    ("credentials", &["aws", "rds_token", "secret", "settings", "target"]),
-    ("database", &["file", "table", "sql", "target"]),
+    ("rds_token", &["aws", "connect_options"]),
+    ("credentials", &["aws", "connect_options", "problem", "rds_token", "secret", "settings"]),
+    ("database", &["file", "table", "sql", "connect_options"]),
     // The middle: one scrape.
     ("outcome", &["database", "mapping", "metric"]),
     ("self_metrics", &["mapping", "outcome"]),
@@ -41,16 +43,21 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "mapping",
             "metric",
             "outcome",
+            "problem",
+            "renewed",
             "settings",
             "sql",
-            "target",
+            "connect_options",
         ],
     ),
     // The edge.
-    ("authorization", &["aws", "freshness", "secret", "settings"]),
+    ("authorization", &["aws", "freshness", "problem", "renewed", "secret", "settings"]),
     ("http", &["authorization", "exposition", "freshness", "mapping", "outcome", "scrape", "self_metrics"]),
     ("shutdown", &[]),
-    ("startup", &["authorization", "config", "credentials", "http", "query_files", "scrape", "settings"]),
+    (
+        "startup",
+        &["authorization", "config", "credentials", "http", "problem", "query_files", "scrape", "settings"],
+    ),
     (
         "cli",
         &[
@@ -65,6 +72,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "mapping",
             "metric",
             "outcome",
+            "problem",
             "query_files",
             "scrape",
             "self_metrics",
@@ -72,13 +80,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "sql",
             "startup",
             "table",
-            "target",
+            "connect_options",
         ],
     ),
 ];
 
 /// The core neither touches the world nor asks it for the time.
-const CORE: &[&str] = &["metric", "table", "sql", "target", "config", "mapping", "exposition"];
+const CORE: &[&str] =
+    &["metric", "table", "sql", "problem", "connect_options", "config", "mapping", "exposition"];
 const IMPURE: &[&str] = &[
     "std::env",
     "std::fs",

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use pg_lambda_exporter::settings::Limits;
+use pg_lambda_exporter::settings::{Limits, Settings};
 
 use crate::cli::Terminal;
 use crate::events::{Event, Kind};
@@ -362,8 +362,8 @@ beside: {query: 'SELECT 1 AS v', metrics: [{v: {usage: GAUGE}}]}
 fn limits_are_read_and_every_mistake_is_named() {
     let read = |variables: &[(&str, &str)]| {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
-        let limits = Limits::from_env(|name| variables.get(name).map(|value| (*value).to_owned()));
-        limits.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
+        let settings = Settings::from_env(|name| variables.get(name).map(|value| (*value).to_owned()));
+        settings.limits.map_err(|problems| problems.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
     let default =
         Limits { series: 100_000, label_bytes: 16_384, result_bytes: 16 << 20, response_bytes: None };

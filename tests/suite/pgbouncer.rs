@@ -4,7 +4,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use pg_lambda_exporter::target::{ChannelBinding, RootCertificates, SslMode, Target, Tls};
+use pg_lambda_exporter::connect_options::{ChannelBinding, RootCertificates, SslMode, Target, Tls};
 
 use crate::postgres::{PASSWORD, Port, ROLE, TestDatabase, Watcher, as_server, folder};
 

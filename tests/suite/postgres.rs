@@ -11,7 +11,9 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use pg_lambda_exporter::target::{ChannelBinding, Host, Login, RootCertificates, SslMode, Target, Tls};
+use pg_lambda_exporter::connect_options::{
+    ChannelBinding, Host, Login, RootCertificates, SslMode, Target, Tls,
+};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::TcpSocket;
 use tokio_postgres::{NoTls, SimpleQueryMessage};

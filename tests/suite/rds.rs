@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::time::Instant;
 
+use pg_lambda_exporter::connect_options::{Host, RdsAuthorities, RootCertificates};
 use pg_lambda_exporter::settings::{Settings, Source};
-use pg_lambda_exporter::target::{Host, RdsAuthorities, RootCertificates};
 
 use crate::lambda::{AMPLE, GOOD, Queries, environment, scrape};
 use crate::names::Names;
@@ -42,8 +42,9 @@ fn the_region_is_read_from_the_names_of_endpoints() {
 fn trusted(variables: &[(&str, &str)]) -> RootCertificates {
     let variables: BTreeMap<_, _> =
         variables.iter().chain(&[("PGUSER", "me"), ("AUTH", "none")]).copied().collect();
-    let settings = Settings::from_env(|name| variables.get(name).map(|&value| value.to_owned())).unwrap();
-    let Source::Environment(target) = settings.source else { panic!("{variables:?}") };
+    let settings = Settings::from_env(|name| variables.get(name).map(|&value| value.to_owned()));
+    assert_eq!(settings.problems(), []);
+    let Ok(Source::Environment(target)) = settings.source else { panic!("{variables:?}") };
     target.tls.root_certificates
 }
 

@@ -13,27 +13,17 @@ use aws_credential_types::provider::future::ProvideCredentials as ProvideFuture;
 use aws_sdk_secretsmanager::config::ProvideCredentials;
 use aws_sdk_secretsmanager::config::{Credentials, SharedCredentialsProvider};
 use pg_lambda_exporter::config::Naming;
+use pg_lambda_exporter::connect_options::{Host, LIBPQ, Part, Parts, RootCertificates, SslMode, Target};
 use pg_lambda_exporter::metric::LabelName;
+use pg_lambda_exporter::problem::Problem;
 use pg_lambda_exporter::secret::{Failure, SecretError, SecretsManager};
 use pg_lambda_exporter::settings::{Authorization, Settings, Source};
-use pg_lambda_exporter::target::{Host, Part, Parts, Problem, RootCertificates, SslMode, Target};
 use proptest::prelude::*;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::postgres::Port;
 use crate::secrets_manager::{Answer, Call, SecretsManagerServer};
-
-const LIBPQ: [(&str, Part); 8] = [
-    ("PGHOST", Part::Host),
-    ("PGPORT", Part::Port),
-    ("PGDATABASE", Part::Database),
-    ("PGUSER", Part::User),
-    ("PGPASSWORD", Part::Password),
-    ("PGSSLMODE", Part::SslMode),
-    ("PGSSLROOTCERT", Part::RootCertificates),
-    ("PGCONNECT_TIMEOUT", Part::ConnectTimeout),
-];
 
 fn repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -162,10 +152,13 @@ proptest! {
 
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
-fn settings(variables: Variables) -> Result<Settings, Vec<String>> {
+fn settings(variables: Variables) -> Settings {
     let variables: BTreeMap<_, _> = variables.iter().copied().collect();
     Settings::from_env(|name| variables.get(name).map(|value| (*value).to_owned()))
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+}
+
+fn problems(variables: Variables) -> Vec<String> {
+    settings(variables).problems().iter().map(ToString::to_string).collect()
 }
 
 /// A SHA-256 in hexadecimal.
@@ -251,17 +244,16 @@ fn every_mistake_in_the_variables_is_named_at_once() {
         ),
     ];
     for (variables, expected) in table {
-        assert_eq!(settings(variables).unwrap_err(), expected, "{variables:?}");
+        assert_eq!(problems(variables), expected, "{variables:?}");
     }
 }
 
 #[test]
 fn a_secret_is_completed_from_libpqs_variables_when_it_is_there() {
-    let settings =
-        settings(&[("DB_SECRET_ID", "prod/db"), ("PGHOST", "db"), ("PGPASSWORD", "hunter2")]).unwrap();
+    let settings = settings(&[("DB_SECRET_ID", "prod/db"), ("PGHOST", "db"), ("PGPASSWORD", "hunter2")]);
     assert!(!format!("{settings:?}").contains("hunter2"));
-    assert_eq!(settings.authorization, Authorization::Locked);
-    let Source::Secret { id, defaults } = settings.source else { panic!("{:?}", settings.source) };
+    assert_eq!((&settings.authorization, settings.problems()), (&Ok(Authorization::Locked), vec![]));
+    let Ok(Source::Secret { id, defaults }) = settings.source else { panic!("{:?}", settings.source) };
     assert_eq!(id, "prod/db");
     let target = Target::from_secret(r#"{"username":"exporter","password":""}"#, &defaults).unwrap();
     assert_eq!(target.host, Host::Tcp("db".into()));
@@ -274,7 +266,7 @@ fn the_environment_alone_can_name_the_database() {
     let variables =
         [("PGHOST", "localhost"), ("PGUSER", "exporter"), ("PGDATABASE", "shop"), ("PGPORT", "5433")];
     for environment in [&url[..], &variables[..]] {
-        let Source::Environment(target) = settings(environment).unwrap().source else { panic!() };
+        let Ok(Source::Environment(target)) = settings(environment).source else { panic!() };
         assert_eq!((target.port, target.tls.mode), (5433, SslMode::Prefer));
         assert_eq!((target.user.as_str(), target.database.as_str()), ("exporter", "shop"));
     }
@@ -284,29 +276,30 @@ fn the_environment_alone_can_name_the_database() {
 fn files_and_authorization_are_what_the_variables_say() {
     let base = ("DB_SECRET_ID", "prod/db");
     let said = settings(&[base, ("AUTH", "none"), ("QUERIES_FILE", "/q"), ("LAMBDA_TASK_ROOT", "/var/task")]);
-    let said = said.unwrap();
-    assert_eq!(said.authorization, Authorization::Open);
-    assert_eq!(said.queries.file, Some("/q".into()));
-    assert_eq!(said.queries.task_root, Some("/var/task".into()));
-    let named = settings(&[base, ("AUTH", ""), ("AUTH_SECRET_ID", "prod/scrape")]).unwrap();
-    assert_eq!(named.authorization, Authorization::Secret { id: "prod/scrape".into() });
+    assert_eq!((&said.authorization, said.problems()), (&Ok(Authorization::Open), vec![]));
+    let queries = said.queries.unwrap();
+    assert_eq!(queries.file, Some("/q".into()));
+    assert_eq!(queries.task_root, Some("/var/task".into()));
+    let named = settings(&[base, ("AUTH", ""), ("AUTH_SECRET_ID", "prod/scrape")]);
+    assert_eq!(named.authorization, Ok(Authorization::Secret { id: "prod/scrape".into() }));
     let two = format!(" {DIGEST},\t{} ", DIGEST.to_lowercase());
-    let digests = settings(&[base, ("AUTH_SECRET_ID", ""), ("AUTH_TOKEN_SHA256", &two)]).unwrap();
-    let Authorization::TokenDigests(digests) = digests.authorization else { panic!() };
+    let digests = settings(&[base, ("AUTH_SECRET_ID", ""), ("AUTH_TOKEN_SHA256", &two)]);
+    let Ok(Authorization::TokenDigests(digests)) = digests.authorization else { panic!() };
     assert_eq!((digests.len(), digests[0]), (2, digests[1]));
     assert_eq!((digests[0][0], digests[0][1], digests[0][31]), (0x00, 0xff, 0xe1));
     let empty = [("AUTH", ""), ("AUTH_SECRET_ID", ""), ("AUTH_TOKEN_SHA256", ""), ("QUERIES_FILE", "")];
-    let unsaid = settings(&[&[base], &empty[..]].concat()).unwrap();
-    assert_eq!(unsaid.authorization, Authorization::Locked);
-    assert_eq!((unsaid.queries.file, unsaid.queries.task_root), (None, None));
-    assert_eq!(unsaid.queries.naming, Naming::default());
+    let unsaid = settings(&[&[base], &empty[..]].concat());
+    assert_eq!((&unsaid.authorization, unsaid.problems()), (&Ok(Authorization::Locked), vec![]));
+    let queries = unsaid.queries.unwrap();
+    assert_eq!((queries.file, queries.task_root, queries.naming), (None, None, Naming::default()));
 }
 
 #[test]
 fn names_are_completed_as_the_variables_say() {
     let naming = |prefix, labels| {
         let said = [("DB_SECRET_ID", "x"), ("METRIC_PREFIX", prefix), ("EXTRA_LABELS", labels)];
-        settings(&said).map(|settings| settings.queries.naming)
+        let problems = problems(&said);
+        settings(&said).queries.map(|queries| queries.naming).map_err(|_| problems)
     };
     let label = |name, value: &str| (LabelName::new(name).unwrap(), value.to_owned());
     let labels = vec![label("server", "db1:5432"), label("q", "a=b"), label("empty", "")];

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pg_lambda_exporter::connect_options::{ChannelBinding, Host, RootCertificates, SslMode, Target, Tls};
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::sql::Sql;
-use pg_lambda_exporter::target::{ChannelBinding, Host, RootCertificates, SslMode, Target, Tls};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};

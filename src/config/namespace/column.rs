@@ -4,81 +4,84 @@ mod values;
 
 use std::collections::HashSet;
 
-use crate::config::node::Node;
-use crate::config::report::{At, Key, Standing, did_you_mean, read_keys, standings};
+use crate::config::report::{At, Key, did_you_mean, read_keys, repeats};
+use crate::config::yaml::{Content, Node};
 use crate::config::{Column, MetricColumn, Reading, Usage};
 use crate::metric::{InvalidName, Kind, LabelName, MetricName};
-use values::Values;
 
-/// The usages, as they are written.
-const USAGES: &[(&str, Word)] = &[
-    ("LABEL", Word::Label),
-    ("GAUGE", Word::Gauge),
-    ("COUNTER", Word::Counter),
-    ("HISTOGRAM", Word::Histogram),
-    ("SUMMARY", Word::Summary),
-    ("INFO", Word::Info),
-    ("STATESET", Word::StateSet),
-    ("MAPPEDMETRIC", Word::Mapped),
-    ("DURATION", Word::Duration),
-    ("TIMESTAMP", Word::Timestamp),
-    ("DISCARD", Word::Discard),
-];
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Word {
-    Label,
-    Gauge,
-    Counter,
-    Histogram,
-    Summary,
-    Info,
-    StateSet,
-    Mapped,
-    Duration,
-    Timestamp,
-    Discard,
+/// A usage, as it is written.
+struct Word {
+    name: &'static str,
+    /// The keys that not every usage reads.
+    keys: &'static [&'static str],
+    /// How the column of a metric is read. `None` for other columns.
+    reading: Option<ReadingOf>,
 }
+
+type ReadingOf = fn(&Draft, &MetricName, &mut At<'_>) -> Option<Reading>;
+
+const NUMBER_KEYS: &[&str] = &["default", "scale", "labels"];
+
+const USAGES: [Word; 11] = [
+    Word { name: LABEL, keys: &[], reading: None },
+    Word { name: "GAUGE", keys: NUMBER_KEYS, reading: Some(|_, _, _| Some(Reading::Gauge)) },
+    Word { name: "COUNTER", keys: NUMBER_KEYS, reading: Some(|_, _, _| Some(Reading::Counter)) },
+    Word { name: HISTOGRAM, keys: &["buckets", "scale", "labels"], reading: Some(histogram) },
+    Word { name: SUMMARY, keys: &["quantiles", "scale", "labels"], reading: Some(summary) },
+    Word { name: "INFO", keys: &["labels"], reading: Some(info) },
+    Word { name: "STATESET", keys: &["states", "labels"], reading: Some(state_set) },
+    Word {
+        name: "MAPPEDMETRIC",
+        keys: &["metric_mapping", "default", "scale", "labels"],
+        reading: Some(mapped),
+    },
+    Word { name: "DURATION", keys: NUMBER_KEYS, reading: Some(|_, _, _| Some(Reading::Duration)) },
+    Word { name: TIMESTAMP, keys: &[], reading: None },
+    Word { name: DISCARD, keys: &[], reading: None },
+];
+const LABEL: &str = "LABEL";
+const HISTOGRAM: &str = "HISTOGRAM";
+const SUMMARY: &str = "SUMMARY";
+const TIMESTAMP: &str = "TIMESTAMP";
+const DISCARD: &str = "DISCARD";
 
 /// The keys of a column.
 const KEYS: &[Key<Draft>] = &[
     Key { name: "usage", read: read_usage },
-    Key { name: "description", read: read_description },
-    Key { name: "name", read: read_name },
     Key {
-        name: "metric_mapping",
-        read: |draft, node, at| draft.values.mapping = Some(values::mapping(node, at)),
+        name: "description",
+        read: |draft, node, at| draft.description = at.text(node).unwrap_or_default().to_owned(),
     },
-    Key { name: "buckets", read: |draft, node, at| draft.values.buckets = Some(values::buckets(node, at)) },
-    Key {
-        name: "quantiles",
-        read: |draft, node, at| draft.values.quantiles = Some(values::quantiles(node, at)),
-    },
-    Key { name: "states", read: |draft, node, at| draft.values.states = Some(values::states(node, at)) },
-    Key { name: "default", read: |draft, node, at| draft.values.default = values::number(node, at) },
-    Key { name: "scale", read: |draft, node, at| draft.values.scale = values::scale(node, at) },
-    Key { name: "labels", read: |draft, node, at| draft.values.labels = Some(super::read_labels(node, at)) },
+    Key { name: "name", read: |draft, node, at| draft.name = at.text(node).map(str::to_owned) },
+    Key { name: "metric_mapping", read: |draft, node, at| draft.mapping = values::mapping(node, at) },
+    Key { name: "buckets", read: |draft, node, at| draft.buckets = values::buckets(node, at) },
+    Key { name: "quantiles", read: |draft, node, at| draft.quantiles = values::quantiles(node, at) },
+    Key { name: "states", read: |draft, node, at| draft.states = values::states(node, at) },
+    Key { name: "default", read: |draft, node, at| draft.default = values::number(node, at) },
+    Key { name: "scale", read: |draft, node, at| draft.scale = values::scale(node, at) },
+    Key { name: "labels", read: |draft, node, at| draft.labels = super::read_labels(node, at) },
     // Read for postgres_exporter, which ignores it too.
     Key { name: "pg_version", read: |_, _, _| {} },
 ];
 
-/// A column's keys.
+/// A column's keys. A value with a mistake is reported and left out.
 #[derive(Default)]
 pub(super) struct Draft {
     column: String,
     place: String,
-    usage: WrittenUsage,
+    /// The keys that have a value, even one with a mistake.
+    given: Vec<&'static str>,
+    usage: Option<&'static Word>,
+    is_usage_wrong: bool,
     description: String,
     name: Option<String>,
-    values: Values,
-}
-
-#[derive(Default, Clone, Copy)]
-enum WrittenUsage {
-    #[default]
-    Missing,
-    Wrong,
-    Known(Word),
+    mapping: Option<Vec<(String, f64)>>,
+    buckets: Option<Vec<f64>>,
+    quantiles: Option<Vec<f64>>,
+    states: Option<Vec<String>>,
+    default: Option<f64>,
+    scale: Option<f64>,
+    labels: Vec<(LabelName, String)>,
 }
 
 /// Reads the list of columns. If a column is listed several times, its last item counts.
@@ -86,26 +89,24 @@ pub(super) fn read_all(node: &Node, at: &mut At<'_>) -> Vec<Draft> {
     let mut columns = Vec::new();
     for (index, item) in at.list(node).unwrap_or_default().iter().enumerate() {
         let mut at = at.item(index);
-        match item {
-            Node::Scalar(_) => {
+        match &item.content {
+            Content::Scalar(_) => {
                 at.error("must be a map from the column to its usage", "write `- column: {usage: …}`")
             }
-            Node::Map(entries) if report_misindented(entries, &mut at) => {}
+            Content::Map(entries) if report_misindented(entries, &mut at) => {}
             _ => {
                 let entries = at.map(item).unwrap_or_default();
                 columns.extend(entries.iter().map(|(column, node)| (index, column, node)));
             }
         }
     }
-    let standings = standings(columns.iter().map(|(_, column, _)| column.as_str()));
+    let repeats = repeats(columns.iter().map(|(_, column, _)| column.as_str()));
     let mut drafts = Vec::new();
-    for ((index, column, node), standing) in columns.into_iter().zip(standings) {
-        if standing == Standing::Replaced {
-            continue;
-        }
+    for ((index, column, node), is_repeated) in columns.into_iter().zip(repeats) {
+        let Some(is_repeated) = is_repeated else { continue };
         let mut at = at.item(index);
         let mut at = at.key(column);
-        if standing == Standing::Replacing {
+        if is_repeated {
             at.warning("the column is listed more than once", "the last one counts");
         }
         drafts.extend(read(column, node, &mut at));
@@ -117,7 +118,7 @@ pub(super) fn read_all(node: &Node, at: &mut At<'_>) -> Vec<Draft> {
 /// are one mistake.
 fn report_misindented(entries: &[(String, Node)], at: &mut At<'_>) -> bool {
     let is_stray = |(name, node): &&(String, Node)| {
-        !matches!(node, Node::Map(_)) && KEYS.iter().any(|key| key.name == name)
+        !matches!(node.content, Content::Map(_)) && KEYS.iter().any(|key| key.name == name)
     };
     let Some((stray, _)) = entries.iter().find(is_stray) else { return false };
     let column = entries.first().filter(|entry| !is_stray(entry));
@@ -127,8 +128,8 @@ fn report_misindented(entries: &[(String, Node)], at: &mut At<'_>) -> bool {
             at.key(stray).error(message, "indent it further");
         }
         None => {
-            let name = entries.iter().find_map(|(key, node)| match node {
-                Node::Scalar(name) if key == "name" => Some(name.as_str()),
+            let name = entries.iter().find_map(|(key, node)| match &node.content {
+                Content::Scalar(name) if key == "name" => Some(name.as_str()),
                 _ => None,
             });
             let hint = format!("write `- {}: {{usage: …}}`", name.unwrap_or("column"));
@@ -140,7 +141,7 @@ fn report_misindented(entries: &[(String, Node)], at: &mut At<'_>) -> bool {
 
 fn read(column: &str, node: &Node, at: &mut At<'_>) -> Option<Draft> {
     let mut draft = Draft { column: column.to_owned(), place: at.place().to_owned(), ..Draft::default() };
-    if let Node::Scalar(_) = node {
+    if let Content::Scalar(_) = node.content {
         at.error("must be a map, not text", "write {usage: …}, or `usage: …` indented on the next line");
         return None;
     }
@@ -153,8 +154,8 @@ fn read(column: &str, node: &Node, at: &mut At<'_>) -> Option<Draft> {
             "choose a shorter name here and in the query",
         );
     }
-    read_keys(at.map(node)?, KEYS, &mut draft, at);
-    if let WrittenUsage::Missing = draft.usage {
+    draft.given = read_keys(at.map(node)?, KEYS, &mut draft, at);
+    if draft.usage.is_none() && !draft.is_usage_wrong {
         at.error("the usage is missing", format!("add `usage`, one of {}", words()));
     }
     Some(draft)
@@ -164,28 +165,21 @@ fn read(column: &str, node: &Node, at: &mut At<'_>) -> Option<Draft> {
 const NAME_BYTES_MAX: usize = 63;
 
 fn read_usage(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
-    let text = match at.text(node) {
-        Some("") => return,
-        text => text.unwrap_or_default(),
-    };
-    let known = USAGES.iter().find(|(word, _)| word.eq_ignore_ascii_case(text));
-    draft.usage = known.map_or(WrittenUsage::Wrong, |&(_, word)| WrittenUsage::Known(word));
-    if known.is_none() && !text.is_empty() && !at.is_in_curly_quotes(text) {
-        let hint = did_you_mean(text, USAGES.iter().map(|(word, _)| *word));
+    let text = at.text(node);
+    if text == Some("") {
+        return;
+    }
+    let text = text.unwrap_or_default();
+    draft.usage = USAGES.iter().find(|word| word.name.eq_ignore_ascii_case(text));
+    draft.is_usage_wrong = draft.usage.is_none();
+    if draft.is_usage_wrong && !text.is_empty() && !at.is_in_curly_quotes(text) {
+        let hint = did_you_mean(text, USAGES.iter().map(|word| word.name));
         at.error(format!("usage {text:?} is not one of {}", words()), hint);
     }
 }
 
-fn read_description(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
-    draft.description = at.text(node).unwrap_or_default().to_owned();
-}
-
-fn read_name(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
-    draft.name = at.text(node).map(str::to_owned);
-}
-
 fn words() -> String {
-    USAGES.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+    USAGES.each_ref().map(|word| word.name).join(", ")
 }
 
 /// The columns with their names and places. Columns with a mistake are reported and left out.
@@ -194,27 +188,26 @@ pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(S
     let mut columns = Vec::new();
     let mut has_timestamp = false;
     for draft in drafts {
-        let WrittenUsage::Known(word) = draft.usage else { continue };
+        let Some(word) = draft.usage else { continue };
         let mut at = at.elsewhere(&draft.place);
-        draft.values.report_misplaced(word, &mut at);
-        let usage = match word {
-            Word::Discard => Some(Usage::Discard),
-            Word::Label => label(draft, &mut at).map(Usage::Label),
-            Word::Timestamp if has_timestamp => {
+        draft.report_misplaced_keys(word, &mut at);
+        let usage = match word.name {
+            DISCARD => Some(Usage::Discard),
+            LABEL => label(draft, &mut at).map(Usage::Label),
+            TIMESTAMP if has_timestamp => {
                 at.error("a second TIMESTAMP", "a sample has one time: make one of them DISCARD");
                 None
             }
-            Word::Timestamp => {
+            TIMESTAMP => {
                 has_timestamp = true;
                 Some(Usage::Timestamp)
             }
             _ if parts.contains(&draft.column) => {
                 at.warning("the column is a part of another column's metric", "remove it");
                 // The same applies to columns that would belong to this one.
+                let discarded = draft.columns_beside();
                 columns.extend(
-                    draft
-                        .columns_beside()
-                        .map(|name| (draft.place.clone(), Column { name, usage: Usage::Discard })),
+                    discarded.map(|name| (draft.place.clone(), Column { name, usage: Usage::Discard })),
                 );
                 Some(Usage::Discard)
             }
@@ -227,15 +220,29 @@ pub(super) fn resolve(drafts: &[Draft], prefix: &str, at: &mut At<'_>) -> Vec<(S
 }
 
 impl Draft {
+    fn has(&self, key: &str) -> bool {
+        self.given.contains(&key)
+    }
+
+    /// Reports keys that the column's usage ignores. DISCARD switches a column off, so the column may keep
+    /// the keys of its former usage.
+    fn report_misplaced_keys(&self, word: &Word, at: &mut At<'_>) {
+        let ignored = |key: &&str| self.has(key) && !word.keys.contains(key);
+        if ignored(&"labels") {
+            let hint = "remove it: only the column of a metric has labels";
+            at.key("labels").ignored("the key means nothing to this usage", hint);
+        }
+        let keys = ["metric_mapping", "buckets", "quantiles", "states", "default", "scale"];
+        for key in keys.into_iter().filter(|key| word.name != DISCARD && ignored(key)) {
+            at.key(key).ignored("the key means nothing to this usage", "remove it");
+        }
+    }
+
     /// The other columns that a column with arrays needs.
     fn columns_beside(&self) -> impl Iterator<Item = String> + '_ {
-        let suffixes: &[&str] = match self.usage {
-            WrittenUsage::Known(Word::Histogram) if self.values.buckets.is_none() => {
-                Reading::HistogramArrays.suffixes_beside()
-            }
-            WrittenUsage::Known(Word::Summary) if self.values.quantiles.is_none() => {
-                Reading::SummaryArrays.suffixes_beside()
-            }
+        let suffixes = match self.usage.map(|word| word.name) {
+            Some(HISTOGRAM) if !self.has("buckets") => Reading::HistogramArrays.suffixes_beside(),
+            Some(SUMMARY) if !self.has("quantiles") => Reading::SummaryArrays.suffixes_beside(),
             _ => &[],
         };
         suffixes.iter().map(|suffix| format!("{}{suffix}", self.column))
@@ -247,27 +254,26 @@ fn label(draft: &Draft, at: &mut At<'_>) -> Option<LabelName> {
     name.map_err(|invalid| misnamed(draft, "label", &invalid, at)).ok()
 }
 
-fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<MetricColumn> {
+fn metric(draft: &Draft, word: &Word, prefix: &str, at: &mut At<'_>) -> Option<MetricColumn> {
     let name = draft.name.as_ref().unwrap_or(&draft.column);
     // Mistakes in the prefix are reported once, at the prefix.
     let own = if name.is_empty() { Err(InvalidName::Empty) } else { MetricName::new(&format!("_{name}")) };
     let own_part = own.map_err(|invalid| misnamed(draft, "metric", &invalid, at)).ok()?;
-    let ending = match word {
+    let ending = match word.name {
         // As postgres_exporter names it.
-        Word::Duration => "_milliseconds",
-        Word::Info if !own_part.as_str().ends_with("_info") => "_info",
+        "DURATION" => "_milliseconds",
+        "INFO" if !own_part.as_str().ends_with("_info") => "_info",
         _ => "",
     };
     let family = MetricName::new(&format!("{prefix}_{name}{ending}")).ok()?;
-    let reading = reading(draft, word, &family, at)?;
+    let reading = word.reading?(draft, &family, at)?;
     if reading == Reading::Counter && family.without_total().is_none() {
         at.warning(
             "a counter's name should end in _total",
             "without it OpenMetrics shows the metric as unknown; a new name would be a new series",
         );
     }
-    let Values { default, scale, .. } = draft.values;
-    let labels = draft.values.labels.clone().unwrap_or_default();
+    let (default, scale, labels) = (draft.default, draft.scale, draft.labels.clone());
     if scale.is_some_and(|scale| scale < 0.0) && matches!(reading.kind(), Kind::Histogram | Kind::Summary) {
         at.key("scale")
             .error("a factor below zero turns the order around", "only a single number can have it");
@@ -275,50 +281,47 @@ fn metric(draft: &Draft, word: Word, prefix: &str, at: &mut At<'_>) -> Option<Me
     Some(MetricColumn { family, help: draft.description.clone(), reading, default, scale, labels })
 }
 
-fn reading(draft: &Draft, word: Word, family: &MetricName, at: &mut At<'_>) -> Option<Reading> {
-    let values = &draft.values;
-    Some(match word {
-        Word::Gauge => Reading::Gauge,
-        Word::Counter => Reading::Counter,
-        Word::Duration => Reading::Duration,
-        Word::Histogram => match &values.buckets {
-            None => Reading::HistogramArrays,
-            Some(buckets) => Reading::HistogramObservations { buckets: buckets.clone()? },
-        },
-        Word::Summary => match &values.quantiles {
-            None => Reading::SummaryArrays,
-            Some(quantiles) => Reading::SummaryObservations { quantiles: quantiles.clone()? },
-        },
-        Word::Info => {
-            let label = LabelName::new(&draft.column);
-            let hint = "give the column another name in the query, with AS";
-            let misnamed = |invalid| at.error(format!("cannot be a label name: {invalid}"), hint);
-            Reading::Info { label: label.map_err(misnamed).ok()? }
-        }
-        Word::StateSet => {
-            let Some(states) = &values.states else {
-                at.error("the states are missing", "add `states`, a list of all of them");
-                return None;
-            };
-            // A metric name may contain colons, a label name may not.
-            let label = LabelName::new(family.as_str());
-            let hint = "a state set's label is named like its metric, and no label has a colon";
-            let misnamed = |invalid| at.error(format!("cannot be a label name: {invalid}"), hint);
-            let label = label.map_err(misnamed).ok()?;
-            Reading::StateSet { states: states.clone()?, label }
-        }
-        Word::Mapped => {
-            let Some(mapping) = &values.mapping else {
-                at.warning(
-                    "without `metric_mapping` only numbers are read",
-                    "add one, from each text to its number",
-                );
-                return Some(Reading::Mapped(Vec::new()));
-            };
-            Reading::Mapped(mapping.clone()?)
-        }
-        Word::Label | Word::Timestamp | Word::Discard => return None,
-    })
+fn histogram(draft: &Draft, _: &MetricName, _: &mut At<'_>) -> Option<Reading> {
+    match draft.has("buckets") {
+        false => Some(Reading::HistogramArrays),
+        true => Some(Reading::HistogramObservations { buckets: draft.buckets.clone()? }),
+    }
+}
+
+fn summary(draft: &Draft, _: &MetricName, _: &mut At<'_>) -> Option<Reading> {
+    match draft.has("quantiles") {
+        false => Some(Reading::SummaryArrays),
+        true => Some(Reading::SummaryObservations { quantiles: draft.quantiles.clone()? }),
+    }
+}
+
+fn info(draft: &Draft, _: &MetricName, at: &mut At<'_>) -> Option<Reading> {
+    let hint = "give the column another name in the query, with AS";
+    Some(Reading::Info { label: own_label(&draft.column, hint, at)? })
+}
+
+fn state_set(draft: &Draft, family: &MetricName, at: &mut At<'_>) -> Option<Reading> {
+    if !draft.has("states") {
+        at.error("the states are missing", "add `states`, a list of all of them");
+    }
+    let states = draft.states.clone()?;
+    // A metric name may contain colons, a label name may not.
+    let hint = "a state set's label is named like its metric, and no label has a colon";
+    Some(Reading::StateSet { states, label: own_label(family.as_str(), hint, at)? })
+}
+
+fn mapped(draft: &Draft, _: &MetricName, at: &mut At<'_>) -> Option<Reading> {
+    if !draft.has("metric_mapping") {
+        at.warning("without `metric_mapping` only numbers are read", "add one, from each text to its number");
+        return Some(Reading::Mapped(Vec::new()));
+    }
+    Some(Reading::Mapped(draft.mapping.clone()?))
+}
+
+/// The label that a metric of this type has in addition to those of the row.
+fn own_label(name: &str, hint: &str, at: &mut At<'_>) -> Option<LabelName> {
+    let label = LabelName::new(name);
+    label.map_err(|invalid| at.error(format!("cannot be a label name: {invalid}"), hint)).ok()
 }
 
 fn misnamed(draft: &Draft, what: &str, invalid: &InvalidName, at: &mut At<'_>) {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::read_sql;
-use crate::config::node::Node;
 use crate::config::report::At;
+use crate::config::yaml::Node;
 use crate::config::{AuroraQuery, DatabasePattern, VersionRange};
 use crate::sql::Sql;
 

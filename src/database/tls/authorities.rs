@@ -11,9 +11,9 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::{self, PemObject};
 
+use crate::connect_options::{Host, RdsAuthorities, RootCertificates, Target};
 use crate::database::error::ConnectError;
 use crate::file;
-use crate::target::{Host, RdsAuthorities, RootCertificates, Target};
 
 /// The remedy if the package lacks the authorities of a region.
 const REMEDY: &str = "set PGSSLROOTCERT to AWS's bundle of the region, or build the package again after `make \

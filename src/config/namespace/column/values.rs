@@ -1,49 +1,8 @@
-//! The keys of a column with values: numbers, lists of numbers, texts with numbers, and labels.
+//! The values of a column's keys: numbers, lists of numbers, and texts with numbers.
 
-use super::Word;
 use crate::config::boolean::boolean;
-use crate::config::node::Node;
 use crate::config::report::At;
-use crate::metric::LabelName;
-
-/// The values of the keys. The inner `None` of a list is an item with a mistake, which is reported.
-#[derive(Default)]
-pub(super) struct Values {
-    pub(super) mapping: Option<Option<Vec<(String, f64)>>>,
-    pub(super) buckets: Option<Option<Vec<f64>>>,
-    pub(super) quantiles: Option<Option<Vec<f64>>>,
-    pub(super) states: Option<Option<Vec<String>>>,
-    pub(super) default: Option<f64>,
-    pub(super) scale: Option<f64>,
-    pub(super) labels: Option<Vec<(LabelName, String)>>,
-}
-
-impl Values {
-    /// Reports keys that the column's usage ignores. DISCARD switches a column off, so the column may keep
-    /// the keys of its former usage. `labels` belong to no particular usage.
-    pub(super) fn report_misplaced(&self, word: Word, at: &mut At<'_>) {
-        use Word::{
-            Counter, Discard, Duration, Gauge, Histogram, Label, Mapped, StateSet, Summary, Timestamp,
-        };
-        if self.labels.is_some() && matches!(word, Label | Timestamp | Discard) {
-            let hint = "remove it: only the column of a metric has labels";
-            at.key("labels").ignored("the key means nothing to this usage", hint);
-        }
-        let keys: [(&str, bool, &[Word]); 6] = [
-            ("metric_mapping", self.mapping.is_some(), &[Mapped]),
-            ("buckets", self.buckets.is_some(), &[Histogram]),
-            ("quantiles", self.quantiles.is_some(), &[Summary]),
-            ("states", self.states.is_some(), &[StateSet]),
-            ("default", self.default.is_some(), &[Gauge, Counter, Mapped, Duration]),
-            ("scale", self.scale.is_some(), &[Gauge, Counter, Mapped, Duration, Histogram, Summary]),
-        ];
-        for (key, is_given, words) in keys {
-            if is_given && word != Discard && !words.contains(&word) {
-                at.key(key).ignored("the key means nothing to this usage", "remove it");
-            }
-        }
-    }
-}
+use crate::config::yaml::Node;
 
 pub(super) fn number(node: &Node, at: &mut At<'_>) -> Option<f64> {
     let text = at.text(node)?.trim();

@@ -3,8 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::parts::Reading;
-use super::{Mistake, Part, Problem};
+use super::{Part, Parts};
 
 /// The keys that are read. Drivers write `user` and `database` for `username` and `dbname`; the later one of
 /// two synonyms wins. Other keys (`dbClusterIdentifier`, `masterarn`, …) are ignored.
@@ -23,31 +22,28 @@ const KEYS: [(&str, Part); 10] = [
 
 const ENGINES: [&str; 3] = ["postgres", "postgresql", "aurora-postgresql"];
 
-pub(super) fn read(text: &str) -> Result<Reading, Problem> {
+/// # Errors
+/// The text is not a JSON object. Other mistakes are in the parts.
+pub(super) fn read(text: &str) -> Result<Parts, String> {
     let object: Map<String, Value> = serde_json::from_str(text)
-        .map_err(|error| Problem::of_text(Mistake::Json { line: error.line(), column: error.column() }))?;
-    let mut reading = Reading::new();
+        .map_err(|error| format!("not valid JSON at line {}, column {}", error.line(), error.column()))?;
+    let mut parts = Parts::default();
     match object.get("engine") {
         None | Some(Value::Null) => {}
         Some(Value::String(engine)) if ENGINES.contains(&engine.as_str()) => {}
-        Some(_) => reading.problems.push(Problem::named("engine", Mistake::Engine)),
+        Some(_) => parts.add_problem("engine", "must be postgres or aurora-postgresql"),
     }
     for (key, part) in KEYS {
         match object.get(key) {
             None | Some(Value::Null) => {}
-            Some(Value::String(text)) => reading.set(part, key, text),
+            Some(Value::String(text)) => parts.read(part, key, text),
             Some(Value::Number(number)) if matches!(part, Part::Port | Part::ConnectTimeout) => {
-                reading.set(part, key, &number.to_string());
+                parts.read(part, key, &number.to_string());
             }
-            Some(_) => {
-                let mistake = match part {
-                    Part::Port => Mistake::Port,
-                    Part::ConnectTimeout => Mistake::ConnectTimeout,
-                    _ => Mistake::NotString,
-                };
-                reading.problems.push(Problem::of_part(part, key, mistake));
-            }
+            // No number has another type.
+            Some(_) if matches!(part, Part::Port | Part::ConnectTimeout) => parts.read(part, key, "?"),
+            Some(_) => parts.refuse(part, key, "must be a string"),
         }
     }
-    Ok(reading)
+    Ok(parts)
 }

@@ -3,7 +3,6 @@
 
 mod json;
 mod parts;
-mod problem;
 mod url;
 
 use std::path::PathBuf;
@@ -11,8 +10,8 @@ use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 
-pub use parts::{Part, Parts};
-pub use problem::{Mistake, Problem};
+use crate::problem::{Origin, Problem};
+pub use parts::{LIBPQ, Part, Parts};
 
 /// Everything that a connection needs.
 #[derive(Debug, Clone)]
@@ -72,7 +71,7 @@ impl Host {
 
     /// Whether it is an endpoint of RDS Proxy. Amazon's public authorities issue its certificates, not those
     /// of RDS (Amazon RDS User Guide, "Using TLS/SSL with RDS Proxy").
-    pub fn is_rds_proxy(&self) -> bool {
+    pub(crate) fn is_rds_proxy(&self) -> bool {
         matches!(self, Self::Tcp(name) if name.contains(".proxy-")) && self.rds_region().is_some()
     }
 }
@@ -147,25 +146,21 @@ impl Login {
 impl Target {
     /// Whether both targets are the same server, database and role with the same protection. Passwords are
     /// not compared.
-    pub fn leads_where(&self, other: &Self) -> bool {
-        let plain = |target: &Self| {
+    pub(crate) fn leads_where(&self, other: &Self) -> bool {
+        let place = |target: &Self| {
             let Self { host, port, database, user, tls, .. } = target.clone();
             (host, port, database, user, tls)
         };
-        plain(self) == plain(other)
+        place(self) == place(other)
     }
 
     /// Whether both targets are the same, including the login.
     pub fn is_same(&self, other: &Self) -> bool {
-        let has_same_login = match (&self.login, &other.login) {
-            (Login::IamToken, Login::IamToken) => true,
-            (Login::Password(one), Login::Password(another)) => {
-                one.as_ref().map(ExposeSecret::expose_secret)
-                    == another.as_ref().map(ExposeSecret::expose_secret)
-            }
-            _ => false,
-        };
-        self.leads_where(other) && has_same_login
+        let [one, another] = [self, other].map(|target| {
+            let password = target.login.password().map(ExposeSecret::expose_secret);
+            (matches!(target.login, Login::IamToken), password)
+        });
+        self.leads_where(other) && one == another
     }
 
     /// Reads the text of a secret: a JSON object with the keys that RDS and Aurora use, or a URL. `defaults`
@@ -175,16 +170,15 @@ impl Target {
     /// Every mistake in the text, and every part that is missing from both.
     pub fn from_secret(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
         let text = text.trim();
-        if text.is_empty() {
-            return Err(vec![Problem::of_text(Mistake::Empty)]);
-        }
-        if text.starts_with('{') {
-            return json::read(text).map_err(|problem| vec![problem])?.complete(defaults);
-        }
-        match url::without_scheme(text) {
-            Some(rest) => url::read(rest).complete(defaults),
-            None => Err(vec![Problem::of_text(Mistake::UnknownShape)]),
-        }
+        let parts =
+            match url::without_scheme(text) {
+                Some(rest) => url::read(rest),
+                None if text.is_empty() => Err("empty".to_owned()),
+                None if text.starts_with('{') => json::read(text),
+                None => Err("neither a JSON object nor a URL that begins with postgres:// or postgresql://"
+                    .to_owned()),
+            };
+        complete(parts, defaults)
     }
 
     /// Reads a URL, as [`Target::from_secret`] does.
@@ -192,9 +186,15 @@ impl Target {
     /// # Errors
     /// Every mistake in the URL, and every part that is missing from both.
     pub fn from_url(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
-        match url::without_scheme(text.trim()) {
-            Some(rest) => url::read(rest).complete(defaults),
-            None => Err(vec![Problem::of_text(Mistake::NotUrl)]),
-        }
+        let parts = match url::without_scheme(text.trim()) {
+            Some(rest) => url::read(rest),
+            None => Err("not a URL that begins with postgres:// or postgresql://".to_owned()),
+        };
+        complete(parts, defaults)
     }
+}
+
+/// A text that is unreadable as a whole has no missing parts.
+fn complete(parts: Result<Parts, String>, defaults: &Parts) -> Result<Target, Vec<Problem>> {
+    parts.map_err(|message| vec![Problem::at(Origin::Secret, "", message)])?.or(defaults).complete()
 }

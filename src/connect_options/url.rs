@@ -7,14 +7,11 @@
 //! may contain `@`, `/`, `#`, spaces and other characters, except `?` (and `:` in the user). A `%` before two
 //! hexadecimal digits is percent-encoding; any other `%` is a plain character.
 
-use std::borrow::Cow;
-
 use percent_encoding::percent_decode_str;
 
-use super::parts::Reading;
-use super::{Mistake, Part, Problem};
+use super::parts::{self, Part, Parts};
 
-const OPTIONS: [(&str, Part); 9] = [
+pub(super) const OPTIONS: [(&str, Part); 9] = [
     ("host", Part::Host),
     ("port", Part::Port),
     ("dbname", Part::Database),
@@ -49,88 +46,91 @@ const IGNORED: [&str; 15] = [
 const IGNORED_VALUES: [(&str, &[&str]); 2] =
     [("gssencmode", &["disable", "prefer"]), ("target_session_attrs", &["any"])];
 
-/// Replaces the name of an option that must not be shown.
-const ANONYMOUS: Cow<'static, str> = Cow::Borrowed("option");
-
 /// The text after the scheme, if the scheme is PostgreSQL's.
 pub(super) fn without_scheme(text: &str) -> Option<&str> {
     text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"))
 }
 
-pub(super) fn read(rest: &str) -> Reading {
+/// # Errors
+/// Options and password cannot be told apart. Other mistakes are in the parts.
+pub(super) fn read(rest: &str) -> Result<Parts, String> {
     let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let mut reading = Reading::new();
-    read_address(address, &mut reading);
+    let mut parts = Parts::default();
+    read_address(address, &mut parts);
     // After a raw & in a password, an option's name may be a piece of the password.
     let may_name = !query.contains("password=");
     for option in query.split('&').filter(|option| !option.is_empty()) {
-        read_option(option, may_name, &mut reading);
+        read_option(option, may_name, &mut parts);
     }
-    if query.contains('@') && !reading.problems.is_empty() {
-        reading.problems = vec![Problem::of_text(Mistake::QuestionMark)];
+    // The password probably has a `?`. The options are not named, since they may be parts of the password.
+    if query.contains('@') && !parts.take_problems().is_empty() {
+        let hint = "write ? as %3F and @ as %40";
+        return Err(format!("the part after the first ? holds an @ and cannot be read; {hint}"));
     }
-    reading
+    Ok(parts)
 }
 
-fn read_address(address: &str, reading: &mut Reading) {
+fn read_address(address: &str, parts: &mut Parts) {
     let (userinfo, place) = address.rsplit_once('@').unwrap_or(("", address));
     let (user, password) = userinfo.split_once(':').unwrap_or((userinfo, ""));
     let (server, database) = place.split_once('/').unwrap_or((place, ""));
-    set(reading, Part::User, "user", user);
-    set(reading, Part::Password, "password", password);
-    set(reading, Part::Database, "dbname", database);
+    set(parts, Part::User, "user", user);
+    set(parts, Part::Password, "password", password);
+    set(parts, Part::Database, "dbname", database);
     match split_server(server) {
         Ok((host, port)) => {
-            set(reading, Part::Host, "host", host);
-            set(reading, Part::Port, "port", port);
+            set(parts, Part::Host, "host", host);
+            set(parts, Part::Port, "port", port);
         }
-        Err(mistake) => reading.problems.push(Problem::of_part(Part::Host, "host", mistake)),
+        Err(message) => parts.refuse(Part::Host, "host", message),
     }
 }
 
-fn split_server(server: &str) -> Result<(&str, &str), Mistake> {
+fn split_server(server: &str) -> Result<(&str, &str), &'static str> {
     if server.contains(',') {
-        return Err(Mistake::SeveralHosts);
+        return Err(parts::SEVERAL_HOSTS);
     }
     if let Some(rest) = server.strip_prefix('[') {
-        let (host, port) = rest.split_once(']').ok_or(Mistake::Host)?;
+        let (host, port) = rest.split_once(']').ok_or(parts::NO_HOST)?;
         let port = if port.is_empty() { Some("") } else { port.strip_prefix(':') };
-        return port.map(|port| (host, port)).ok_or(Mistake::Host);
+        return port.map(|port| (host, port)).ok_or(parts::NO_HOST);
     }
     let (host, port) = server.split_once(':').unwrap_or((server, ""));
-    if port.contains(':') { Err(Mistake::BracketsMissing) } else { Ok((host, port)) }
+    match port.contains(':') {
+        true => Err("holds more than one colon; write an IPv6 address in brackets: [::1]"),
+        false => Ok((host, port)),
+    }
 }
 
-fn read_option(option: &str, may_name: bool, reading: &mut Reading) {
+fn read_option(option: &str, may_name: bool, parts: &mut Parts) {
     let (name, value) = match option.split_once('=') {
         Some((name, value)) => (name, Some(value)),
         None => (option, None),
     };
-    let shown = if may_name && value.is_some() { printable(name) } else { ANONYMOUS };
-    let problem = |mistake| Problem { part: None, name: shown, mistake };
+    let shown = if may_name && value.is_some() && is_name(name) { name } else { "option" };
     let known = OPTIONS.iter().find(|(known, _)| *known == name);
     let values = IGNORED_VALUES.iter().find(|(known, _)| *known == name);
     match (known, values, value) {
-        (_, _, None) => reading.problems.push(problem(Mistake::NoValue)),
-        (Some((name, part)), _, Some(value)) => set(reading, *part, name, value),
+        (_, _, None) => parts.add_problem(shown, "needs a value, as in option=value"),
+        (Some((name, part)), _, Some(value)) => set(parts, *part, name, value),
         (_, Some((_, values)), Some(value)) if values.contains(&value) => {}
-        (_, Some(_), _) => reading.problems.push(problem(Mistake::UnsupportedValue)),
+        (_, Some(_), _) => parts.add_problem(shown, "not supported with this value"),
         // JDBC's form of sslmode; libpq reads it the same way.
-        (_, _, Some("true")) if name == "ssl" => set(reading, Part::SslMode, "ssl", "require"),
+        (_, _, Some("true")) if name == "ssl" => set(parts, Part::SslMode, "ssl", "require"),
         _ if IGNORED.contains(&name) => {}
-        _ => reading.problems.push(problem(Mistake::UnknownOption)),
+        _ => parts.add_problem(shown, "not an option that is supported here"),
     }
 }
 
-fn set(reading: &mut Reading, part: Part, name: &'static str, encoded: &str) {
+fn set(parts: &mut Parts, part: Part, name: &str, encoded: &str) {
     match percent_decode_str(encoded).decode_utf8() {
-        Ok(text) => reading.set(part, name, &text),
-        Err(_) => reading.problems.push(Problem::of_part(part, name, Mistake::NotUtf8)),
+        Ok(text) => parts.read(part, name, &text),
+        Err(_) => parts.refuse(part, name, "must be UTF-8 after percent-decoding"),
     }
 }
 
-/// An option's name, if it is safe to show. Texts that do not look like a name are replaced.
-fn printable(name: &str) -> Cow<'static, str> {
-    let is_name = name.len() <= 40 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-');
-    if is_name && !name.is_empty() { Cow::Owned(name.to_owned()) } else { ANONYMOUS }
+/// Whether the text is safe to show: it looks like the name of an option.
+fn is_name(text: &str) -> bool {
+    let is_short = (1..=40).contains(&text.len());
+    is_short && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
