@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::{Mutex, OnceCell};
 
 pub use accepted::Accepted;
-pub use credential::Credential;
+pub(crate) use credential::Credential;
 
 use crate::aws;
 use crate::freshness::Moment;
@@ -42,7 +42,7 @@ pub struct Guard {
 
 /// The result for a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub(crate) enum Decision {
     /// The request may be answered.
     Granted,
     /// Every request is refused: the environment does not configure who may scrape.
@@ -79,12 +79,12 @@ impl Guard {
     }
 
     /// Fetches the secret, within `limit`, so that the first request does not wait for it.
-    pub async fn warm_up(&self, limit: Duration) {
+    pub(crate) async fn warm_up(&self, limit: Duration) {
         self.fetch(&mut *self.accepted.lock().await, limit).await;
     }
 
     /// Decides on a request with these headers, within `limit`.
-    pub async fn decide(&self, headers: &HeaderMap, limit: Duration) -> Decision {
+    pub(crate) async fn decide(&self, headers: &HeaderMap, limit: Duration) -> Decision {
         match self.authorization {
             Authorization::Locked => return Decision::Locked,
             Authorization::Open => return Decision::Granted,

@@ -10,7 +10,7 @@ use crate::table::Table;
 ///
 /// # Errors
 /// The condition that does not hold.
-pub fn sql_for<'a>(query: &'a Query, facts: &ServerFacts) -> Result<&'a Sql, Skip> {
+pub(crate) fn sql_for<'a>(query: &'a Query, facts: &ServerFacts) -> Result<&'a Sql, Skip> {
     if query.primary_only && facts.is_in_recovery {
         return Err(Skip::Primary);
     }
@@ -30,7 +30,7 @@ pub fn sql_for<'a>(query: &'a Query, facts: &ServerFacts) -> Result<&'a Sql, Ski
 
 /// Why a predicate's result is not a boolean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NoBoolean {
+pub(crate) enum NoBoolean {
     /// The number of its columns, which is not one.
     #[error("the predicate has {0} columns, and must have one")]
     Columns(usize),
@@ -44,7 +44,7 @@ pub enum NoBoolean {
 ///
 /// # Errors
 /// [`NoBoolean`] if the result is not a boolean.
-pub fn holds(predicate: &Table) -> Result<bool, NoBoolean> {
+pub(crate) fn holds(predicate: &Table) -> Result<bool, NoBoolean> {
     match predicate.columns.len() {
         1 => {}
         columns => return Err(NoBoolean::Columns(columns)),

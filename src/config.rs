@@ -22,8 +22,8 @@ use report::{At, repeats};
 use yaml::{Content, Documents, Node, locate};
 
 pub(crate) use boolean::matching_key;
-pub use servers::{DatabasePattern, InvalidRange, VersionRange};
-pub use sql_position::SqlPosition;
+pub(crate) use servers::{DatabasePattern, VersionRange};
+pub(crate) use sql_position::SqlPosition;
 
 /// The content of a set of query files.
 #[derive(Debug, Clone, Default)]
@@ -253,7 +253,7 @@ pub enum Reading {
 
 impl Reading {
     /// The type of the family.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Gauge | Self::Mapped(_) | Self::Duration => Kind::Gauge,
             Self::Counter => Kind::Counter,
@@ -271,6 +271,11 @@ impl Reading {
             Self::SummaryArrays => &SUMMARY_SUFFIXES,
             _ => &[],
         }
+    }
+
+    /// Whether `column` is a part of the metric of the column `whole`.
+    pub(crate) fn has_part(&self, whole: &str, column: &str) -> bool {
+        column.strip_prefix(whole).is_some_and(|suffix| self.suffixes_beside().contains(&suffix))
     }
 
     /// The label that its metrics have in addition to those of their rows.

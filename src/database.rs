@@ -27,11 +27,11 @@ use tokio_postgres::{Client, Config, config};
 use crate::connect_options::{ChannelBinding, Host, Target};
 
 use allowance::{ASIDE_BYTES_MAX, Allowance, Metered};
-pub use describe::ResultColumn;
+pub(crate) use describe::ResultColumn;
 pub use error::{ConnectError, Phase, QueryError};
 pub use facts::ServerFacts;
-pub use refusal::Refusal;
-pub use run::GRACE;
+pub(crate) use refusal::Refusal;
+pub(crate) use run::GRACE;
 use socket::{Address, Socket};
 use tls::Encryption;
 
@@ -151,7 +151,7 @@ impl Connection {
     }
 
     /// The server's further details on the last query, if it refused it.
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub(crate) fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()
     }
 
@@ -166,7 +166,11 @@ impl Connection {
     ///
     /// # Errors
     /// The server does not take the setting within `limit`.
-    pub async fn close_when_idle(&mut self, idle: Duration, limit: Duration) -> Result<(), ConnectError> {
+    pub(crate) async fn close_when_idle(
+        &mut self,
+        idle: Duration,
+        limit: Duration,
+    ) -> Result<(), ConnectError> {
         if self.facts.version_num < 140_000 {
             tracing::warn!("DB_IDLE_CLOSE has no effect before PostgreSQL 14");
             return Ok(());
@@ -184,7 +188,7 @@ impl Connection {
     }
 
     /// Says goodbye to the server and waits, for `limit` at most, until it is sent.
-    pub async fn close(mut self, limit: Duration) {
+    pub(crate) async fn close(mut self, limit: Duration) {
         if !self.is_usable() {
             return;
         }
@@ -195,7 +199,7 @@ impl Connection {
     }
 
     /// How long ago it was opened.
-    pub fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Duration {
         self.opened.elapsed()
     }
 

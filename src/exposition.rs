@@ -19,7 +19,7 @@ pub enum Format {
 
 impl Format {
     /// The answer's `Content-Type`. Prometheus 3 refuses a missing or unknown one.
-    pub fn content_type(self) -> &'static str {
+    pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",

@@ -5,20 +5,20 @@ use std::time::{Duration, Instant, SystemTime};
 /// A point in time that survives a freeze of the process. `Instant` reads `CLOCK_MONOTONIC`, which does not
 /// count while a machine is suspended (clock_gettime(2)). The wall clock goes on, but may be set.
 #[derive(Debug, Clone, Copy)]
-pub struct Moment {
+pub(crate) struct Moment {
     monotonic: Instant,
     wall: SystemTime,
 }
 
 impl Moment {
     /// The current moment.
-    pub fn now() -> Self {
+    pub(crate) fn now() -> Self {
         Self { monotonic: Instant::now(), wall: SystemTime::now() }
     }
 
     /// The time since this moment: the larger of what the two clocks show. Unknown if the wall clock was set
     /// back.
-    pub fn age(self, now: Self) -> Option<Duration> {
+    pub(crate) fn age(self, now: Self) -> Option<Duration> {
         let wall = now.wall.duration_since(self.wall).ok()?;
         Some(wall.max(now.monotonic.saturating_duration_since(self.monotonic)))
     }

@@ -27,7 +27,7 @@ use crate::table::{Cells, Rows, TooLarge};
 pub use dropped::Dropped;
 use dropped::Reason;
 pub use merge::{DeclaredNames, Merged, MergedFamily, Part};
-pub use missing::Missing;
+pub(crate) use missing::Missing;
 
 /// The metrics of one result.
 #[derive(Debug, Clone, Default)]
@@ -35,8 +35,6 @@ pub struct Mapped {
     /// One family for each name and type, in the order of the declaration, then of the undeclared columns. The
     /// family of a declared column exists even without metrics: it reserves its name, see [`Merged`].
     pub families: Families,
-    /// The number of rows.
-    pub rows: usize,
     /// The numbers of dropped metrics, by reason.
     pub dropped: Dropped,
     /// Columns that the declaration needs and the result lacks.
@@ -62,24 +60,24 @@ pub struct Mapper<'q> {
     label_bytes_max: usize,
     bytes_max: usize,
     names: Vec<String>,
-    result: Result<Open<'q>, MissingLabel>,
+    /// Absent before the first result.
+    result: Option<Result<Open<'q>, MissingLabel>>,
     rows: usize,
 }
 
 impl<'q> Mapper<'q> {
     /// A mapper for the results of `query`, whose metrics take at most `bytes_max` bytes in memory.
     pub fn new(query: &'q Query, label_bytes_max: usize, bytes_max: usize) -> Self {
-        let result = Open::new(query, &[], label_bytes_max);
-        Self { query, label_bytes_max, bytes_max, names: Vec::new(), result, rows: 0 }
+        Self { query, label_bytes_max, bytes_max, names: Vec::new(), result: None, rows: 0 }
     }
 
     /// The names of the result's columns.
-    pub fn columns(&self) -> &[String] {
+    pub(crate) fn columns(&self) -> &[String] {
         &self.names
     }
 
     /// The number of rows so far.
-    pub fn row_count(&self) -> usize {
+    pub(crate) fn row_count(&self) -> usize {
         self.rows
     }
 
@@ -88,21 +86,22 @@ impl<'q> Mapper<'q> {
     /// # Errors
     /// [`MissingLabel`] if a LABEL column is not in the result.
     pub fn finish(self) -> Result<Mapped, MissingLabel> {
-        let (names, rows) = (self.names, self.rows);
-        self.result.map(|open| open.finish(&names, rows))
+        let names = self.names;
+        let result = self.result.unwrap_or_else(|| Open::new(self.query, &[], self.label_bytes_max));
+        result.map(|open| open.finish(&names))
     }
 }
 
 impl Rows for Mapper<'_> {
     fn begin(&mut self, columns: Vec<String>) {
-        self.result = Open::new(self.query, &columns, self.label_bytes_max);
+        self.result = Some(Open::new(self.query, &columns, self.label_bytes_max));
         self.names = columns;
         self.rows = 0;
     }
 
     fn row(&mut self, cells: &Cells<'_>) -> Result<(), TooLarge> {
         self.rows += 1;
-        let Ok(open) = &mut self.result else { return Ok(()) };
+        let Some(Ok(open)) = &mut self.result else { return Ok(()) };
         open.row(cells);
         if open.metric_bytes + open.sets.bytes() > self.bytes_max { Err(TooLarge) } else { Ok(()) }
     }
@@ -195,7 +194,7 @@ impl<'q> Open<'q> {
         }
     }
 
-    fn finish(mut self, names: &[String], rows: usize) -> Mapped {
+    fn finish(mut self, names: &[String]) -> Mapped {
         for Column { purpose, dropped, .. } in &mut self.columns {
             let Purpose::Observation { family, observations } = purpose else { continue };
             let (families, taken) = (self.families.get_mut(*family), self.taken.get_mut(*family));
@@ -222,7 +221,6 @@ impl<'q> Open<'q> {
                 .collect(),
             families: Families { sets: self.sets, families: self.families },
             missing: self.missing,
-            rows,
         }
     }
 }

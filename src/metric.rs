@@ -11,7 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 pub use family::{Bucket, Families, Family, Histogram, Quantile, StateSet, Summary, Value, Values};
-pub use labels::{LabelNames, LabelSets};
+pub(crate) use labels::{LabelNames, LabelSets};
 
 /// A metric name: `[a-zA-Z_:][a-zA-Z0-9_:]*` (Prometheus, "Metric names and labels").
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,12 +49,12 @@ impl MetricName {
 
     /// The name without `_total`. In OpenMetrics, the name of a counter's sample must end in `_total`, and
     /// the name of its family must not.
-    pub fn without_total(&self) -> Option<&str> {
+    pub(crate) fn without_total(&self) -> Option<&str> {
         self.without("_total")
     }
 
     /// The name without `_info`, with the same rules for info metrics as `_total` has for counters.
-    pub fn without_info(&self) -> Option<&str> {
+    pub(crate) fn without_info(&self) -> Option<&str> {
         self.without("_info")
     }
 
@@ -129,7 +129,7 @@ impl Kind {
     /// All names that no other family may use: the name itself, the names of its samples, and the names that
     /// OpenMetrics may generate (1.0, "MetricFamily", "Suffixes"). OpenMetrics cannot express two families
     /// that share one of them.
-    pub fn claimed_names(self, name: &MetricName) -> Vec<String> {
+    pub(crate) fn claimed_names(self, name: &MetricName) -> Vec<String> {
         let suffixes: &[&str] = match self {
             Self::Histogram => &["", "_bucket", "_count", "_sum", "_created"],
             Self::Summary => &["", "_count", "_sum", "_created"],
@@ -140,7 +140,7 @@ impl Kind {
 
     /// The further names that OpenMetrics needs to show this type, in addition to the
     /// [claimed](Self::claimed_names) ones. If another family needs one of them too, OpenMetrics shows another type.
-    pub fn names_of_type(self, name: &MetricName) -> Vec<String> {
+    pub(crate) fn names_of_type(self, name: &MetricName) -> Vec<String> {
         match (self, name.without_total(), name.without_info()) {
             (Self::Counter, Some(base), _) => vec![base.to_owned(), format!("{base}_created")],
             (Self::Info, _, Some(base)) => vec![base.to_owned()],
@@ -149,7 +149,7 @@ impl Kind {
     }
 
     /// Whether one of these names is reserved for the exporter's own metrics.
-    pub fn claims_own_name(self, name: &MetricName) -> bool {
+    pub(crate) fn claims_own_name(self, name: &MetricName) -> bool {
         let mut names = self.claimed_names(name).into_iter().chain(self.names_of_type(name));
         names.any(|name| is_own(&name))
     }

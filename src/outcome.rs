@@ -13,34 +13,34 @@ const LOG_TARGET: &str = "pg_lambda_exporter::scrape";
 
 /// How one query ended.
 #[derive(Debug, Clone)]
-pub struct QueryOutcome {
+pub(crate) struct QueryOutcome {
     /// The namespace.
-    pub query: String,
+    pub(crate) query: String,
     /// Whether it succeeded.
-    pub status: Status,
+    pub(crate) status: Status,
     /// The metrics of its result, before merging.
-    pub families: Arc<Families>,
+    pub(crate) families: Arc<Families>,
     /// The number of rows, also of a cached result.
-    pub rows: Option<usize>,
+    pub(crate) rows: Option<usize>,
     /// The samples that were dropped before merging.
-    pub dropped: Dropped,
+    pub(crate) dropped: Dropped,
     /// How long it ran, its predicate included, if it ran.
-    pub duration: Option<Duration>,
+    pub(crate) duration: Option<Duration>,
     /// The age of the result, if results of this query are cached.
-    pub age: Option<Duration>,
+    pub(crate) age: Option<Duration>,
     /// The names of the result's columns, if it ran.
-    pub columns: Vec<String>,
+    pub(crate) columns: Vec<String>,
     /// Why it failed. Never a value.
-    pub errors: Vec<String>,
+    pub(crate) errors: Vec<String>,
     /// Why its result is not exposed completely. Never a value.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// The server's further details on an error. They may quote the SQL.
-    pub refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Refusal>,
 }
 
 /// Whether a query succeeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Status {
+pub(crate) enum Status {
     /// The query succeeded.
     Succeeded,
     /// The query failed.
@@ -51,7 +51,7 @@ pub enum Status {
 
 /// The condition that does not hold. It is the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Skip {
+pub(crate) enum Skip {
     /// `primary`, on a server in recovery.
     Primary,
     /// `runonserver`.
@@ -66,7 +66,7 @@ pub enum Skip {
 
 impl Skip {
     /// The value of the label.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Primary => "primary",
             Self::Version => "version",
@@ -79,7 +79,7 @@ impl Skip {
 
 /// Why a query failed. It is the label `reason`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Failure {
+pub(crate) enum Failure {
     /// The query exceeded its time limit.
     Timeout,
     /// The scrape's time was over.
@@ -104,7 +104,7 @@ pub enum Failure {
 
 impl Failure {
     /// The value of the label.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
             Self::Deadline => "deadline",
@@ -139,7 +139,7 @@ impl QueryOutcome {
     }
 
     /// The reason, if it failed.
-    pub fn failure(&self) -> Option<Failure> {
+    pub(crate) fn failure(&self) -> Option<Failure> {
         match self.status {
             Status::Failed(failure) => Some(failure),
             Status::Succeeded | Status::Skipped(_) => None,
@@ -147,7 +147,7 @@ impl QueryOutcome {
     }
 
     /// The condition that does not hold, if it was skipped.
-    pub fn skip(&self) -> Option<Skip> {
+    pub(crate) fn skip(&self) -> Option<Skip> {
         match self.status {
             Status::Skipped(skip) => Some(skip),
             Status::Succeeded | Status::Failed(_) => None,
@@ -180,32 +180,32 @@ impl QueryOutcome {
 
 /// The result of a scrape.
 #[derive(Debug, Clone)]
-pub struct Scrape {
+pub(crate) struct Scrape {
     /// Whether the database was reachable.
-    pub up: bool,
+    pub(crate) up: bool,
     /// The chosen queries in the order of the files; disabled ones follow.
-    pub outcomes: Vec<QueryOutcome>,
+    pub(crate) outcomes: Vec<QueryOutcome>,
     /// How long the scrape took, from the request to its last query.
-    pub duration: Duration,
+    pub(crate) duration: Duration,
     /// Whether this is the first scrape of the execution environment.
-    pub cold_start: bool,
+    pub(crate) cold_start: bool,
     /// The age of the connection.
-    pub connection_age: Option<Duration>,
+    pub(crate) connection_age: Option<Duration>,
     /// The age of the credentials.
-    pub secret_age: Option<Duration>,
+    pub(crate) secret_age: Option<Duration>,
     /// Whether a query file could not be read at all, so that its queries are unknown.
-    pub has_unreadable_file: bool,
+    pub(crate) has_unreadable_file: bool,
     pub(crate) names: Arc<DeclaredNames>,
 }
 
 impl Scrape {
     /// The metrics of all queries as one exposition.
-    pub fn merged(&self) -> Merged<'_> {
+    pub(crate) fn merged(&self) -> Merged<'_> {
         Merged::new(&self.names, self.outcomes.iter().map(|outcome| &*outcome.families))
     }
 
     /// The metrics of one query as if there were no other.
-    pub fn merged_alone(&self, position: usize) -> Merged<'_> {
+    pub(crate) fn merged_alone(&self, position: usize) -> Merged<'_> {
         Merged::new(&self.names, self.outcomes.get(position).map(|outcome| &*outcome.families))
     }
 
@@ -220,14 +220,14 @@ impl Scrape {
     }
 
     /// Whether the database, a file of queries or any query failed.
-    pub fn is_error(&self) -> bool {
+    pub(crate) fn is_error(&self) -> bool {
         !self.up
             || self.has_unreadable_file
             || self.outcomes.iter().any(|outcome| outcome.failure().is_some())
     }
 
     /// Logs the scrape as a whole.
-    pub fn log(&self, merged: &Merged<'_>) {
+    pub(crate) fn log(&self, merged: &Merged<'_>) {
         for (outcome, dropped) in
             self.outcomes.iter().zip(&merged.dropped).filter(|(_, dropped)| dropped.invalid > 0)
         {

@@ -17,7 +17,7 @@ pub struct Problem {
     /// The mistake, in lowercase.
     pub message: String,
     /// A hint on what to do. May be empty.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 /// The source of a text.

@@ -30,7 +30,7 @@ use crate::settings::{Lifetimes, Limits};
 use session::Unreachable;
 use state::State;
 
-pub use selection::{Selection, UnknownQuery};
+pub(crate) use selection::{Selection, UnknownQuery};
 
 /// Answers scrapes, as long as its execution environment lives.
 #[derive(Debug)]
@@ -46,11 +46,11 @@ pub struct Exporter {
 
 /// The last results in this environment, for the landing page: no samples, no SQL, no target.
 #[derive(Debug, Default, Clone)]
-pub struct LastResults {
+pub(crate) struct LastResults {
     /// Whether the database was reachable in the last scrape, and when that scrape ended.
-    pub scrape: Option<(bool, Moment)>,
+    pub(crate) scrape: Option<(bool, Moment)>,
     /// The result of each query in the last scrape that chose it, and when that scrape ended.
-    pub queries: HashMap<String, (QueryOutcome, Moment)>,
+    pub(crate) queries: HashMap<String, (QueryOutcome, Moment)>,
 }
 
 impl Exporter {
@@ -68,33 +68,28 @@ impl Exporter {
 
     /// Fetches the credentials and connects, so that the first scrape finds a connection. Failures are
     /// logged, and the scrape tries again.
-    pub async fn warm_up(&self, limit: Duration) {
+    pub(crate) async fn warm_up(&self, limit: Duration) {
         // A failure is already logged, and the first scrape tries again.
         let _: Result<(), Unreachable> =
             self.state.lock().await.session.connect(&self.credentials, Instant::now() + limit).await;
     }
 
     /// Closes the connection within `limit`, so that the server does not keep a dead session.
-    pub async fn close(&self, limit: Duration) {
+    pub(crate) async fn close(&self, limit: Duration) {
         let deadline = Instant::now() + limit;
         if let Ok(mut state) = timeout_at(deadline, self.state.lock()).await {
             state.session.close(time_left(deadline)).await;
         }
     }
 
-    /// The queries that can run, in the order of the files.
-    pub fn queries(&self) -> &[Query] {
-        &self.config.queries
-    }
-
     /// All namespaces in the order of the files. The disabled ones follow.
-    pub fn namespaces(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn namespaces(&self) -> impl Iterator<Item = &str> {
         let queries = self.config.queries.iter().map(|query| query.namespace.as_str());
         queries.chain(self.config.disabled.iter().map(String::as_str))
     }
 
     /// Whether a mistake disables a namespace.
-    pub fn is_disabled(&self, namespace: &str) -> bool {
+    pub(crate) fn is_disabled(&self, namespace: &str) -> bool {
         self.config.disabled.iter().any(|disabled| disabled == namespace)
     }
 
@@ -102,7 +97,7 @@ impl Exporter {
     ///
     /// # Errors
     /// [`UnknownQuery`] if a pattern matches none.
-    pub fn select(&self, collect: &[&str], exclude: &[&str]) -> Result<Selection, UnknownQuery> {
+    pub(crate) fn select(&self, collect: &[&str], exclude: &[&str]) -> Result<Selection, UnknownQuery> {
         Selection::new(&self.namespaces().collect::<Vec<_>>(), collect, exclude)
     }
 
@@ -124,7 +119,7 @@ impl Exporter {
     }
 
     /// Runs the queries of `selection` and reports on them. Returns by `deadline`, whatever happens.
-    pub async fn scrape(&self, selection: &Selection, deadline: Instant) -> Scrape {
+    pub(crate) async fn scrape(&self, selection: &Selection, deadline: Instant) -> Scrape {
         self.scrape_and_tell(selection, deadline, |_| {}).await
     }
 
@@ -179,7 +174,7 @@ impl Exporter {
 
     /// Keeps the results of a scrape for the landing page. Call it with the answer, since the size limit may omit
     /// queries. Queries that the scrape did not choose keep their last result.
-    pub fn note(&self, scrape: &Scrape) {
+    pub(crate) fn note(&self, scrape: &Scrape) {
         let now = Moment::now();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.scrape = Some((scrape.up, now));
@@ -189,7 +184,7 @@ impl Exporter {
     }
 
     /// The last results in this environment. Does not wait for a scrape.
-    pub fn last_results(&self) -> LastResults {
+    pub(crate) fn last_results(&self) -> LastResults {
         self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

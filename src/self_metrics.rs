@@ -16,7 +16,7 @@ use crate::mapping::{Dropped, Merged};
 use crate::outcome::{Failure, QueryOutcome, Scrape, Skip, Status};
 
 /// The gauges as text that is both 0.0.4 and OpenMetrics, without `# EOF`.
-pub fn encode(scrape: &Scrape, merged: &Merged<'_>) -> String {
+pub(crate) fn encode(scrape: &Scrape, merged: &Merged<'_>) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Gauges(gauges(scrape, merged))));
     let mut text = String::new();

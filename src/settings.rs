@@ -23,15 +23,15 @@ pub struct Settings {
     /// Who may scrape.
     pub authorization: Result<Authorization, Vec<Problem>>,
     /// How long secrets and connections are kept.
-    pub lifetimes: Result<Lifetimes, Vec<Problem>>,
+    pub(crate) lifetimes: Result<Lifetimes, Vec<Problem>>,
     /// The limits of a scrape.
     pub limits: Result<Limits, Vec<Problem>>,
     /// The level and the format of the log.
     pub log: LogSettings,
     /// Problems of the variables that the AWS SDK reads, if it is used.
-    pub sdk_problems: Vec<Problem>,
+    pub(crate) sdk_problems: Vec<Problem>,
     /// Problems of the variables that the TLS library reads.
-    pub tls_problems: Vec<Problem>,
+    pub(crate) tls_problems: Vec<Problem>,
     database_uses_sdk: bool,
 }
 
@@ -78,11 +78,11 @@ pub enum Authorization {
 
 /// How long secrets and connections are kept between scrapes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lifetimes {
+pub(crate) struct Lifetimes {
     /// `SECRET_MAX_AGE`: how long a secret is used before it is read again. Zero: for one scrape.
-    pub secret_max_age: Duration,
+    pub(crate) secret_max_age: Duration,
     /// `DB_IDLE_CLOSE`: how long a connection may be idle before the server closes it. Absent: no limit.
-    pub idle_close: Option<Duration>,
+    pub(crate) idle_close: Option<Duration>,
 }
 
 /// The limits of a scrape.
@@ -104,11 +104,11 @@ pub struct Limits {
 #[derive(Debug, Clone, Default)]
 pub struct LogSettings {
     /// `AWS_LAMBDA_LOG_FORMAT=json`.
-    pub is_json: bool,
+    pub(crate) is_json: bool,
     /// `AWS_LAMBDA_LOG_LEVEL`.
-    pub level: Option<String>,
+    pub(crate) level: Option<String>,
     /// `RUST_LOG`.
-    pub directives: Option<String>,
+    pub(crate) directives: Option<String>,
 }
 
 impl Default for Lifetimes {
@@ -171,7 +171,7 @@ impl Settings {
     ///
     /// # Errors
     /// The problems.
-    pub fn database(&self) -> Result<Source, Vec<Problem>> {
+    pub(crate) fn database(&self) -> Result<Source, Vec<Problem>> {
         let sdk = self.sdk_problems.iter().filter(|_| self.database_uses_sdk);
         let further: Vec<_> = sdk.chain(&self.tls_problems).cloned().collect();
         match self.source.clone() {

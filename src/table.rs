@@ -1,7 +1,7 @@
 //! The rows of a result: cells of text as the server wrote them.
 
 /// One cell for each column of a result; `None` is NULL.
-pub type Cells<'a> = [Option<&'a str>];
+pub(crate) type Cells<'a> = [Option<&'a str>];
 
 /// Takes the rows of a result as they arrive.
 pub trait Rows {

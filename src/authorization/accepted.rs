@@ -62,7 +62,7 @@ impl Accepted {
 
     /// The value of `WWW-Authenticate` for the accepted schemes (RFC 9110, section 11.6.1). One line, since
     /// an HTTP API keeps only one header of each name.
-    pub fn challenge(&self) -> &'static str {
+    pub(crate) fn challenge(&self) -> &'static str {
         let has = |scheme| self.0.iter().any(|credential| credential.scheme == scheme);
         match (has(Scheme::Bearer), has(Scheme::Basic)) {
             (true, true) => "Bearer, Basic realm=\"pg-lambda-exporter\", charset=\"UTF-8\"",

@@ -26,7 +26,7 @@ pub(super) enum Scheme {
 /// A presented or accepted credential: SHA-256 of the token, or of user, colon and password. All digests have one
 /// length, so comparing two takes the same time whatever the credentials are.
 #[derive(Clone)]
-pub struct Credential {
+pub(crate) struct Credential {
     pub(super) scheme: Scheme,
     digest: [u8; 32],
 }

@@ -1,6 +1,6 @@
 //! Describes how the columns of a result are exposed.
 
-use crate::config::{MetricColumn, Query, Usage};
+use crate::config::{Query, Usage};
 use crate::mapping::{DeclaredNames, Mapper};
 use crate::metric::{Kind, LabelName, MetricName};
 use crate::table::Rows;
@@ -43,7 +43,7 @@ fn purpose(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(Me
         };
     }
     let whole = query.columns.iter().find_map(|declared| match &declared.usage {
-        Usage::Metric(metric) if is_part(metric, &declared.name, column) => Some(metric),
+        Usage::Metric(metric) if metric.reading.has_part(&declared.name, column) => Some(metric),
         _ => None,
     });
     match (whole, MetricName::new(&format!("{}_{column}", query.prefix))) {
@@ -57,11 +57,6 @@ fn purpose(query: &Query, column: &str, is_repeated: bool, exposed: Option<&[(Me
 fn constants(labels: &[(LabelName, String)]) -> String {
     let pairs: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     if pairs.is_empty() { String::new() } else { format!("{{{}}}", pairs.join(",")) }
-}
-
-/// Whether `column` is a part of the metric of column `whole`.
-fn is_part(metric: &MetricColumn, whole: &str, column: &str) -> bool {
-    column.strip_prefix(whole).is_some_and(|suffix| metric.reading.suffixes_beside().contains(&suffix))
 }
 
 fn word(kind: Kind) -> &'static str {

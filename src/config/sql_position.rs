@@ -9,19 +9,19 @@ use super::yaml::{Documents, Node};
 
 /// A place in a query file, for its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SqlPosition {
+pub(crate) struct SqlPosition {
     /// The file, as it was named to the exporter.
-    pub file: String,
+    pub(crate) file: String,
     /// Counted from 1.
-    pub line: usize,
+    pub(crate) line: usize,
     /// Counted from 1. `None` if only the line is known on which the SQL begins.
-    pub column: Option<usize>,
+    pub(crate) column: Option<usize>,
 }
 
 impl SqlPosition {
     /// The place of the character of `sql` that has `before` characters before it. `sql` was read from the entry `key`
     /// of `namespace` in one of `files`, each a name and its text. `None` if an alias or a merge key brought it there.
-    pub fn find(
+    pub(crate) fn find(
         files: &[(String, String)],
         (namespace, key): (&str, &str),
         sql: &str,

@@ -173,7 +173,7 @@ impl Parts {
     /// # Errors
     /// The mistakes so far, and: the host or the user is missing, `sslrootcert=system` is combined with a weaker mode
     /// than it allows, or a token would be sent without verified TLS.
-    pub fn complete(mut self) -> Result<Target, Vec<Problem>> {
+    pub(crate) fn complete(mut self) -> Result<Target, Vec<Problem>> {
         for (part, is_missing, message) in [
             (Part::Host, self.host.is_none(), "missing here, and PGHOST is not set"),
             (Part::User, self.user.is_none(), "missing here (in JSON it is username), and PGUSER is not set"),

@@ -13,11 +13,11 @@ use crate::sql::Sql;
 
 /// A column of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ResultColumn {
+pub(crate) struct ResultColumn {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its type as SQL writes it: `double precision`, `numeric(10,2)`, `text[]`.
-    pub type_name: String,
+    pub(crate) type_name: String,
 }
 
 impl Connection {
@@ -30,7 +30,7 @@ impl Connection {
     /// Only this function uses the extended protocol. It prepares everything in one read-only transaction and
     /// leaves no prepared statements, so that queries and other clients of a pooler find none. Call it once
     /// for each connection: the driver keeps using its own statements for unknown types.
-    pub async fn describe_once(
+    pub(crate) async fn describe_once(
         &mut self,
         statements: &[&Sql],
         limit: Duration,

@@ -7,11 +7,11 @@ use tokio_postgres::error::{DbError, ErrorPosition};
 /// The place of the mistake in the SQL, and the server's advice. Both may quote the SQL, so they must never
 /// be logged.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// The number of characters of the SQL before the place.
-    pub position: Option<usize>,
+    pub(crate) position: Option<usize>,
     /// PostgreSQL's HINT.
-    pub hint: Option<String>,
+    pub(crate) hint: Option<String>,
 }
 
 impl Refusal {

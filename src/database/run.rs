@@ -19,7 +19,7 @@ const SMALL_RESULT_BYTES_MAX: u64 = 32 << 20;
 
 /// How much longer than the server the client waits, so that it is the server that ends a slow query: then the
 /// connection survives. It covers the way there and back.
-pub const GRACE: Duration = Duration::from_millis(250);
+pub(crate) const GRACE: Duration = Duration::from_millis(250);
 
 /// Replaces a cell whose bytes are not UTF-8 (in a database with encoding `SQL_ASCII`).
 pub(super) const NOT_TEXT: &str = "\u{FFFD}";
@@ -67,7 +67,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`QueryError`]. The rows before an error do not count.
-    pub async fn run_into(
+    pub(crate) async fn run_into(
         &mut self,
         sql: &Sql,
         timeout: Duration,
@@ -184,22 +184,16 @@ pub(super) fn message(sql: &str, timeout: Duration, database_has_encoding: bool,
         ),
     };
     // Without an encoding the server knows of no characters, and refuses to call its bytes UTF-8.
-    let encoding = if database_has_encoding { "UTF8" } else { "SQL_ASCII" };
-    let quoted = |value: &str| format!("'{value}'");
-    let values = [
-        quoted("on"),
-        timeout,
-        quoted(encoding),
-        quoted("error"),
-        quoted("ISO"),
-        quoted("postgres"),
-        quoted("1"),
-        quoted("hex"),
-    ];
-    let calls = PROLOGUE_SETTINGS.iter().zip(values);
-    let calls: Vec<_> =
-        calls.map(|(setting, value)| format!("set_config('{setting}',{value},true)")).collect();
-    format!("SELECT {};\n{sql}", calls.join(", "))
+    let encoding = if database_has_encoding { "'UTF8'" } else { "'SQL_ASCII'" };
+    let values = ["'on'", &timeout, encoding, "'error'", "'ISO'", "'postgres'", "'1'", "'hex'"];
+    let mut message = String::with_capacity(512 + sql.len());
+    let mut before = "SELECT set_config('";
+    for (setting, value) in PROLOGUE_SETTINGS.iter().zip(values) {
+        message.extend([before, setting, "',", value, ",true)"]);
+        before = ", set_config('";
+    }
+    message.extend([";\n", sql]);
+    message
 }
 
 /// Why there are no rows.

@@ -1,7 +1,5 @@
 //! The use of each column of a result, decided once before the rows are read.
 
-use std::collections::{HashMap, HashSet};
-
 use super::arrays::{HistogramColumns, SummaryColumns};
 use super::dropped::{Dropped, Reason, UNLISTED, UNREADABLE, note};
 use super::labels::{Constants, Labels};
@@ -14,12 +12,12 @@ use crate::table::Cells;
 
 /// A query's declaration, applied to the columns of its result.
 pub(super) struct Columns<'q> {
-    pub labels: Labels<'q>,
-    pub time: Option<TimeColumn<'q>>,
-    pub metrics: Vec<Column<'q>>,
-    pub sets: LabelSets,
-    pub families: Vec<Family>,
-    pub missing: Vec<Missing>,
+    pub(crate) labels: Labels<'q>,
+    pub(crate) time: Option<TimeColumn<'q>>,
+    pub(crate) metrics: Vec<Column<'q>>,
+    pub(crate) sets: LabelSets,
+    pub(crate) families: Vec<Family>,
+    pub(crate) missing: Vec<Missing>,
 }
 
 /// The column with the time of a row's metrics.
@@ -27,16 +25,16 @@ pub(super) struct TimeColumn<'q> {
     name: &'q str,
     column: usize,
     /// The dropped metrics, which have no valid time.
-    pub dropped: Dropped,
+    pub(crate) dropped: Dropped,
 }
 
 /// A column with metrics, or a column whose metrics are dropped.
 pub(super) struct Column<'q> {
     name: String,
     /// The labels of its metrics in addition to those of the row.
-    pub constants: Option<Constants<'q>>,
-    pub purpose: Purpose<'q>,
-    pub dropped: Dropped,
+    pub(crate) constants: Option<Constants<'q>>,
+    pub(crate) purpose: Purpose<'q>,
+    pub(crate) dropped: Dropped,
 }
 
 /// The use of a column's cells. `family` is an index.
@@ -52,23 +50,22 @@ pub(super) enum Purpose<'q> {
 }
 
 /// The positions of each name in the result. SQL allows repeated names.
-pub(super) struct Positions<'a>(HashMap<&'a str, Vec<usize>>);
+pub(super) struct Positions<'a>(Vec<(&'a str, usize)>);
 
 impl<'a> Positions<'a> {
     fn new(columns: &'a [String]) -> Self {
-        let mut positions: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (index, name) in columns.iter().enumerate() {
-            positions.entry(name).or_default().push(index);
-        }
+        let mut positions: Vec<_> = columns.iter().map(String::as_str).zip(0..).collect();
+        positions.sort_unstable();
         Self(positions)
     }
 
-    fn all(&self, name: &str) -> &[usize] {
-        self.0.get(name).map_or(&[], Vec::as_slice)
+    fn all(&self, name: &str) -> impl Iterator<Item = usize> {
+        let first = self.0.partition_point(|(known, _)| *known < name);
+        self.0.iter().skip(first).take_while(move |(known, _)| *known == name).map(|&(_, index)| index)
     }
 
     pub(super) fn first(&self, name: &str) -> Option<usize> {
-        self.all(name).first().copied()
+        self.all(name).next()
     }
 }
 
@@ -83,19 +80,16 @@ impl<'q> Columns<'q> {
         let labels = Labels::new(query, names, &positions, label_bytes_max, &mut sets)?;
         let mut columns =
             Self { labels, time: None, metrics: Vec::new(), sets, families: Vec::new(), missing: Vec::new() };
-        let mut declared = HashSet::new();
         for column in &query.columns {
-            declared.insert(column.name.clone());
             match &column.usage {
                 // The first column with a label's name is the label.
                 Usage::Label(_) => {
-                    let repetitions = positions.all(&column.name).iter().skip(1);
+                    let repetitions = positions.all(&column.name).skip(1);
                     columns.metrics.extend(
                         repetitions.map(|_| Column::new(&column.name, Purpose::Dropped(Reason::Label))),
                     );
                 }
                 Usage::Metric(metric) => {
-                    declared.extend(columns_beside(&metric.reading, &column.name));
                     columns.add_metric(column, metric, names, &positions);
                 }
                 Usage::Timestamp => match positions.first(&column.name) {
@@ -108,10 +102,15 @@ impl<'q> Columns<'q> {
                 Usage::Discard => {}
             }
         }
-        for (index, name) in names.iter().enumerate() {
-            if !declared.contains(name) {
-                columns.add_undeclared(query, name, index);
-            }
+        let is_declared = |name: &str| {
+            query.columns.iter().any(|column| match &column.usage {
+                _ if column.name == name => true,
+                Usage::Metric(metric) => metric.reading.has_part(&column.name, name),
+                _ => false,
+            })
+        };
+        for (index, name) in names.iter().enumerate().filter(|(_, name)| !is_declared(name)) {
+            columns.add_undeclared(query, name, index);
         }
         Ok(columns)
     }
@@ -132,7 +131,7 @@ impl<'q> Columns<'q> {
         });
         let family = self.family(&metric.family, metric.reading.kind(), || metric.help.clone());
         let constants = self.labels.constants(metric, &mut self.sets);
-        for &index in positions.all(name) {
+        for index in positions.all(name) {
             let (purpose, constants) = match &constants {
                 Ok(constants) => (self.purpose(family, metric, name, index, positions), constants.clone()),
                 Err(reason) => (Some(Purpose::Dropped(*reason)), None),

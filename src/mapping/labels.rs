@@ -11,8 +11,8 @@ use crate::table::Cells;
 /// The labels of a row: constants, then columns.
 pub(super) struct Labels<'q> {
     /// `None` if a name appears twice.
-    pub names: Option<LabelNames>,
-    pub sources: Vec<Label<'q>>,
+    pub(crate) names: Option<LabelNames>,
+    pub(crate) sources: Vec<Label<'q>>,
     value_bytes_max: usize,
 }
 
@@ -23,7 +23,7 @@ pub(super) struct Label<'q> {
     origin: &'q str,
     value: Source<'q>,
     /// Metrics that were dropped because the value is too long.
-    pub dropped: Dropped,
+    pub(crate) dropped: Dropped,
 }
 
 enum Source<'q> {
@@ -34,8 +34,8 @@ enum Source<'q> {
 /// The constant labels of one column, which follow the labels of a row.
 #[derive(Clone)]
 pub(super) struct Constants<'q> {
-    pub names: LabelNames,
-    pub values: Vec<&'q str>,
+    pub(crate) names: LabelNames,
+    pub(crate) values: Vec<&'q str>,
 }
 
 impl<'q> Labels<'q> {

@@ -1,9 +1,9 @@
 //! Merges the results of all queries into one exposition, in which each name has one meaning.
 
-use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher};
 
 use foldhash::fast::RandomState;
+use foldhash::{HashMap, HashSet};
 use hashbrown::HashTable;
 
 use super::dropped::{Dropped, Reason};
@@ -35,7 +35,7 @@ pub struct Merged<'a> {
 pub struct MergedFamily<'a> {
     /// Whether another family needs a [name of the type](Kind::names_of_type). OpenMetrics then shows a counter as
     /// `unknown` and an info metric as a gauge, both under the name that their samples have in either format.
-    pub is_retyped: bool,
+    pub(crate) is_retyped: bool,
     /// At least one, in the order of the results.
     pub parts: Vec<Part<'a>>,
 }
@@ -46,16 +46,16 @@ pub struct Part<'a> {
     /// The index of the result.
     result: usize,
     /// The label sets of the result.
-    pub sets: &'a LabelSets,
+    pub(crate) sets: &'a LabelSets,
     /// The metrics.
-    pub family: &'a Family,
+    pub(crate) family: &'a Family,
     /// The indices of duplicates, ascending.
     duplicates: Vec<usize>,
 }
 
 impl Part<'_> {
     /// The indices of the metrics, without duplicates.
-    pub fn indices(&self) -> impl Iterator<Item = usize> {
+    pub(crate) fn indices(&self) -> impl Iterator<Item = usize> {
         let mut duplicates = self.duplicates.iter().copied().peekable();
         (0..self.family.len()).filter(move |index| duplicates.next_if_eq(index).is_none())
     }
@@ -77,7 +77,7 @@ impl<'a> Merged<'a> {
         let all = results.clone().into_iter().flat_map(|result| &result.families);
         let undeclared = declared.undeclared(all);
         let mut families: Vec<MergedFamily<'_>> = Vec::new();
-        let mut places: HashMap<&MetricName, usize> = HashMap::new();
+        let mut places: HashMap<&MetricName, usize> = HashMap::default();
         let mut dropped = Vec::new();
         for (result, Families { sets, families: of_result }) in results.into_iter().enumerate() {
             let mut invalid = Dropped::default();
@@ -108,7 +108,7 @@ impl<'a> Merged<'a> {
 
 impl Merged<'_> {
     /// The number of exposed samples of each result.
-    pub fn series(&self) -> Vec<usize> {
+    pub(crate) fn series(&self) -> Vec<usize> {
         let mut series = vec![0; self.dropped.len()];
         for part in self.families.iter().flat_map(|family| &family.parts) {
             if let Some(series) = series.get_mut(part.result) {
@@ -121,7 +121,7 @@ impl Merged<'_> {
 
 impl MergedFamily<'_> {
     /// The family whose type and help count for all parts.
-    pub fn first(&self) -> Option<&Family> {
+    pub(crate) fn first(&self) -> Option<&Family> {
         self.parts.first().map(|part| part.family)
     }
 
@@ -175,12 +175,12 @@ impl DeclaredNames {
     }
 
     /// The exposition of one result as if there were no other.
-    pub fn merge_alone<'a>(&self, result: &'a Families) -> Merged<'a> {
+    pub(crate) fn merge_alone<'a>(&self, result: &'a Families) -> Merged<'a> {
         Merged::new(self, [result])
     }
 
     /// The names and types of a result's families that are exposed if they have metrics.
-    pub fn exposed(&self, result: &Families) -> Vec<(MetricName, Kind)> {
+    pub(crate) fn exposed(&self, result: &Families) -> Vec<(MetricName, Kind)> {
         let undeclared = self.undeclared(&result.families);
         let exposed = result.families.iter().filter(|family| self.hold(family) || undeclared.hold(family));
         exposed.map(|family| (family.name.clone(), family.kind)).collect()

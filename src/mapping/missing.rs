@@ -8,7 +8,7 @@ use crate::config::{MetricColumn, Reading};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// As `metrics` lists it.
-    pub column: String,
+    pub(crate) column: String,
     cause: Cause,
 }
 

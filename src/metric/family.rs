@@ -20,7 +20,7 @@ impl Families {
     }
 
     /// The memory of all metrics, in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.sets.bytes() + self.families.iter().map(Family::bytes).sum::<usize>()
     }
 }
@@ -31,7 +31,7 @@ pub struct Family {
     /// The name as in `queries.yml`. The exposition adds the suffixes of samples.
     pub name: MetricName,
     /// The type.
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// HELP, unescaped. May be empty and may contain line breaks.
     pub help: String,
     /// The label set of each metric.

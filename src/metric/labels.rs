@@ -70,55 +70,52 @@ impl LabelSets {
     /// The number of the label set with the value that `value_at` has for each place.
     pub fn number<'v>(&mut self, names: &LabelNames, value_at: impl Fn(usize) -> &'v str) -> u32 {
         let Self { names: all_names, sets, ends, text, needs_escaping, known } = self;
-        let own_names = all_names.get(names.index as usize).map_or(&[][..], Vec::as_slice);
-        let pairs = || own_names.iter().zip(names.places.iter().map(|&place| value_at(place)));
-        let mut hasher = known.state.build_hasher();
-        for (name, value) in pairs().filter(|(_, value)| !value.is_empty()) {
-            hasher.write(name.as_str().as_bytes());
-            hasher.write(value.as_bytes());
-        }
-        let hash = hasher.finish();
-        let hashes = &mut known.hashes;
-        let has_hash = |set: u32| hashes.get(set as usize) == Some(&hash);
-        let has_names = |set: u32| sets.get(set as usize).is_some_and(|set| set.names == names.index);
-        let pairs_of = |set| pairs_of(all_names, sets, ends, text, set);
-        let is_equal = |&set: &u32| has_hash(set) && has_names(set) && pairs_of(set).eq(pairs());
-        if let Some(&set) = known.index.find(hash, is_equal) {
-            return set;
-        }
-        let set = narrow(sets.len());
-        // Sets with the same names are the same only if they are equal.
-        let is_same = |&set: &u32| {
-            let has_value = |(_, value): &(&LabelName, &str)| !value.is_empty();
-            has_hash(set) && pairs_of(set).filter(has_value).eq(pairs().filter(has_value))
-        };
-        let same = known.index.find(hash, is_same).filter(|_| all_names.len() > 1);
-        let identity = same.and_then(|&same| sets.get(same as usize)).map_or(set, |same| same.identity);
-        hashes.push(hash);
-        known.index.insert_unique(hash, set, |&set| hashes.get(set as usize).copied().unwrap_or_default());
-        sets.push(Set { names: names.index, first: narrow(ends.len()), identity });
+        let (set, first, begin) = (narrow(sets.len()), ends.len(), text.len());
         for &place in &names.places {
-            let value = value_at(place);
-            *needs_escaping |=
-                value.bytes().fold(false, |found, byte| found | matches!(byte, b'"' | b'\\' | b'\n'));
-            text.push_str(value);
+            text.push_str(value_at(place));
             ends.push(narrow(text.len()));
         }
+        sets.push(Set { names: names.index, first: narrow(first), identity: set });
+        let Known { state, hashes, index } = known;
+        let pairs = |set| with_value(pairs_of(all_names, sets, ends, text, set));
+        let mut hasher = state.build_hasher();
+        // The names are the same for most sets of a result, so hashing them is not worth it.
+        pairs(set).for_each(|(_, value)| hasher.write(value.as_bytes()));
+        let hash = hasher.finish();
+        let is_same = |&other: &u32| hashes.get(other as usize) == Some(&hash) && pairs(other).eq(pairs(set));
+        let has_names = |other: u32| sets.get(other as usize).is_some_and(|set| set.names == names.index);
+        if let Some(&equal) = index.find(hash, |other| has_names(*other) && is_same(other)) {
+            sets.pop();
+            ends.truncate(first);
+            text.truncate(begin);
+            return equal;
+        }
+        // Sets with the same names are the same only if they are equal.
+        let same = if all_names.len() > 1 { index.find(hash, is_same).copied() } else { None };
+        let identity = same.and_then(|same| sets.get(same as usize)).map_or(set, |same| same.identity);
+        if let Some(set) = sets.last_mut() {
+            set.identity = identity;
+        }
+        hashes.push(hash);
+        index.insert_unique(hash, set, |&set| hashes.get(set as usize).copied().unwrap_or_default());
+        let is_special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte == b'\n');
+        let values = text.get(begin..).unwrap_or_default();
+        *needs_escaping |= values.bytes().fold(false, |found, byte| found | is_special(byte));
         set
     }
 
     /// The number of the first set that Prometheus takes for the same, since an empty value is the same as no label.
-    pub fn identity(&self, set: u32) -> u32 {
+    pub(crate) fn identity(&self, set: u32) -> u32 {
         self.sets.get(set as usize).map_or(set, |set| set.identity)
     }
 
     /// No set follows: frees what only [`LabelSets::number`] needs.
-    pub fn finish(&mut self) {
+    pub(crate) fn finish(&mut self) {
         self.known = Known::default();
     }
 
     /// The names of a set in their order.
-    pub fn names_of(&self, set: u32) -> &[LabelName] {
+    pub(crate) fn names_of(&self, set: u32) -> &[LabelName] {
         let names = self.sets.get(set as usize).and_then(|set| self.names.get(set.names as usize));
         names.map_or(&[], Vec::as_slice)
     }
@@ -129,22 +126,26 @@ impl LabelSets {
     }
 
     /// The pairs that tell one series from another.
-    pub fn pairs_with_value(&self, set: u32) -> impl Iterator<Item = (&LabelName, &str)> {
-        self.pairs(set).filter(|(_, value)| !value.is_empty())
+    pub(crate) fn pairs_with_value(&self, set: u32) -> impl Iterator<Item = (&LabelName, &str)> {
+        with_value(self.pairs(set))
     }
 
     /// Whether any value has a character that both formats escape.
-    pub fn needs_escaping(&self) -> bool {
+    pub(crate) fn needs_escaping(&self) -> bool {
         self.needs_escaping
     }
 
     /// The memory of all sets, in bytes.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.text.len()
             + self.ends.len() * size_of::<u32>()
             + self.sets.len() * size_of::<Set>()
             + self.known.hashes.len() * (size_of::<u64>() + size_of::<u32>())
     }
+}
+
+fn with_value<'a, P: Iterator<Item = (&'a LabelName, &'a str)>>(pairs: P) -> impl Iterator<Item = P::Item> {
+    pairs.filter(|(_, value)| !value.is_empty())
 }
 
 fn pairs_of<'a>(
@@ -182,13 +183,13 @@ mod tests {
         let [a, b, c] = ["a", "b", "c"].map(|text| LabelName::new(text).unwrap());
         let mut sets = LabelSets::default();
         let names = sets.names(&[&b, &c, &a]).unwrap();
+        let fewer = sets.names(&[&a, &b]).unwrap();
         let set = sets.number(&names, |place| ["1", "", "3"][place]);
         let pairs: Vec<_> = sets.pairs(set).map(|(name, value)| (name.as_str(), value)).collect();
         assert_eq!(pairs, [("a", "3"), ("b", "1"), ("c", "")]);
         assert_eq!(sets.pairs_with_value(set).count(), 2);
         assert_eq!(sets.names(&[&a, &b, &a]).unwrap_err(), a);
         // An empty value is the same as no label.
-        let fewer = sets.names(&[&a, &b]).unwrap();
         for (values, is_same) in [(["3", "1"], true), (["1", "3"], false), (["31", ""], false)] {
             let other = sets.number(&fewer, |place| values[place]);
             assert_eq!((sets.identity(other) == set, sets.pairs(other).count()), (is_same, 2), "{values:?}");

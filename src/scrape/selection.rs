@@ -6,16 +6,16 @@ use glob::Pattern;
 
 /// The queries of one scrape, by namespace.
 #[derive(Debug, Clone)]
-pub struct Selection(BTreeSet<String>);
+pub(crate) struct Selection(BTreeSet<String>);
 
 /// Patterns that match no query.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no query is named {}; there are: {}", .patterns.join(", "), .namespaces.join(", "))]
-pub struct UnknownQuery {
+pub(crate) struct UnknownQuery {
     /// The patterns in the given order.
-    pub patterns: Vec<String>,
+    pub(crate) patterns: Vec<String>,
     /// All namespaces in the order of the files.
-    pub namespaces: Vec<String>,
+    pub(crate) namespaces: Vec<String>,
 }
 
 impl Selection {
@@ -24,7 +24,7 @@ impl Selection {
     ///
     /// # Errors
     /// [`UnknownQuery`] if a pattern matches nothing, which is usually a mistake.
-    pub fn new(namespaces: &[&str], collect: &[&str], exclude: &[&str]) -> Result<Self, UnknownQuery> {
+    pub(crate) fn new(namespaces: &[&str], collect: &[&str], exclude: &[&str]) -> Result<Self, UnknownQuery> {
         let unknown = |pattern: &&&str| !namespaces.iter().any(|namespace| matches(pattern, namespace));
         let patterns: Vec<_> =
             collect.iter().chain(exclude).filter(unknown).map(|&pattern| pattern.to_owned()).collect();

@@ -16,11 +16,11 @@ const LONGEST_DETAIL: usize = 500;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretError {
     /// The requested name or ARN.
-    pub id: String,
+    pub(crate) id: String,
     /// The kind of error.
     pub failure: Failure,
     /// The message of the service or the SDK. May be empty. Never the secret.
-    pub detail: String,
+    pub(crate) detail: String,
 }
 
 /// The kinds of errors.
