@@ -147,12 +147,13 @@ a_v{name="transaction_read_only",setting="on",reset="off"} 1
         error("a", "other"),
     ),
     Difference(
-        "a result with more than 100,000 samples or 16 MiB",
+        "a result with more than 100,000 samples, or whose samples take 16 MiB of memory",
         """
 many: {query: "SELECT i AS l, 1 AS v FROM generate_series(1, 100001) AS i", metrics: [l: {usage: LABEL}]}
-large: {query: "SELECT 1 AS v, repeat('x', 17000000) AS w", metrics: [w: {usage: DISCARD}]}
+large: {query: "SELECT i || repeat('x', 16000) AS l, 1 AS v FROM generate_series(1, 1100) AS i", metrics: [l: {usage: LABEL}]}
 """,
-        "".join(f'many_v{{l="{i}"}} 1\n' for i in range(1, 100_002)) + "large_v 1",
+        "".join(f'many_v{{l="{i}"}} 1\n' for i in range(1, 100_002))
+        + "".join(f'large_v{{l="{i}{"x" * 16000}"}} 1\n' for i in range(1, 1_101)),
         error("many", "limit") + error("large", "limit"),
     ),
     # Values
