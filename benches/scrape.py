@@ -93,7 +93,7 @@ class Lambda:
             def do_GET(self):
                 event = runtime_api.events.get()
                 deadline = str(int((time.time() + 300) * 1000))
-                names = {"Request-Id": "1", "Deadline-Ms": deadline, "Invoked-Function-Arn": "arn:aws:lambda:x:1:function:f"}
+                names = {"Aws-Request-Id": "1", "Deadline-Ms": deadline, "Invoked-Function-Arn": "arn:aws:lambda:x:1:function:f"}
                 self.answer(200, {f"Lambda-Runtime-{name}": value for name, value in names.items()}, event)
 
             def do_POST(self):
