@@ -90,13 +90,18 @@ impl Messages {
     fn parameter_bytes(&mut self, mut bytes: &[u8]) -> u64 {
         let mut counted = 0;
         while let Some((&byte, behind)) = bytes.split_first() {
-            let taken = match (self.rest, self.seen) {
-                (0, 0) => {
+            let taken = match (self.rest, self.seen, bytes) {
+                (0, 0, &[tag, a, b, c, d, ..]) => {
+                    self.tag = tag;
+                    self.rest = u32::from_be_bytes([a, b, c, d]).saturating_sub(4);
+                    5
+                }
+                (0, 0, _) => {
                     self.tag = byte;
                     (self.seen, self.length) = (1, 0);
                     1
                 }
-                (0, seen) => {
+                (0, seen, _) => {
                     self.length = (self.length << 8) | u32::from(byte);
                     self.seen = (seen + 1) % 5;
                     if self.seen == 0 {
@@ -104,7 +109,7 @@ impl Messages {
                     }
                     1
                 }
-                (rest, _) => {
+                (rest, ..) => {
                     let taken = rest.min(u32::try_from(behind.len() + 1).unwrap_or(u32::MAX));
                     self.rest = rest - taken;
                     taken

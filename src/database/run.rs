@@ -4,6 +4,7 @@ use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use futures_util::StreamExt;
+use smallvec::SmallVec;
 use tokio::time::{Instant, timeout};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{SimpleQueryMessage, SimpleQueryStream};
@@ -218,7 +219,7 @@ async fn read(mut stream: Pin<&mut SimpleQueryStream>, rows: &mut impl Rows) -> 
             }
             Ok(SimpleQueryMessage::Row(row)) if prologue_is_done => {
                 let cells = (0..row.len()).map(|index| row.try_get(index).unwrap_or(Some(NOT_TEXT)));
-                rows.row(&cells.collect::<Vec<_>>()).map_err(|TooLarge| Failure::TooLarge)?;
+                rows.row(&cells.collect::<SmallVec<[_; 16]>>()).map_err(|TooLarge| Failure::TooLarge)?;
             }
             Ok(_) => {}
             // Behind an error comes the word that the server is ready, unless it hangs up.

@@ -48,8 +48,10 @@ fn push(out: &mut String, value: f64, plain_below: f64) {
         out.write_str("NaN")
     } else if value.is_infinite() {
         out.write_str(if value > 0.0 { "+Inf" } else { "-Inf" })
-    } else if magnitude == 0.0 || (1e-4..plain_below).contains(&magnitude) {
-        write!(out, "{value}")
+    } else if magnitude == 0.0 {
+        out.write_str("-0")
+    } else if (1e-4..plain_below).contains(&magnitude) {
+        out.write_str(zmij::Buffer::new().format_finite(value))
     } else {
         let scientific = format!("{value:e}");
         let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
@@ -90,6 +92,16 @@ mod tests {
             (f64::NAN, "NaN"),
         ] {
             assert_eq!(value(number), text);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn fractions_are_as_short_as_the_standard_library_writes_them(number in -1e15..1e15, scale in 0..20) {
+            let number: f64 = number / 10_f64.powi(scale);
+            if number.abs() >= 1e-4 {
+                proptest::prop_assert_eq!(value(number), number.to_string());
+            }
         }
     }
 

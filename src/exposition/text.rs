@@ -39,6 +39,7 @@ struct Lines<'a> {
     name: &'a str,
     part: &'a Part<'a>,
     has_times: bool,
+    needs_escaping: bool,
     /// The names of the current label set, and the text before each of its values.
     names: &'a [LabelName],
     before_values: Vec<String>,
@@ -80,6 +81,7 @@ impl<'a> Lines<'a> {
                 name,
                 part,
                 has_times,
+                needs_escaping: part.sets.needs_escaping(),
                 names: &[],
                 before_values: Vec::new(),
             };
@@ -177,10 +179,12 @@ impl<'a> Lines<'a> {
                 .collect();
         }
         self.out.push_str(self.name);
-        self.out.push_str(suffix);
+        if !suffix.is_empty() {
+            self.out.push_str(suffix);
+        }
         for ((_, value), before) in sets.pairs(set).zip(&self.before_values) {
             self.out.push_str(before);
-            match sets.needs_escaping() {
+            match self.needs_escaping {
                 true => push_escaped(self.out, value, &['\\', '\n', '"']),
                 false => self.out.push_str(value),
             }
@@ -189,7 +193,10 @@ impl<'a> Lines<'a> {
             self.out.extend([if names.is_empty() { "{" } else { "\"," }, name, "=\""]);
             push_escaped(self.out, value, &['\\', '\n', '"']);
         }
-        self.out.push_str(if names.is_empty() && own.is_none() { " " } else { "\"} " });
+        match names.is_empty() && own.is_none() {
+            true => self.out.push(' '),
+            false => self.out.push_str("\"} "),
+        }
         number::push_value(self.out, value);
         if let Some(&seconds) = family.times.get(index).filter(|_| self.has_times) {
             self.out.push(' ');

@@ -32,11 +32,9 @@ pub(super) fn decimal(text: &str) -> Option<f64> {
     if let Some(number) = whole(text) {
         return Some(number);
     }
-    let number: f64 = if text.contains('_') {
-        underscores_stand_between_digits(text).then(|| text.replace('_', "").parse().ok()).flatten()?
-    } else {
-        text.parse().ok()?
-    };
+    let without_underscores =
+        || underscores_stand_between_digits(text).then(|| text.replace('_', "").parse().ok()).flatten();
+    let number: f64 = text.parse().ok().or_else(without_underscores)?;
     let too_large = number.is_infinite() && text.contains(|c: char| c.is_ascii_digit());
     (!too_large).then_some(number)
 }

@@ -15,7 +15,6 @@ pub struct LabelSets {
     /// The end of each value in `text`. A value begins at the end of the previous one.
     ends: Vec<u32>,
     text: String,
-    needs_escaping: bool,
     known: Known,
 }
 
@@ -69,18 +68,20 @@ impl LabelSets {
 
     /// The number of the label set with the value that `value_at` has for each place.
     pub fn number<'v>(&mut self, names: &LabelNames, value_at: impl Fn(usize) -> &'v str) -> u32 {
-        let Self { names: all_names, sets, ends, text, needs_escaping, known } = self;
+        let Self { names: all_names, sets, ends, text, known: Known { state, hashes, index } } = self;
         let (set, first, begin) = (narrow(sets.len()), ends.len(), text.len());
+        let mut hasher = state.build_hasher();
         for &place in &names.places {
-            text.push_str(value_at(place));
+            let value = value_at(place);
+            text.push_str(value);
             ends.push(narrow(text.len()));
+            // The names are the same for most sets of a result, so hashing them is not worth it.
+            if !value.is_empty() {
+                hasher.write(value.as_bytes());
+            }
         }
         sets.push(Set { names: names.index, first: narrow(first), identity: set });
-        let Known { state, hashes, index } = known;
         let pairs = |set| with_value(pairs_of(all_names, sets, ends, text, set));
-        let mut hasher = state.build_hasher();
-        // The names are the same for most sets of a result, so hashing them is not worth it.
-        pairs(set).for_each(|(_, value)| hasher.write(value.as_bytes()));
         let hash = hasher.finish();
         let is_same = |&other: &u32| hashes.get(other as usize) == Some(&hash) && pairs(other).eq(pairs(set));
         let has_names = |other: u32| sets.get(other as usize).is_some_and(|set| set.names == names.index);
@@ -98,9 +99,6 @@ impl LabelSets {
         }
         hashes.push(hash);
         index.insert_unique(hash, set, |&set| hashes.get(set as usize).copied().unwrap_or_default());
-        let is_special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte == b'\n');
-        let values = text.get(begin..).unwrap_or_default();
-        *needs_escaping |= values.bytes().fold(false, |found, byte| found | is_special(byte));
         set
     }
 
@@ -130,9 +128,11 @@ impl LabelSets {
         with_value(self.pairs(set))
     }
 
-    /// Whether any value has a character that both formats escape.
+    /// Whether any value has a character that both formats escape. Without branches, so that the compiler makes vector
+    /// instructions.
     pub(crate) fn needs_escaping(&self) -> bool {
-        self.needs_escaping
+        let is_special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte == b'\n');
+        self.text.bytes().fold(false, |found, byte| found | is_special(byte))
     }
 
     /// The memory of all sets, in bytes.
