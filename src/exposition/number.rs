@@ -51,7 +51,11 @@ fn push(out: &mut String, value: f64, plain_below: f64) {
     } else if magnitude == 0.0 {
         out.write_str("-0")
     } else if (1e-4..plain_below).contains(&magnitude) {
-        out.write_str(zmij::Buffer::new().format_finite(value))
+        // Of 16 digits or more, two texts can be equally near. The standard library then chooses another one than zmij.
+        match zmij::Buffer::new().format_finite(value) {
+            text if text.len() <= 16 => out.write_str(text),
+            _ => write!(out, "{value}"),
+        }
     } else {
         let scientific = format!("{value:e}");
         let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
