@@ -25,7 +25,7 @@ use crate::settings::Authorization;
 
 /// The pause between two fetches. Without it, someone who guesses tokens could make the function flood
 /// Secrets Manager.
-pub const FETCH_PAUSE: Duration = Duration::from_secs(3);
+pub(crate) const FETCH_PAUSE: Duration = Duration::from_secs(3);
 /// The limit of a fetch that a request waits for.
 const FETCH_LIMIT: Duration = Duration::from_secs(4);
 /// The limit of a fetch while an earlier secret is kept.
@@ -33,7 +33,7 @@ const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 
 /// Decides who may scrape.
 #[derive(Debug)]
-pub struct Guard {
+pub(crate) struct Guard {
     authorization: Authorization,
     /// Absent if the authorization needs none, or if AWS cannot be used.
     service: Option<SecretsManager>,
@@ -60,7 +60,7 @@ impl Guard {
     /// The guard for these settings. AWS is only used for a secret, and the network is not used here. Fills
     /// `config` if it is empty; without it, AWS cannot be used. A credential that was removed from the secret works for at
     /// most `max_age`, as long as the secret can be read.
-    pub async fn new(
+    pub(crate) async fn new(
         authorization: Authorization,
         max_age: Duration,
         config: Option<&OnceCell<SdkConfig>>,

@@ -27,7 +27,7 @@ use output::Output;
 
 /// Does what `arguments`, without the program's name, ask for, and reads the environment through `lookup`. The
 /// code is 0, 1 if something is wrong with the queries, the database or the function, or 2 if the arguments are.
-pub fn run(
+pub(crate) fn run(
     arguments: impl IntoIterator<Item = OsString>,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> ExitCode {

@@ -29,7 +29,7 @@ use crate::connect_options::{ChannelBinding, Host, Target};
 use allowance::{ASIDE_BYTES_MAX, Allowance, Metered};
 pub(crate) use describe::ResultColumn;
 pub use error::{ConnectError, Phase, QueryError};
-pub use facts::ServerFacts;
+pub(crate) use facts::ServerFacts;
 pub(crate) use refusal::Refusal;
 pub(crate) use run::GRACE;
 use socket::{Address, Socket};
@@ -146,7 +146,7 @@ impl Connection {
     }
 
     /// The facts of the server when the connection was opened or last checked by [`Connection::is_alive`].
-    pub fn facts(&self) -> &ServerFacts {
+    pub(crate) fn facts(&self) -> &ServerFacts {
         &self.facts
     }
 

@@ -41,7 +41,7 @@ const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
 
 /// Why no query can run. The log has each mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub(crate) enum Unusable {
     /// An environment variable has a mistake.
     #[error("the function's environment variables have a mistake; the function's log names each variable")]
     Environment,
@@ -54,7 +54,7 @@ pub enum Unusable {
 
 /// Answers requests.
 #[derive(Debug)]
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     guard: Guard,
     exporter: Result<Exporter, Unusable>,
     answer_bytes_max: Option<usize>,
@@ -66,12 +66,16 @@ impl Endpoint {
     /// An endpoint that scrapes with `exporter` if `guard` grants the request. Without an exporter it answers
     /// 500 with the reason. `answer_bytes_max` lowers the limit of the service in front, in bytes of the
     /// answer's JSON.
-    pub fn new(guard: Guard, exporter: Result<Exporter, Unusable>, answer_bytes_max: Option<usize>) -> Self {
+    pub(crate) fn new(
+        guard: Guard,
+        exporter: Result<Exporter, Unusable>,
+        answer_bytes_max: Option<usize>,
+    ) -> Self {
         Self { guard, exporter, answer_bytes_max, encoding_ms: AtomicU64::new(0) }
     }
 
     /// Prepares the guard and the exporter, within `limit`, so that the first scrape does not wait.
-    pub async fn warm_up(&self, limit: Duration) {
+    pub(crate) async fn warm_up(&self, limit: Duration) {
         let exporter = async {
             if let Ok(exporter) = &self.exporter {
                 exporter.warm_up(limit).await;
@@ -81,14 +85,14 @@ impl Endpoint {
     }
 
     /// Closes open connections, within `limit`.
-    pub async fn close(&self, limit: Duration) {
+    pub(crate) async fn close(&self, limit: Duration) {
         if let Ok(exporter) = &self.exporter {
             exporter.close(limit).await;
         }
     }
 
     /// Answers one request within the time that Prometheus and Lambda leave.
-    pub async fn respond(&self, request: &Request) -> Response<Body> {
+    pub(crate) async fn respond(&self, request: &Request) -> Response<Body> {
         let arrival = Arrival { at: Instant::now(), limit: scrape_limit(request) };
         let route = Route::of(request);
         if route != Some(Route::Health)

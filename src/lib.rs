@@ -2,15 +2,15 @@
 //!
 //! The map, from the inside out; docs/architecture.md draws it:
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`connect_options`], [`config`], [`mapping`], [`exposition`];
-//! - the shell, which touches the world: [`settings`], [`log`], [`file`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
+//! - the shell, which touches the world: [`settings`], `log`, [`file`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
 //!   [`credentials`], [`database`], [`freshness`];
-//! - the middle, one scrape: [`scrape`], where a query runs, [`conditions`], how it ended, [`outcome`], and the exporter's own metrics, [`self_metrics`];
-//! - the edge: [`http`], who may ask it, [`authorization`], and the command line, [`cli`]; [`startup`], which puts all
-//!   together, and [`shutdown`].
+//! - the middle, one scrape: `scrape`, where a query runs, [`conditions`], how it ended, [`outcome`], and the exporter's own metrics, [`self_metrics`];
+//! - the edge: `http`, who may ask it, [`authorization`], and the command line, `cli`; `startup`, which puts all
+//!   together, and [`process`].
 
 pub mod authorization;
 mod aws;
-pub mod cli;
+mod cli;
 mod conditions;
 pub mod config;
 pub mod connect_options;
@@ -19,21 +19,21 @@ pub mod database;
 pub mod exposition;
 mod file;
 mod freshness;
-pub mod http;
+mod http;
 mod http_client;
-pub mod log;
+mod log;
 pub mod mapping;
 pub mod metric;
 mod outcome;
 pub mod problem;
+pub mod process;
 mod query_files;
 pub mod rds_token;
 mod renewed;
-pub mod scrape;
+mod scrape;
 pub mod secret;
 mod self_metrics;
 pub mod settings;
-pub mod shutdown;
 pub mod sql;
-pub mod startup;
+mod startup;
 pub mod table;

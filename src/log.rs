@@ -15,7 +15,7 @@ use crate::settings::LogSettings;
 /// The function's log: on standard output, as Lambda's logging controls (`AWS_LAMBDA_LOG_LEVEL`,
 /// `AWS_LAMBDA_LOG_FORMAT`) or `RUST_LOG` ask for it. This is what lambda_http does by default, except for what
 /// [`may_be_logged`] leaves out and [`escaped`] changes.
-pub fn init(settings: &LogSettings) {
+pub(crate) fn init(settings: &LogSettings) {
     let level = settings.level.as_ref().or(settings.directives.as_ref());
     start(settings, level, LevelFilter::INFO, lines(settings.is_json, io::stdout));
 }

@@ -25,8 +25,9 @@ use crate::metric::{Families, Family, LabelSets, Value};
 use crate::table::{Cells, Rows, TooLarge};
 
 pub use dropped::Dropped;
-use dropped::Reason;
-pub use merge::{DeclaredNames, Merged, MergedFamily, Part};
+pub(crate) use dropped::Reason;
+pub use merge::{DeclaredNames, Merged};
+pub(crate) use merge::{MergedFamily, Part};
 pub(crate) use missing::Missing;
 
 /// The metrics of one result.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::database::Refusal;
-use crate::mapping::{DeclaredNames, Dropped, Merged, Part};
+use crate::mapping::{DeclaredNames, Dropped, Merged, Part, Reason};
 use crate::metric::Families;
 
 /// The module that a filter of the log names for all lines of a scrape.
@@ -228,13 +228,12 @@ impl Scrape {
 
     /// Logs the scrape as a whole.
     pub(crate) fn log(&self, merged: &Merged<'_>) {
-        for (outcome, dropped) in
-            self.outcomes.iter().zip(&merged.dropped).filter(|(_, dropped)| dropped.invalid > 0)
-        {
+        let invalid = merged.dropped.iter().map(|dropped| dropped.count(Reason::Invalid));
+        for (outcome, metrics) in self.outcomes.iter().zip(invalid).filter(|(_, metrics)| *metrics > 0) {
             tracing::warn!(
                 target: LOG_TARGET,
                 query = outcome.query,
-                metrics = dropped.invalid,
+                metrics,
                 "metrics dropped: their names belong to another family or to the exporter itself"
             );
         }

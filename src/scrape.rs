@@ -34,7 +34,7 @@ pub(crate) use selection::{Selection, UnknownQuery};
 
 /// Answers scrapes, as long as its execution environment lives.
 #[derive(Debug)]
-pub struct Exporter {
+pub(crate) struct Exporter {
     config: Config,
     credentials: Credentials,
     limits: Limits,

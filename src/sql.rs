@@ -18,7 +18,7 @@ mod statement;
 use std::fmt;
 
 use lexer::{Kind, Lexer, Token, Unterminated};
-pub use settings::PROLOGUE_SETTINGS;
+pub(crate) use settings::PROLOGUE_SETTINGS;
 use statement::{Verdict, judge};
 
 /// SQL that may be sent in one message: see [`Sql::parse`].
@@ -191,7 +191,7 @@ impl Sql {
     }
 
     /// Whether there is nothing to run: only white space, comments and semicolons.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.statements == 0
     }
 

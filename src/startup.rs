@@ -26,7 +26,7 @@ use crate::settings::{Authorization, Lifetimes, Queries, Settings};
 ///
 /// # Errors
 /// The program cannot be started again.
-pub fn unset_empty_variables() -> io::Result<()> {
+pub(crate) fn unset_empty_variables() -> io::Result<()> {
     let is_theirs = |name: &OsString| {
         let name = name.as_encoded_bytes();
         name.starts_with(b"AWS_") || name.starts_with(b"SSL_CERT_")
@@ -45,7 +45,7 @@ pub fn unset_empty_variables() -> io::Result<()> {
 }
 
 /// The endpoint that these settings describe. Their problems are logged.
-pub async fn endpoint(settings: Settings) -> Endpoint {
+pub(crate) async fn endpoint(settings: Settings) -> Endpoint {
     // Loaded once for all parts that use AWS: it reads profiles.
     let aws = OnceCell::new();
     let problems = settings.problems();

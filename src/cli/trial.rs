@@ -15,7 +15,7 @@ use crate::conditions::sql_for;
 use crate::config::{Config, Query};
 use crate::credentials::Credentials;
 use crate::database::{Connection, ResultColumn, ServerFacts};
-use crate::mapping::DeclaredNames;
+use crate::mapping::{DeclaredNames, Reason};
 use crate::outcome::{QueryOutcome, Scrape, Skip};
 use crate::scrape::Exporter;
 use crate::settings::{Lifetimes, Limits, Source};
@@ -187,7 +187,7 @@ impl Trial {
             .copied()
             .unwrap_or_default();
         let is_explained = !trial.errors.is_empty() || !trial.notes.is_empty();
-        if outcome.rows.is_some() && series == 0 && outcome.dropped.null > 0 && !is_explained {
+        if outcome.rows.is_some() && series == 0 && outcome.dropped.count(Reason::Null) > 0 && !is_explained {
             trial
                 .notes
                 .push("all values are NULL, which gives no series; add `default`, or COALESCE".to_owned());

@@ -17,15 +17,15 @@ const FACTS: &str = "SELECT current_setting('server_version_num'), pg_is_in_reco
 
 /// Facts about a server and the connected database.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ServerFacts {
+pub(crate) struct ServerFacts {
     /// `server_version_num`: 150003 is 15.3, and 90605 is 9.6.5.
-    pub version_num: u32,
+    pub(crate) version_num: u32,
     /// Whether the server is a standby, or is not yet promoted.
-    pub is_in_recovery: bool,
+    pub(crate) is_in_recovery: bool,
     /// The name of the database.
-    pub database: String,
+    pub(crate) database: String,
     /// Whether it is Amazon Aurora.
-    pub is_aurora: bool,
+    pub(crate) is_aurora: bool,
 }
 
 impl Connection {

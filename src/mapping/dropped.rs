@@ -6,61 +6,43 @@ use std::ops::AddAssign;
 /// The numbers of dropped metrics by reason. A metric counts once, however many samples it has. An element or
 /// a part of a histogram that is dropped alone counts once too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Dropped {
-    /// NULL.
-    pub null: u64,
-    /// Text that its column's usage cannot read.
-    pub unparsable: u64,
-    /// A second metric with the same name and labels.
-    pub duplicate: u64,
-    /// A row or column without valid labels.
-    pub label: u64,
-    /// A value, a name or a clash of names that the formats do not allow.
-    pub invalid: u64,
-}
+pub struct Dropped([u64; REASONS.len()]);
 
 /// Why a metric was dropped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reason {
+pub(crate) enum Reason {
     Null,
+    /// Text that its column's usage cannot read.
     Unparsable,
+    /// A second metric with the same name and labels.
     Duplicate,
+    /// A row or column without valid labels.
     Label,
+    /// A value, a name or a clash of names that the formats do not allow.
     Invalid,
 }
 
+/// The values of the label `reason`, in the order of [`Reason`].
+const REASONS: [&str; 5] = ["null", "unparsable", "duplicate", "label", "invalid"];
+
 impl Dropped {
-    /// The counts by the values of the label `reason`, zeros included.
+    /// The counts by reason, zeros included.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let Self { null, unparsable, duplicate, label, invalid } = *self;
-        [
-            ("null", null),
-            ("unparsable", unparsable),
-            ("duplicate", duplicate),
-            ("label", label),
-            ("invalid", invalid),
-        ]
-        .into_iter()
+        REASONS.into_iter().zip(self.0)
+    }
+
+    pub(crate) fn count(&self, reason: Reason) -> u64 {
+        self.0.get(reason as usize).copied().unwrap_or_default()
     }
 
     pub(super) fn add(&mut self, reason: Reason) {
-        *match reason {
-            Reason::Null => &mut self.null,
-            Reason::Unparsable => &mut self.unparsable,
-            Reason::Duplicate => &mut self.duplicate,
-            Reason::Label => &mut self.label,
-            Reason::Invalid => &mut self.invalid,
-        } += 1;
+        self.0.iter_mut().skip(reason as usize).take(1).for_each(|count| *count += 1);
     }
 }
 
 impl AddAssign for Dropped {
     fn add_assign(&mut self, other: Self) {
-        self.null += other.null;
-        self.unparsable += other.unparsable;
-        self.duplicate += other.duplicate;
-        self.label += other.label;
-        self.invalid += other.invalid;
+        self.0.iter_mut().zip(other.0).for_each(|(count, more)| *count += more);
     }
 }
 
@@ -81,24 +63,15 @@ pub(super) const UNLISTED: &str = "`metrics` does not list it, and it is not a n
 
 /// The note, if anything other than NULL was dropped. NULL is common.
 pub(super) fn note(column: &str, dropped: Dropped, unreadable: &str, demand: &str) -> Option<String> {
-    let Dropped { null: _, unparsable, duplicate, label, invalid } = dropped;
-    let complaints: Vec<String> = [
-        ("unparsable", unparsable, unreadable),
-        (
-            "duplicate",
-            duplicate,
-            "the first of the same name and labels is kept: list as LABEL what distinguishes the rows",
-        ),
-        (
-            "label",
-            label,
-            "a label appears twice, is one that the metric sets itself, or is longer than MAX_LABEL_LENGTH",
-        ),
-        ("invalid", invalid, demand),
-    ]
-    .into_iter()
-    .filter(|(_, count, _)| *count > 0)
-    .map(|(reason, count, why)| format!("{count} dropped as {reason} ({why})"))
-    .collect();
+    let why = [
+        "",
+        unreadable,
+        "the first of the same name and labels is kept: list as LABEL what distinguishes the rows",
+        "a label appears twice, is one that the metric sets itself, or is longer than MAX_LABEL_LENGTH",
+        demand,
+    ];
+    let complaints = dropped.iter().zip(why).skip(1).filter(|((_, count), _)| *count > 0);
+    let complaints: Vec<_> =
+        complaints.map(|((reason, count), why)| format!("{count} dropped as {reason} ({why})")).collect();
     (!complaints.is_empty()).then(|| format!("column {column:?}: {}", complaints.join(", ")))
 }

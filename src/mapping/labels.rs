@@ -138,7 +138,7 @@ impl<'q> Label<'q> {
             Source::Constant(_) => "label",
             Source::Column(_) => "column",
         };
-        let count = self.dropped.label;
+        let count = self.dropped.count(Reason::Label);
         (count > 0).then(|| {
             format!("{kind} {:?}: {count} dropped as label (it is longer than MAX_LABEL_LENGTH)", self.origin)
         })

@@ -25,24 +25,24 @@ use crate::metric::{Families, Family, Kind, LabelSets, MetricName};
 #[derive(Debug)]
 pub struct Merged<'a> {
     /// In the order of the first part of each.
-    pub families: Vec<MergedFamily<'a>>,
+    pub(crate) families: Vec<MergedFamily<'a>>,
     /// For each result, the metrics that are dropped here.
     pub dropped: Vec<Dropped>,
 }
 
 /// All metrics with one name.
 #[derive(Debug)]
-pub struct MergedFamily<'a> {
+pub(crate) struct MergedFamily<'a> {
     /// Whether another family needs a [name of the type](Kind::names_of_type). OpenMetrics then shows a counter as
     /// `unknown` and an info metric as a gauge, both under the name that their samples have in either format.
     pub(crate) is_retyped: bool,
     /// At least one, in the order of the results.
-    pub parts: Vec<Part<'a>>,
+    pub(crate) parts: Vec<Part<'a>>,
 }
 
 /// The metrics of one result in a family.
 #[derive(Debug, Clone)]
-pub struct Part<'a> {
+pub(crate) struct Part<'a> {
     /// The index of the result.
     result: usize,
     /// The label sets of the result.
@@ -61,12 +61,12 @@ impl Part<'_> {
     }
 
     /// The number of metrics, without duplicates.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.family.len() - self.duplicates.len()
     }
 
     /// Whether all metrics are duplicates.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
@@ -108,7 +108,7 @@ impl<'a> Merged<'a> {
 
 impl Merged<'_> {
     /// The number of exposed samples of each result.
-    pub(crate) fn series(&self) -> Vec<usize> {
+    pub fn series(&self) -> Vec<usize> {
         let mut series = vec![0; self.dropped.len()];
         for part in self.families.iter().flat_map(|family| &family.parts) {
             if let Some(series) = series.get_mut(part.result) {

@@ -113,13 +113,8 @@ impl Family {
     }
 
     /// The number of metrics.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.sets.len()
-    }
-
-    /// Whether there are no metrics.
-    pub fn is_empty(&self) -> bool {
-        self.sets.is_empty()
     }
 
     /// The number of samples in 0.0.4, which is the number of series.

@@ -8,7 +8,7 @@ use super::Sql;
 use super::lexer::{Kind, Lexer, Token};
 
 /// The settings that the exporter sets for each query, in that order.
-pub const PROLOGUE_SETTINGS: [&str; 8] = [
+pub(crate) const PROLOGUE_SETTINGS: [&str; 8] = [
     "transaction_read_only",
     "statement_timeout",
     "client_encoding",

@@ -29,20 +29,26 @@ fn outcome(samples: &Samples, query: &str) -> String {
 #[tokio::test]
 async fn a_query_runs_where_its_conditions_hold() {
     let database = Server::shared().database("conditions");
-    let queries = Queries::new(
+    let number: u32 = database.admin_cell("SHOW server_version_num").parse().unwrap();
+    let (major, minor) = (number / 10_000, number % 10_000);
+    let queries = Queries::new(&format!(
         "
-version: {query: SELECT 1 AS v, runonserver: '>=10.0.0'}
-old: {query: SELECT 1 AS v, runonserver: '<10.0.0'}
-here: {query: SELECT 1 AS v, target_databases: [x, cond*]}
-there: {query: SELECT 1 AS v, target_databases: [conditions_x, x*]}
-primary: {query: SELECT 1 AS v, primary: true}
-aurora: {query: SELECT 1 AS v, query_aurora: SELECT 2 AS v}
-elsewhere: {query: SELECT 1 AS v, query_aurora: '!'}
+exact: {{query: SELECT 1 AS v, runonserver: '{major}.{minor}'}}
+later: {{query: SELECT 1 AS v, runonserver: '>{major}.{minor}'}}
+version: {{query: SELECT 1 AS v, runonserver: '>=10.0.0'}}
+old: {{query: SELECT 1 AS v, runonserver: '<10.0.0'}}
+here: {{query: SELECT 1 AS v, target_databases: [x, cond*]}}
+there: {{query: SELECT 1 AS v, target_databases: [conditions_x, x*]}}
+primary: {{query: SELECT 1 AS v, primary: true}}
+aurora: {{query: SELECT 1 AS v, query_aurora: SELECT 2 AS v}}
+elsewhere: {{query: SELECT 1 AS v, query_aurora: '!'}}
 ",
-    );
+    ));
     let lambda = function(&queries, &database).await;
     let samples = scrape(&lambda).await;
     for (query, expected) in [
+        ("exact", "1"),
+        ("later", "skipped: version"),
         ("version", "1"),
         ("old", "skipped: version"),
         ("here", "1"),

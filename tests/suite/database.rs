@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use pg_lambda_exporter::connect_options::{Host, Login, SslMode, Target, Tls};
-use pg_lambda_exporter::database::{ConnectError, Connection, Phase, QueryError, ServerFacts};
+use pg_lambda_exporter::database::{ConnectError, Connection, Phase, QueryError};
 use pg_lambda_exporter::sql::Sql;
 use pg_lambda_exporter::table::Table;
 
@@ -501,25 +501,6 @@ async fn pgbouncer_in_transaction_mode_sees_no_setting_and_no_prepared_statement
     assert!(error.to_string().contains("(SQLSTATE 08P01); see the log of the pooler"), "{error}");
     drop(other);
     driver.await.unwrap().unwrap();
-}
-
-#[tokio::test]
-async fn the_facts_of_a_server_are_known_and_renewed() {
-    let server = Server::private();
-    let database = server.database("db_facts");
-    server.restart_as_standby();
-    let mut connection = open(&database.target()).await;
-    let version = database.admin_cell("SHOW server_version_num").parse().unwrap();
-    let standby = ServerFacts {
-        version_num: version,
-        is_in_recovery: true,
-        database: "db_facts".into(),
-        is_aurora: false,
-    };
-    assert_eq!(connection.facts(), &standby);
-    assert_eq!(database.admin_cell("SELECT pg_promote()"), "t");
-    assert!(connection.is_alive(LIMIT).await);
-    assert_eq!(connection.facts(), &ServerFacts { is_in_recovery: false, ..standby });
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What query files declare, on a real server and by the real binary: settings that a query is sent with, words for
 //! booleans, names that only OpenMetrics needs twice, entries that hold anchors, and columns that become labels.
 
-use pg_lambda_exporter::sql::PROLOGUE_SETTINGS;
+use pg_lambda_exporter::sql::Sql;
 
 use crate::cli::Terminal;
 use crate::lambda::{Queries, function, scrape};
@@ -88,7 +88,8 @@ settings:
         ("extra_float_digits", "", "-2"),
         ("bytea_output", "", "escape"),
     ] {
-        assert!(PROLOGUE_SETTINGS.contains(&name));
+        let shown = Sql::parse(&format!("SHOW {name}")).unwrap();
+        assert_eq!(shown.prologue_settings_read(), [name]);
         assert_eq!(samples.value(&series(name, unit, value)), 1.0, "{name}: {samples:?}");
         let own = format!(r#"{{name="{name}",setting="{value}"}}"#);
         let is_own = samples.of("own_setting_info").iter().any(|(labels, _)| *labels == own);

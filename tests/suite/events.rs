@@ -135,9 +135,4 @@ impl Event {
     pub(crate) fn json(self) -> Value {
         self.json
     }
-
-    /// The event as lambda_http hands it to the exporter.
-    pub(crate) fn request(self) -> lambda_http::Request {
-        lambda_http::request::from_str(&self.json.to_string()).unwrap()
-    }
 }

@@ -1,35 +1,29 @@
 //! Routes, methods, authorization and the landing page, by events of all four kinds.
 
-use std::time::Duration;
-
-use lambda_http::{Body, Response};
-use pg_lambda_exporter::authorization::Guard;
-use pg_lambda_exporter::http::{Endpoint, Unusable};
-use pg_lambda_exporter::settings::Authorization;
-
 use crate::events::{Event, Kind};
+use crate::lambda::AMPLE;
+use crate::runtime_api::{Answer, Lambda};
 
-/// An endpoint without an exporter: no test here needs a database.
-async fn answer(authorization: Authorization, event: Event) -> Response<Body> {
-    Endpoint::new(
-        Guard::new(authorization, Duration::from_secs(300), None).await,
-        Err(Unusable::Queries),
-        None,
-    )
-    .respond(&event.request())
-    .await
+/// A function without queries: no test here needs a database.
+async fn function(authorization: &[(&str, &str)]) -> Lambda {
+    let url = "postgres://exporter@localhost/shop";
+    let variables = [("QUERIES_FILE", "/nowhere/queries.yml"), ("DATABASE_URL", url)];
+    let variables = variables.iter().chain(authorization).map(|&(name, value)| (name, value.to_owned()));
+    Lambda::start(variables).await
 }
 
-fn body(response: &Response<Body>) -> &str {
-    match response.body() {
-        Body::Text(text) => text,
-        Body::Empty => "",
-        other => panic!("not text: {other:?}"),
-    }
+/// A function that answers everybody.
+async fn open() -> Lambda {
+    function(&[("AUTH", "none")]).await
+}
+
+async fn answer(lambda: &Lambda, event: Event) -> Answer {
+    lambda.invoke(event.json(), AMPLE).await
 }
 
 #[tokio::test]
 async fn each_kind_of_event_finds_the_routes() {
+    let lambda = open().await;
     for kind in Kind::ALL {
         for (path, status) in [
             ("/healthz", 200),
@@ -42,75 +36,81 @@ async fn each_kind_of_event_finds_the_routes() {
             ("/metrics/nothing", 404),
             ("/metricsx", 404),
         ] {
-            let response = answer(Authorization::Open, Event::get(kind, path)).await;
-            assert_eq!(response.status(), status, "{kind:?} {path}");
+            let response = answer(&lambda, Event::get(kind, path)).await;
+            assert_eq!(response.status, status, "{kind:?} {path}");
         }
     }
 }
 
 #[tokio::test]
 async fn an_http_api_with_a_stage_has_it_in_the_path() {
+    let lambda = open().await;
     let event =
         |path| Event::get(Kind::HttpApi, path).edit(|json| json["requestContext"]["stage"] = "prod".into());
     for (path, status) in [("/prod", 200), ("/prod/", 200), ("/prod/metrics", 500), ("/prodigy", 404)] {
-        assert_eq!(answer(Authorization::Open, event(path)).await.status(), status, "{path}");
+        assert_eq!(answer(&lambda, event(path)).await.status, status, "{path}");
     }
 }
 
 #[tokio::test]
 async fn the_stage_of_a_rest_api_is_not_in_the_path() {
+    let lambda = open().await;
     for stage in ["metrics", "healthz", "prod"] {
         let event =
             Event::get(Kind::RestApi, "/metrics").edit(|json| json["requestContext"]["stage"] = stage.into());
-        assert_eq!(answer(Authorization::Open, event).await.status(), 500, "{stage}");
+        assert_eq!(answer(&lambda, event).await.status, 500, "{stage}");
     }
 }
 
 #[tokio::test]
 async fn without_authorization_everything_but_the_health_is_refused() {
+    let lambda = function(&[]).await;
     for kind in Kind::ALL {
         for path in ["/", "/metrics", "/nothing"] {
-            let response = answer(Authorization::Locked, Event::get(kind, path)).await;
-            assert_eq!(response.status(), 401, "{kind:?} {path}");
-            assert_eq!(response.headers()["www-authenticate"], "Bearer");
+            let response = answer(&lambda, Event::get(kind, path)).await;
+            assert_eq!(response.status, 401, "{kind:?} {path}");
+            assert_eq!(response.headers["www-authenticate"], "Bearer");
             for variable in ["AUTH_SECRET_ID", "AUTH_TOKEN_SHA256", "AUTH=none"] {
-                assert!(body(&response).contains(variable), "{}", body(&response));
+                assert!(response.text().contains(variable), "{}", response.text());
             }
         }
-        let post = answer(Authorization::Locked, Event::get(kind, "/metrics").method("POST")).await;
-        assert_eq!(post.status(), 401, "{kind:?}");
-        assert_eq!(answer(Authorization::Locked, Event::get(kind, "/healthz")).await.status(), 200);
+        let post = answer(&lambda, Event::get(kind, "/metrics").method("POST")).await;
+        assert_eq!(post.status, 401, "{kind:?}");
+        assert_eq!(answer(&lambda, Event::get(kind, "/healthz")).await.status, 200);
     }
 }
 
 #[tokio::test]
 async fn other_methods_are_told_which_are_allowed() {
+    let lambda = open().await;
     for kind in Kind::ALL {
         for path in ["/", "/metrics", "/healthz"] {
             for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
-                let response = answer(Authorization::Open, Event::get(kind, path).method(method)).await;
-                assert_eq!(response.status(), 405, "{kind:?} {method} {path}");
-                assert_eq!(response.headers()["allow"], "GET, HEAD");
+                let response = answer(&lambda, Event::get(kind, path).method(method)).await;
+                assert_eq!(response.status, 405, "{kind:?} {method} {path}");
+                assert_eq!(response.headers["allow"], "GET, HEAD");
             }
-            let head = answer(Authorization::Open, Event::get(kind, path).method("HEAD")).await;
-            let get = answer(Authorization::Open, Event::get(kind, path)).await;
-            assert_eq!((head.status(), body(&head)), (get.status(), ""), "{kind:?} {path}");
+            let head = answer(&lambda, Event::get(kind, path).method("HEAD")).await;
+            let get = answer(&lambda, Event::get(kind, path)).await;
+            assert_eq!((head.status, &*head.text()), (get.status, ""), "{kind:?} {path}");
         }
     }
 }
 
 #[tokio::test]
 async fn a_missing_configuration_says_where_to_look_and_nothing_else() {
-    let response = answer(Authorization::Open, Event::recorded(Kind::HttpApi)).await;
+    let lambda = open().await;
+    let response = answer(&lambda, Event::recorded(Kind::HttpApi)).await;
     assert_eq!(
-        body(&response),
+        response.text(),
         "no query can run: the query files are missing, or each query has a mistake; the function's log names each\n"
     );
 }
 
 #[tokio::test]
 async fn the_landing_page_links_to_where_the_client_is() {
-    let page = |event| async { body(&answer(Authorization::Open, event).await).to_owned() };
+    let lambda = open().await;
+    let page = |event| async { answer(&lambda, event).await.text() };
     assert!(page(Event::get(Kind::RestApi, "/")).await.contains("href=\"/prod/metrics\""));
     assert!(page(Event::get(Kind::HttpApi, "/")).await.contains("href=\"/metrics\""));
     assert!(page(Event::get(Kind::Alb, "/")).await.contains(env!("CARGO_PKG_VERSION")));

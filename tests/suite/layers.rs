@@ -53,11 +53,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // The edge.
     ("authorization", &["aws", "freshness", "problem", "renewed", "secret", "settings"]),
     ("http", &["authorization", "exposition", "freshness", "mapping", "outcome", "scrape", "self_metrics"]),
-    ("shutdown", &[]),
     (
         "startup",
         &["authorization", "config", "credentials", "http", "problem", "query_files", "scrape", "settings"],
     ),
+    ("process", &["cli", "log", "settings", "startup"]),
     (
         "cli",
         &[

@@ -45,6 +45,15 @@ pub(crate) fn merge(results: &[Families]) -> Merged<'_> {
     Merged::new(&DeclaredNames::default(), results)
 }
 
+/// The reasons that dropped a metric, with their counts.
+fn dropped_as(dropped: &Dropped) -> Vec<(&'static str, u64)> {
+    dropped.iter().filter(|(_, count)| *count > 0).collect()
+}
+
+fn count(dropped: &Dropped, reason: &str) -> u64 {
+    dropped.iter().find(|(known, _)| *known == reason).unwrap().1
+}
+
 /// A metric: the pairs that tell its series from others, its value and its time.
 pub(crate) type Metric = (Vec<(String, String)>, Value, Option<f64>);
 
@@ -84,16 +93,16 @@ fn table() -> Table {
 fn a_histogram_that_is_labelled_le_is_dropped() {
     let mapped = map(&query_labelled(["a", "le"]), &table(), LABEL_BYTES_MAX).unwrap();
     let metrics: Vec<_> =
-        mapped.families.families.iter().map(|family| (family.name.as_str(), family.len())).collect();
+        mapped.families.families.iter().map(|family| (family.name.as_str(), family.sets.len())).collect();
     assert_eq!(metrics, [("q_v", 1), ("q_h", 0)]);
-    assert_eq!(mapped.dropped.label, 1);
+    assert_eq!(count(&mapped.dropped, "label"), 1);
 }
 
 #[test]
 fn a_label_that_stands_twice_drops_the_row() {
     let mapped = map(&query_labelled(["a", "a"]), &table(), LABEL_BYTES_MAX).unwrap();
-    assert!(mapped.families.families.iter().all(|family| family.is_empty()));
-    assert_eq!(mapped.dropped.label, 2);
+    assert!(mapped.families.families.iter().all(|family| family.sets.is_empty()));
+    assert_eq!(count(&mapped.dropped, "label"), 2);
     assert_eq!(mapped.notes.len(), 2);
 }
 
@@ -126,8 +135,8 @@ fn metrics_that_have_the_labels_of_their_row_for_themselves_are_dropped() {
     let mut table = table_of(names);
     push_row(&mut table, ["x", "y", "{0.5}", "{1}", "1", "1", "1", "1", "x", "1"].map(Some));
     let mapped = map(&query, &table, LABEL_BYTES_MAX).unwrap();
-    let exposed: usize = mapped.families.families.iter().map(|family| family.len()).sum();
-    assert_eq!((exposed, mapped.dropped.label), (1, 4));
+    let exposed: usize = mapped.families.families.iter().map(|family| family.sets.len()).sum();
+    assert_eq!((exposed, count(&mapped.dropped, "label")), (1, 4));
 }
 
 #[test]
@@ -149,9 +158,9 @@ fn a_column_whose_labels_are_those_of_its_row_is_dropped() {
     let mut table = table_of(["a", "b", "v", "row", "arrays", "rows", "info", "gauge"]);
     push_row(&mut table, ["x", "y", "1", "1", "{1}", "1", "1", "1"].map(Some));
     let mapped = map(&query, &table, LABEL_BYTES_MAX).unwrap();
-    let exposed = mapped.families.families.iter().filter(|family| !family.is_empty());
+    let exposed = mapped.families.families.iter().filter(|family| !family.sets.is_empty());
     assert_eq!(exposed.map(|family| family.name.as_str()).collect::<Vec<_>>(), ["q_v", "q_gauge"]);
-    assert_eq!(mapped.dropped.label, 4);
+    assert_eq!(count(&mapped.dropped, "label"), 4);
 }
 
 /// What may have a label that is longer than 8 bytes, in one row.
@@ -237,9 +246,13 @@ fn a_label_that_is_too_long_drops_what_it_would_label() {
         let mut table = table_of(row.iter().map(|(name, _)| *name));
         push_row(&mut table, row.iter().map(|(_, cell)| Some(*cell)));
         let mapped = map(&config.queries[0], &table, 8).unwrap();
-        let metrics: usize = mapped.families.families.iter().map(|family| family.len()).sum();
+        let metrics: usize = mapped.families.families.iter().map(|family| family.sets.len()).sum();
         assert_eq!(metrics, given, "{yaml}");
-        assert_eq!(mapped.dropped, Dropped { label: dropped, ..Dropped::default() }, "{yaml}");
+        assert_eq!(
+            dropped_as(&mapped.dropped),
+            [("label", dropped)].into_iter().filter(|(_, count)| *count > 0).collect::<Vec<_>>(),
+            "{yaml}"
+        );
         assert_eq!(mapped.notes.len(), usize::from(named.is_some()), "{:?}", mapped.notes);
         for note in &mapped.notes {
             assert!(note.starts_with(named.unwrap()) && note.contains("MAX_LABEL_LENGTH"), "{note}");
@@ -261,16 +274,19 @@ fn duplicates_among_many_series_are_counted_exactly() {
     }
     assert_eq!(table.rows.len(), 32_000);
     let Mapped { families, dropped, .. } = map(&query, &table, LABEL_BYTES_MAX).unwrap();
-    assert_eq!(dropped, Dropped { duplicate: 2_000, ..Dropped::default() });
+    assert_eq!(dropped_as(&dropped), [("duplicate", 2_000)]);
     let results = [families.clone(), families];
     let merged = merge(&results);
-    assert_eq!(merged.dropped.iter().map(|dropped| dropped.duplicate).collect::<Vec<_>>(), [0, 30_000]);
-    let [family] = &merged.families[..] else { panic!("{} families", merged.families.len()) };
-    assert_eq!(family.parts.iter().map(|part| part.len()).collect::<Vec<_>>(), [30_000, 0]);
+    assert_eq!(
+        merged.dropped.iter().map(|dropped| count(dropped, "duplicate")).collect::<Vec<_>>(),
+        [0, 30_000]
+    );
+    assert_eq!(merged.series(), [30_000, 0]);
     let series: HashSet<_> =
         metrics(&results[0], &results[0].families[0]).into_iter().map(|(labels, ..)| labels).collect();
     assert_eq!(series.len(), 30_000);
-    assert_eq!(read_text(&encode(&merged, Format::Text)).unwrap()[0].samples.len(), 30_000);
+    let exposed = read_text(&encode(&merged, Format::Text)).unwrap();
+    assert_eq!(exposed.iter().map(|family| family.samples.len()).collect::<Vec<_>>(), [30_000]);
 }
 
 /// A series of the second result that the first has too is left out, wherever it stands, and those around it stay.
@@ -284,7 +300,7 @@ fn a_duplicate_in_the_middle_of_a_result_is_left_out_alone() {
     };
     let results = [result(&["x", "z"]), result(&["w", "x", "y", "z"])];
     let merged = merge(&results);
-    assert_eq!(merged.dropped[1].duplicate, 2);
+    assert_eq!(count(&merged.dropped[1], "duplicate"), 2);
     let text = encode(&merged, Format::Text);
     let series: Vec<_> = text.lines().filter(|line| line.starts_with("q_v{")).collect();
     assert_eq!(series, ["x", "z", "w", "y"].map(|label| format!("q_v{{a=\"{label}\",b=\"\"}} 1")));

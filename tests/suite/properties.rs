@@ -321,7 +321,7 @@ proptest! {
         let [first, second] = [(); 2].map(|()| map(&query, &table, LABEL_BYTES_MAX).unwrap());
         let families = [first.families, second.families];
         let merged = merge(&families);
-        let exposed: usize = merged.families.iter().flat_map(|family| &family.parts).map(|part| part.len()).sum();
+        let exposed: usize = merged.series().into_iter().sum();
         let dropped = merged.dropped.iter().chain([&first.dropped, &second.dropped]);
         let counted: u64 = dropped.flat_map(|dropped| dropped.iter()).map(|(_, count)| count).sum();
         prop_assert_eq!(exposed as u64 + counted, 2 * 7 * rows.len() as u64);
