@@ -30,7 +30,7 @@ impl SqlPosition {
         // The last definition counts.
         files.iter().rev().find_map(|(file, text)| {
             let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-            let documents = Documents::structure(text).ok()?.nodes;
+            let documents = Documents::structure(text)?.nodes;
             let find = |document: &Node| document.get(namespace)?.get(key)?.source();
             let (span, style) = documents.iter().rev().find_map(find)?;
             let mut source = Source::new(text, &span, style);

@@ -2,8 +2,10 @@
 //! and scalars as they are written (`1.10`, `on`, `0x1F`). This module does not interpret the tree.
 //!
 //! One pass of saphyr-parser gives the structure and the lines. One pass of yaml_serde fills in the texts, and finds the
-//! mistakes: it is libyaml, as the parsers of other exporters are.
+//! mistakes: it is libyaml, as the parsers of other exporters are. It reads texts that saphyr-parser refuses, such as a quoted
+//! text whose second line is not indented. Then it gives the structure too, without lines (`shape`).
 
+mod shape;
 mod structure;
 
 use std::collections::HashSet;
@@ -76,8 +78,11 @@ impl Documents {
                 line: None,
             });
         }
-        let mut structure = Self::structure(text);
-        let mut nodes = structure.iter_mut().flat_map(|documents| &mut documents.nodes);
+        let mut documents = match Self::structure(text) {
+            Some(documents) => documents,
+            None => Self::shape(text).map_err(|error| unreadable(&error))?,
+        };
+        let mut nodes = documents.nodes.iter_mut();
         for document in serde_yaml::Deserializer::from_str(text) {
             match nodes.next() {
                 Some(node) => node.deserialize(document),
@@ -85,7 +90,6 @@ impl Documents {
             }
             .map_err(|error| unreadable(&error))?;
         }
-        let mut documents = structure.map_err(|refused| too_deep(text).unwrap_or(refused))?;
         documents.nodes.retain(|node| node.content != Content::Null);
         documents.nodes.iter_mut().for_each(Node::merge);
         Ok(documents)
@@ -121,7 +125,7 @@ fn unreadable(error: &serde_yaml::Error) -> Unreadable {
             "quote text that begins with {; render templates, such as {{ … }}, first"
         }
         m if m.contains("unknown anchor") => "define the anchor above, and quote text that begins with *",
-        m if m.contains("recursion limit") => TOO_DEEP,
+        m if m.contains("recursion limit") => "nest it less deeply",
         m if m.contains("repetition limit") => "use fewer aliases",
         _ => "",
     };
@@ -131,19 +135,6 @@ fn unreadable(error: &serde_yaml::Error) -> Unreadable {
         line: location.map(|location| location.line()),
     }
 }
-
-/// yaml_serde names the place that is too deep. The other parser refuses the text earlier and elsewhere. Without aliases,
-/// the tree is not larger than the text.
-fn too_deep(text: &str) -> Option<Unreadable> {
-    if text.contains('*') {
-        return None;
-    }
-    let mistakes = serde_yaml::Deserializer::from_str(text)
-        .filter_map(|document| serde_json::Value::deserialize(document).err());
-    mistakes.map(|error| unreadable(&error)).find(|unreadable| unreadable.hint == TOO_DEEP)
-}
-
-const TOO_DEEP: &str = "nest it less deeply";
 
 /// The maximum number of open brackets, if every `[`, `{`, `]` and `}` counts as a bracket.
 fn open_brackets(text: &str) -> usize {
@@ -349,6 +340,34 @@ mod tests {
         );
         assert_eq!(Documents::parse("# nothing\n").unwrap().nodes, []);
         assert_eq!(Documents::parse("").unwrap().nodes, []);
+    }
+
+    #[test]
+    fn what_only_libyaml_reads_has_no_lines() {
+        for (text, value) in [
+            ("a:\n  b: 'x\n y'\n", scalar("x y")),
+            ("a:\n  b: \"x\ny\"\n", scalar("x y")),
+            ("a:\n  b: 'x\ny'\n---\n", scalar("x y")),
+            (
+                "a:\n  b: [1,\n2, {x: 1}]\n",
+                node(Content::List(vec![scalar("1"), scalar("2"), map([("x", scalar("1"))])])),
+            ),
+            (
+                "a:\n  b: {\nx: 1.10, y: ~, z: !Sub 1\n}\n",
+                map([
+                    ("x", scalar("1.10")),
+                    ("y", Node::default()),
+                    ("z", node(Content::Tagged("Sub".to_owned()))),
+                ]),
+            ),
+        ] {
+            let document = one(text);
+            assert_eq!(document, map([("a", map([("b", value)]))]), "{text}");
+            assert_eq!(document.get("a").unwrap().get("b").unwrap().line, None, "{text}");
+        }
+        let repeated = one("a: 'x\ny'\nb: &b {c: 1}\na: *b\nd: {<<: *b}\n");
+        let b = map([("c", scalar("1"))]);
+        assert_eq!(repeated, map([("a", scalar("x y")), ("b", b.clone()), ("a", b.clone()), ("d", b)]));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag};
 
-use super::{Content, Node, TOO_DEEP, Unreadable};
+use super::{Content, Node};
 use crate::config::report::{item_place, key_place};
 use crate::problem::Problem;
 
@@ -21,18 +21,16 @@ pub(in crate::config) struct Documents {
 pub(in crate::config) type Source = (Span, ScalarStyle);
 
 /// The maximum weight of all nodes of a file, in bytes. Aliases can turn a small text into a large tree.
-const WEIGHT_LIMIT: usize = 16 << 20;
+pub(super) const WEIGHT_LIMIT: usize = 16 << 20;
 /// The weight of a node besides its text.
-const NODE_WEIGHT: usize = 64;
+pub(super) const NODE_WEIGHT: usize = 64;
 /// The depth that yaml_serde reads.
 const DEPTH_LIMIT: usize = 128;
 
 impl Documents {
-    /// The documents as they are written, with empty ones. `text` has no byte order mark.
-    ///
-    /// # Errors
-    /// The mistake in the YAML.
-    pub(in crate::config) fn structure(text: &str) -> Result<Self, Unreadable> {
+    /// The documents as they are written, with empty ones, or `None` if the parser refuses them or the tree is too large.
+    /// `text` has no byte order mark.
+    pub(in crate::config) fn structure(text: &str) -> Option<Self> {
         let parser = Parser::new_from_str(text);
         let mut builder = Builder { parser, anchors: HashMap::new(), weight: 0 };
         let mut nodes = Vec::new();
@@ -45,7 +43,7 @@ impl Documents {
             }
         }
         let holders = if builder.anchors.is_empty() { HashSet::new() } else { holders(&nodes) };
-        Ok(Self { nodes, holders })
+        Some(Self { nodes, holders })
     }
 }
 
@@ -83,34 +81,25 @@ struct Builder<'t> {
 }
 
 impl<'t> Builder<'t> {
-    fn next(&mut self) -> Result<(Event<'t>, Span), Unreadable> {
-        match self.parser.next_event() {
-            Some(event) => event.map_err(|error| refused(error.info(), Span::empty(*error.marker()))),
-            None => Ok((Event::StreamEnd, Span::default())),
-        }
+    fn next(&mut self) -> Option<(Event<'t>, Span)> {
+        self.parser.next_event().map_or(Some((Event::StreamEnd, Span::default())), Result::ok)
     }
 
-    fn spend(&mut self, weight: usize) -> Result<(), Unreadable> {
+    fn spend(&mut self, weight: usize) -> Option<()> {
         self.weight += weight;
-        match self.weight > WEIGHT_LIMIT {
-            true => {
-                Err(Unreadable { hint: "use fewer aliases", ..refused("repetition limit exceeded", None) })
-            }
-            false => Ok(()),
-        }
+        (self.weight <= WEIGHT_LIMIT).then_some(())
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Result<Node, Unreadable> {
+    fn node(&mut self, event: Event<'t>, span: Span, depth: usize) -> Option<Node> {
         if depth >= DEPTH_LIMIT && matches!(event, Event::SequenceStart(..) | Event::MappingStart(..)) {
-            return Err(refused("recursion limit exceeded", span));
+            return None;
         }
         let begun = self.weight;
         self.spend(NODE_WEIGHT)?;
         let mut node = Node::default();
         let (anchor, tag) = match event {
             Event::Alias(id) => {
-                let (target, weight) =
-                    self.anchors.get(&id).ok_or_else(|| refused("unknown anchor", span))?;
+                let (target, weight) = self.anchors.get(&id)?;
                 let weight = *weight;
                 node = target.clone();
                 node.forget_place();
@@ -135,7 +124,7 @@ impl<'t> Builder<'t> {
                 node.content = Content::Map(self.entries(depth)?);
                 (anchor, tag)
             }
-            _ => return Err(refused("unexpected end", span)),
+            _ => return None,
         };
         if let Some(name) = tag.and_then(|tag| custom(&tag)) {
             node.content = Content::Tagged(name);
@@ -144,15 +133,15 @@ impl<'t> Builder<'t> {
             node.anchor = Some(anchor);
             self.anchors.insert(anchor, (node.clone(), self.weight - begun));
         }
-        Ok(node)
+        Some(node)
     }
 
-    fn items(&mut self, depth: usize) -> Result<Vec<Node>, Unreadable> {
+    fn items(&mut self, depth: usize) -> Option<Vec<Node>> {
         let mut items = Vec::new();
         loop {
             let (event, span) = self.next()?;
             if event == Event::SequenceEnd {
-                return Ok(items);
+                return Some(items);
             }
             // The parser reports an empty value at the line of the next token.
             let is_written = !matches!(&event, Event::Scalar(text, ScalarStyle::Plain, ..) if text.is_empty() || text == "~");
@@ -161,12 +150,12 @@ impl<'t> Builder<'t> {
         }
     }
 
-    fn entries(&mut self, depth: usize) -> Result<Vec<(String, Node)>, Unreadable> {
+    fn entries(&mut self, depth: usize) -> Option<Vec<(String, Node)>> {
         let mut entries = Vec::new();
         loop {
             let (event, key) = self.next()?;
             if event == Event::MappingEnd {
-                return Ok(entries);
+                return Some(entries);
             }
             // The other parser refuses a key that is not text.
             let name = match self.node(event, key, depth + 1)?.content {
@@ -178,14 +167,6 @@ impl<'t> Builder<'t> {
             entries.push((name, Node { line: Some(key.start.line()), ..node }));
         }
     }
-}
-
-fn refused(message: &str, span: impl Into<Option<Span>>) -> Unreadable {
-    let start = span.into().map(|span| span.start);
-    let at = start.map(|start| format!(" at column {}", start.col() + 1)).unwrap_or_default();
-    let hint = if message.contains("recursion limit") { TOO_DEEP } else { "" };
-    let message = format!("not readable as YAML: {message}{at}");
-    Unreadable { message, hint, line: start.map(|start| start.line()) }
 }
 
 fn is_null(text: &str) -> bool {
