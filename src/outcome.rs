@@ -121,6 +121,11 @@ impl Failure {
 }
 
 impl QueryOutcome {
+    /// A query that failed before it was sent.
+    pub(crate) fn not_run(query: &str, failure: Failure, why: &str) -> Self {
+        Self { errors: vec![format!("not run: {why}")], ..Self::new(query, Status::Failed(failure)) }
+    }
+
     /// A query that was not sent.
     pub(crate) fn new(query: &str, status: Status) -> Self {
         Self {

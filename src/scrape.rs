@@ -156,7 +156,9 @@ impl Exporter {
 
     /// A scrape before its first query: until it has run, a query fails because of the deadline.
     fn empty_scrape(&self, queries: &[&Query]) -> Scrape {
-        let outcome = |query: &&Query| QueryOutcome::new(&query.namespace, Status::Failed(Failure::Deadline));
+        let outcome = |query: &&Query| {
+            QueryOutcome::not_run(&query.namespace, Failure::Deadline, "the time of the scrape was over")
+        };
         let problems = &self.config.problems;
         Scrape {
             up: false,

@@ -17,7 +17,7 @@ use crate::credentials::Credentials;
 use crate::database::{Connection, ResultColumn, ServerFacts};
 use crate::mapping::{DeclaredNames, Reason};
 use crate::outcome::{QueryOutcome, Scrape, Skip};
-use crate::scrape::Exporter;
+use crate::scrape::{Exporter, Selection};
 use crate::settings::{Lifetimes, Limits, Source};
 use crate::sql::Sql;
 
@@ -87,12 +87,12 @@ pub(super) async fn run(
     let warning = (!sees_sessions).then_some(SEES_NO_SESSIONS);
     let mut told = warning.map_or(Ok(()), |warning| tell(&format!("warning: {warning}\n\n")));
 
-    let all = exporter.select(&[], &config.disabled.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let all = Selection::of(queries.iter().map(|query| query.namespace.clone()));
     let limit: Duration = queries.iter().map(|query| query.timeout.unwrap_or_default() + QUERY_LIMIT).sum();
-    let mut known = queries.iter().zip(&described);
     let mut trials = Vec::new();
     let on_outcome = |outcome: &QueryOutcome| {
-        let Some((query, described)) = known.next() else { return };
+        let known = queries.iter().zip(&described).find(|(query, _)| query.namespace == outcome.query);
+        let Some((query, described)) = known else { return };
         let trial = Trial::new(outcome, query, described, &names, |error, refusal| {
             refused::explain(error, refusal, query, &facts, files)
         });

@@ -35,8 +35,8 @@ pub(super) async fn run(
     };
     let begun = Instant::now();
     let left = time_left(deadline);
-    let own = query.timeout.unwrap_or(QUERY_LIMIT.min(left / 2));
-    let time = Time { until: begun + own.min(left), is_own: own <= left };
+    let is_own = query.timeout.is_none_or(|timeout| timeout <= left);
+    let time = Time { until: begun + limit(query, left), is_own };
     if let Some(predicate) = &query.predicate {
         match holds(connection, predicate, &time).await {
             Ok(true) => {}
@@ -65,6 +65,11 @@ pub(super) async fn run(
         }
     }
     outcome
+}
+
+/// The time of a query, its predicate included, in a scrape that has `left`.
+pub(super) fn limit(query: &Query, left: Duration) -> Duration {
+    query.timeout.unwrap_or(QUERY_LIMIT.min(left / 2)).min(left)
 }
 
 fn take(outcome: &mut QueryOutcome, mapper: Mapper<'_>) {

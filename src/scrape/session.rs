@@ -78,6 +78,7 @@ impl Session {
         {
             tracing::info!("the kept connection is dead; connecting again");
             self.connection = None;
+            self.has_given_up = true;
         }
     }
 

@@ -58,8 +58,8 @@ impl State {
         mut tell: impl FnMut(&QueryOutcome),
     ) {
         self.scrapes += 1;
-        let not_run = |outcome: &mut QueryOutcome, failure| {
-            *outcome = QueryOutcome::new(&outcome.query, Status::Failed(failure));
+        let no_connection = |outcome: &mut QueryOutcome, why: &str| {
+            *outcome = QueryOutcome::not_run(&outcome.query, Failure::Connection, why);
         };
         // The server's limit for a query, the client's timer after it, and a cancel request must all fit
         // before the deadline.
@@ -68,13 +68,15 @@ impl State {
             // If there was no time to check the connection, it is not dead.
             scrape.up = self.session.is_usable();
             log_not_run(Failure::Deadline, queries.len());
+            scrape.outcomes.iter().for_each(tell);
             return;
         }
         self.session.begin_scrape(credentials, deadline).await;
         let mut facts = match self.connection(credentials, deadline).await {
             Ok(connection) => connection.facts().clone(),
-            Err(Unreachable(_)) => {
-                scrape.outcomes.iter_mut().for_each(|outcome| not_run(outcome, Failure::Connection));
+            Err(Unreachable(why)) => {
+                scrape.outcomes.iter_mut().for_each(|outcome| no_connection(outcome, &why));
+                scrape.outcomes.iter().for_each(tell);
                 return;
             }
         };
@@ -89,10 +91,10 @@ impl State {
                 continue;
             };
             if !scrape.up {
-                not_run(outcome, Failure::Connection);
+                no_connection(outcome, LOST);
                 lost += 1;
             } else if let Err(skip) = conditions::sql_for(query, &facts) {
-                outcome.status = Status::Skipped(skip);
+                *outcome = QueryOutcome::new(&query.namespace, Status::Skipped(skip));
             } else if let Some(kept) = self.cache.young(query, now) {
                 *outcome = kept;
             } else if self.too_late(deadline) {
@@ -100,13 +102,18 @@ impl State {
                 late += 1;
             } else if let Ok(connection) = self.same_connection(credentials, deadline).await {
                 facts = connection.facts().clone();
+                let limit = query::limit(query, time_left(deadline));
                 *outcome = query::run(connection, query, limits, deadline).await;
                 outcome.log();
-                // A query that has half of a scrape to itself and is not ready would take the time of others again.
-                let is_cut_short = outcome.duration.is_some_and(|duration| duration < whole / 2);
+                // A query that has its time, or half of a scrape, to itself and is not ready would take the time of
+                // others again. A tenth more would not help it.
+                let is_cut_short = limit.mul_f64(1.1) < query::limit(query, whole).min(whole / 2);
                 match outcome.status {
-                    Status::Failed(Failure::Deadline) if is_cut_short => self.order.waited(query),
+                    Status::Failed(Failure::Timeout | Failure::Deadline) if is_cut_short => {
+                        self.order.waited(query);
+                    }
                     Status::Failed(Failure::Timeout | Failure::Deadline) => self.order.ran(query, true),
+                    Status::Failed(Failure::Connection) => {}
                     _ => self.order.ran(query, false),
                 }
                 if outcome.status == Status::Succeeded && query.cache.is_some() {
@@ -115,7 +122,7 @@ impl State {
                 }
             } else {
                 scrape.up = false;
-                not_run(outcome, Failure::Connection);
+                no_connection(outcome, LOST);
                 lost += 1;
             }
             tell(outcome);
@@ -132,7 +139,7 @@ impl State {
         // Nothing is served from the cache after the connection is lost.
         let is_kept = |outcome: &&mut QueryOutcome| outcome.age.is_some() && outcome.duration.is_none();
         for outcome in scrape.outcomes.iter_mut().filter(is_kept).filter(|_| !scrape.up) {
-            not_run(outcome, Failure::Connection);
+            no_connection(outcome, LOST);
             lost += 1;
         }
         log_not_run(Failure::Deadline, late);
@@ -177,6 +184,9 @@ impl State {
         Ok(has_moved)
     }
 }
+
+/// Why a query did not run after others had.
+const LOST: &str = "the connection to the database was lost";
 
 /// One line for each reason, since one cause stops many queries.
 fn log_not_run(reason: Failure, queries: usize) {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -404,6 +405,60 @@ async fn a_check_with_a_database_runs_what_it_cannot_describe() {
     assert_eq!(document["database"][0]["failures"], json!(["timed out"]), "{document:#}");
     assert_eq!(document["database"][1]["failures"], json!([]), "{document:#}");
     assert_eq!(document["database"][1]["columns"][0]["type"], "integer", "{document:#}");
+}
+
+/// Once before the first query, and once during one.
+#[tokio::test]
+async fn a_check_with_a_database_says_what_did_not_run() {
+    let database = Server::shared().database("cli_ended");
+    database.admin("CREATE TABLE busy (v int); GRANT SELECT ON busy TO PUBLIC; CREATE ROLE ended");
+    let file = "
+busy: {query: SELECT v FROM busy, timeout: 10m}
+later: {query: SELECT 1 AS v}
+";
+    let url = format!(
+        "postgres:///{}?host={}&port={}&user=ended",
+        database.name(),
+        database.server().socket_folder().display(),
+        database.server().port()
+    );
+    let terminal = Arc::new(Terminal::new().file("queries.yml", file).with("DATABASE_URL", url));
+    for begins in ["SELECT v", "SELECT set_config"] {
+        database.admin("ALTER ROLE ended LOGIN");
+        let session = database.session().await;
+        session.batch_execute("BEGIN; LOCK TABLE busy").await.unwrap();
+        let check = {
+            let terminal = Arc::clone(&terminal);
+            tokio::task::spawn_blocking(move || terminal.run(&["check", "--database", "--format=json"]))
+        };
+        let waits = format!(
+            "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE usename = 'ended' AND wait_event_type = 'Lock'
+                            AND (query LIKE '{begins}%' OR query LIKE 'SELECT set_config%'))"
+        );
+        database.wait_for(&waits).await;
+        database.admin("ALTER ROLE ended NOLOGIN");
+        database
+            .admin("SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE usename = 'ended'");
+        let said = check.await.unwrap().failed(1);
+        let document: Value = serde_json::from_str(&said.output).unwrap();
+        let failures = |position: usize| document["database"][position]["failures"].as_array().unwrap();
+        assert!(!failures(0).is_empty(), "{document:#}");
+        let later = failures(1).iter().map(|why| why.as_str().unwrap()).collect::<Vec<_>>();
+        assert!(matches!(later[..], [why] if why.starts_with("not run: ")), "{document:#}");
+    }
+    database.admin("DROP ROLE ended");
+}
+
+#[test]
+fn the_name_of_a_disabled_query_is_no_pattern() {
+    let database = Server::shared().database("cli_pattern");
+    let file = format!("'*': {{query: DROP TABLE t}}\n{GOOD}");
+    let terminal = Terminal::new().file("queries.yml", file).with("DATABASE_URL", database.url());
+    let said = terminal.run(&["check", "--database", "--format=json"]).failed(1);
+    let document: Value = serde_json::from_str(&said.output).unwrap();
+    let queries: Vec<_> =
+        document["database"].as_array().unwrap().iter().map(|trial| trial["query"].clone()).collect();
+    assert_eq!(queries, ["good", "other_good"], "{document:#}");
 }
 
 #[test]

@@ -243,6 +243,24 @@ async fn a_query_is_slower_than_the_scrape() {
     assert_complete(&scrape_within(&lambda, 10).await, &ALL);
 }
 
+/// What is left of a scrape is too short for the last one, which has no limit of its own.
+#[tokio::test]
+async fn a_query_without_a_timeout_is_last_in_the_file() {
+    let database = Server::shared().database("slower_last");
+    let queries = Queries::new(
+        "
+a: {query: SELECT 1 AS v FROM pg_sleep(2.5), timeout: 4s}
+b: {query: SELECT 1 AS v FROM pg_sleep(1.5), timeout: 4s}
+c: {query: SELECT 1 AS v FROM pg_sleep(1.6)}
+",
+    );
+    let lambda = function(&queries, &database).await;
+    let first = scrape_within(&lambda, 6).await;
+    assert_failed(&first, "c", "timeout");
+    let second = scrape_within(&lambda, 6).await;
+    assert!(!second.of("c_v").is_empty(), "{second:?}");
+}
+
 /// Every query has its turn, and the exposition keeps the order of the file.
 #[tokio::test]
 async fn all_queries_together_are_slower_than_the_scrape() {
