@@ -51,7 +51,8 @@ fn push(out: &mut String, value: f64, plain_below: f64) {
     } else if magnitude == 0.0 {
         out.write_str("-0")
     } else if (1e-4..plain_below).contains(&magnitude) {
-        // Of 16 digits or more, two texts can be equally near. The standard library then chooses another one than zmij.
+        // A text of 16 digits or more may have another that is equally near, and zmij does not choose the one of the
+        // standard library.
         match zmij::Buffer::new().format_finite(value) {
             text if text.len() <= 16 => out.write_str(text),
             _ => write!(out, "{value}"),
