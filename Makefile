@@ -31,7 +31,8 @@ NEEDS_test = linux $(BUILD) postgresql pgbouncer libnss-wrapper prometheus prome
 NEEDS_test-majors = linux $(BUILD) pgbouncer libnss-wrapper prometheus procps
 NEEDS_soak = $(COMPILER) postgresql procps
 NEEDS_load = $(COMPILER) postgresql
-NEEDS_bench = $(COMPILER)
+NEEDS_bench = $(BUILD) postgresql
+NEEDS_bench-instructions = $(NEEDS_bench) valgrind
 NEEDS_lint = $(COMPILER)
 NEEDS_update-rds-authorities = $(PYTHON_TOOLS) npm
 needs = $(sort $(foreach goal,$(patsubst test-on-%,test-majors,$(MAKECMDGOALS)),$(or $(NEEDS_$(goal)),$(PYTHON_TOOLS))))
@@ -161,14 +162,14 @@ pictures: build ## Make the pictures of docs/ again, of a demo that runs for fou
 metrics: $(VENV)/run ## Write docs/metrics.md from the query files
 	@$(VENV)/bin/python packaging/metrics_page.py
 
-bench: prerequisites ## Measure the core's steps, and whole scrapes beside a libpq client (PG_BIN=... the server)
+bench: $(VENV)/run ## Measure the core's steps, and whole scrapes beside a libpq client (PG_BIN=... the server)
 	cargo bench --locked --bench core
 	cargo build --locked --release
-	python3 benches/scrape.py target/release/pg-lambda-exporter
+	$(VENV)/bin/python benches/scrape.py target/release/pg-lambda-exporter
 
-bench-instructions: prerequisites ## Count the instructions of whole scrapes with Valgrind
+bench-instructions: $(VENV)/run ## Count the instructions of whole scrapes with Valgrind
 	cargo build --locked --release
-	python3 benches/scrape.py target/release/pg-lambda-exporter instructions
+	$(VENV)/bin/python benches/scrape.py target/release/pg-lambda-exporter instructions
 
 load: prerequisites ## Measure what the shipped queries cost a server with 50,000 tables (LOAD_TABLES=..., PG_BIN=... the server)
 	@ulimit -n "$$(ulimit -Hn)"; cargo test --locked --test suite -- --ignored --exact --nocapture \
