@@ -1,13 +1,17 @@
-//! What a scrape of the shipped queries costs a large server, by the server's own count: `make load`.
+//! What a scrape of the shipped queries costs a large server, by the server's own count: `make load`. Of the first scrapes
+//! of several sessions, the least: other programs use the machine, and the first reader of a table also pays for what its
+//! writers left undone.
 
 use std::env;
 
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, Queries, function};
 use crate::postgres::{ROLE, Rows, Server, TestDatabase};
+use crate::runtime_api::Lambda;
 use crate::shipped;
 
 const SCRAPES: u32 = 5;
+const SESSIONS: usize = 5;
 /// Tables that one transaction creates. Each takes locks.
 const BATCH: u32 = 500;
 
@@ -88,26 +92,28 @@ async fn of_the_shipped_queries_on_a_large_server() {
     let files = files.chain(shipped::collections()).chain(shipped::of_other_exporters());
     let mut slowest = vec![];
     for (name, text) in files {
-        let lambda = function(&Queries::new(&text), &database).await;
-        let scrape = async || {
-            let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
-            assert_eq!(answer.status, 200);
-            let text = answer.text();
-            assert!(!text.contains("pg_exporter_query_error{"), "{text}");
-            let is_of_a_query = |line: &&str| !line.starts_with('#') && !line.starts_with("pg_exporter_");
-            text.lines().filter(is_of_a_query).count()
-        };
-        database.admin(&reset);
-        let series = scrape().await;
-        let first = spent(&database, 1);
-        slowest.extend(dearest(&database));
+        let queries = Queries::new(&text);
+        let mut firsts = vec![];
+        for _ in 0..SESSIONS {
+            let lambda = function(&queries, &database).await;
+            database.admin(&reset);
+            let series = scrape(&lambda).await;
+            firsts.push((spent(&database, 1), dearest(&database), lambda, series));
+        }
+        assert!(firsts.iter().all(|(first, ..)| first.temporary_blocks == 0), "{name} wrote temporary files");
+        firsts.sort_by(|one, other| one.0.milliseconds.total_cmp(&other.0.milliseconds));
+        let (first, statements, lambda, series) = firsts.swap_remove(0);
+        slowest.extend(statements);
         database.admin(&reset);
         for _ in 0..SCRAPES {
-            scrape().await;
+            scrape(&lambda).await;
         }
         let later = spent(&database, SCRAPES);
-        println!("{name:28} {:>7} {:>7} {:>8} {:>5} {series:>6}", first[0], later[0], first[1], first[2]);
-        assert_eq!((first[2].as_str(), later[2].as_str()), ("0", "0"), "{name} wrote temporary files");
+        println!(
+            "{name:28} {:>7} {:>7} {:>8} {:>5} {series:>6}",
+            first.milliseconds, later.milliseconds, first.dearest, first.temporary_blocks
+        );
+        assert_eq!(later.temporary_blocks, 0, "{name} wrote temporary files");
     }
     println!("\nThe statements that cost the first scrape most:");
     slowest.sort_by(|one, other| other.0.total_cmp(&one.0));
@@ -116,15 +122,37 @@ async fn of_the_shipped_queries_on_a_large_server() {
     }
 }
 
-/// Of the exporter's statements since the last reset: milliseconds of a scrape, the most of one statement, and
-/// blocks of temporary files.
-fn spent(database: &TestDatabase, scrapes: u32) -> Vec<String> {
+/// The samples of an answer that are of queries.
+async fn scrape(lambda: &Lambda) -> usize {
+    let answer = lambda.invoke(Event::recorded(Kind::HttpApi).json(), AMPLE).await;
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    assert!(!text.contains("pg_exporter_query_error{"), "{text}");
+    let is_of_a_query = |line: &&str| !line.starts_with('#') && !line.starts_with("pg_exporter_");
+    text.lines().filter(is_of_a_query).count()
+}
+
+/// Of the exporter's statements since the last reset.
+struct Spent {
+    /// Of the server, for each scrape.
+    milliseconds: f64,
+    /// The most milliseconds of one statement.
+    dearest: f64,
+    temporary_blocks: u64,
+}
+
+fn spent(database: &TestDatabase, scrapes: u32) -> Spent {
     let sql = format!(
         "SELECT round((sum(total_plan_time + total_exec_time) / {scrapes})::numeric, 1),
                 round(max(max_plan_time + max_exec_time)::numeric, 1), sum(temp_blks_written)
          FROM pg_stat_statements WHERE userid = '{ROLE}'::regrole"
     );
-    cells(&database.admin(&sql)).remove(0)
+    let row = cells(&database.admin(&sql)).remove(0);
+    Spent {
+        milliseconds: row[0].parse().unwrap(),
+        dearest: row[1].parse().unwrap(),
+        temporary_blocks: row[2].parse().unwrap(),
+    }
 }
 
 fn dearest(database: &TestDatabase) -> Vec<(f64, String)> {
