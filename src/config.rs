@@ -269,7 +269,14 @@ impl Reading {
         match self {
             Self::HistogramArrays => &HISTOGRAM_SUFFIXES,
             Self::SummaryArrays => &SUMMARY_SUFFIXES,
-            _ => &[],
+            Self::Gauge
+            | Self::Counter
+            | Self::HistogramObservations { .. }
+            | Self::SummaryObservations { .. }
+            | Self::Info { .. }
+            | Self::StateSet { .. }
+            | Self::Mapped(_)
+            | Self::Duration => &[],
         }
     }
 

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::authorization::{Decision, FETCH_PAUSE, Guard};
 use crate::exposition::Format;
-use crate::scrape::{Exporter, Selection, UnknownQuery};
+use crate::scrape::{DEFAULT_LIMIT, Exporter, Selection, UnknownQuery};
 
 /// Prometheus sends its `scrape_timeout` here, in seconds with a fraction.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -36,8 +36,6 @@ const LAMBDA_MARGIN: Duration = Duration::from_millis(500);
 const GATEWAY_LIMIT: Duration = Duration::from_secs(28);
 /// The longest that Lambda lets a function run (AWS Lambda quotas).
 const LAMBDA_LIMIT: Duration = Duration::from_secs(900);
-/// If nothing else limits the scrape.
-const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
 
 /// Why no query can run. The log has each mistake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

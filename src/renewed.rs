@@ -19,7 +19,7 @@ pub(crate) struct Renewed<T> {
     fetched: Option<Moment>,
     tried: Option<Moment>,
     has_failed: bool,
-    /// Whether this scrape has fetched the value a second time. Once is enough.
+    /// Whether this scrape has tried to replace a value that it had. Once is enough.
     is_refetched: bool,
 }
 
@@ -53,7 +53,7 @@ impl<T> Renewed<T> {
         self.fetched?.age(Moment::now())
     }
 
-    /// A new scrape may fetch the value a second time.
+    /// A new scrape may replace the value.
     pub(crate) fn begin_scrape(&mut self) {
         self.is_refetched = false;
     }

@@ -32,6 +32,9 @@ use state::State;
 
 pub(crate) use selection::{Selection, UnknownQuery};
 
+/// How long a scrape may take if nothing else limits it.
+pub(crate) const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
+
 /// Answers scrapes, as long as its execution environment lives.
 #[derive(Debug)]
 pub(crate) struct Exporter {

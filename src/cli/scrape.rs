@@ -1,7 +1,5 @@
 //! `scrape`: one scrape to standard output.
 
-use std::time::Duration;
-
 use anyhow::{Result, ensure};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -10,12 +8,9 @@ use super::arguments::Scrape;
 use super::output::Output;
 use crate::credentials::Credentials;
 use crate::exposition::{self, Format};
-use crate::scrape::{Exporter, UnknownQuery};
+use crate::scrape::{DEFAULT_LIMIT, Exporter, UnknownQuery};
 use crate::settings::{Lifetimes, Settings};
 use crate::{self_metrics, startup};
-
-/// The same limit as the function's.
-const LIMIT: Duration = Duration::from_secs(28);
 
 /// Returns whether the database was reachable.
 ///
@@ -32,7 +27,7 @@ pub(super) fn run(command: &Scrape, settings: Settings, output: &mut Output) -> 
         let credentials = Credentials::new(source, &OnceCell::new()).await;
         let exporter = Exporter::new(config, credentials, Lifetimes::default(), limits);
         let selection = exporter.select(&collect, &[])?;
-        Ok::<_, UnknownQuery>(exporter.scrape(&selection, Instant::now() + LIMIT).await)
+        Ok::<_, UnknownQuery>(exporter.scrape(&selection, Instant::now() + DEFAULT_LIMIT).await)
     })??;
     let format = if command.openmetrics { Format::OpenMetrics } else { Format::Text };
     let merged = scrape.merged();

@@ -24,9 +24,9 @@ use crate::sql::Sql;
 const CONNECT_LIMIT: Duration = Duration::from_secs(25);
 /// The limit for describing the columns of one query.
 const DESCRIBE_LIMIT: Duration = Duration::from_secs(2);
-const CANCEL_LIMIT: Duration = Duration::from_secs(1);
+const DESCRIBE_CANCEL_LIMIT: Duration = Duration::from_secs(1);
 /// The longest time of a query without a `timeout`, and of connecting again after it.
-const QUERY_LIMIT: Duration = Duration::from_secs(15);
+const SLOW_QUERY_LIMIT: Duration = Duration::from_secs(15);
 
 /// The report on one query.
 #[derive(Debug)]
@@ -88,7 +88,8 @@ pub(super) async fn run(
     let mut told = warning.map_or(Ok(()), |warning| tell(&format!("warning: {warning}\n\n")));
 
     let all = Selection::of(queries.iter().map(|query| query.namespace.clone()));
-    let limit: Duration = queries.iter().map(|query| query.timeout.unwrap_or_default() + QUERY_LIMIT).sum();
+    let limit: Duration =
+        queries.iter().map(|query| query.timeout.unwrap_or_default() + SLOW_QUERY_LIMIT).sum();
     let mut trials = Vec::new();
     let on_outcome = |outcome: &QueryOutcome| {
         let known = queries.iter().zip(&described).find(|(query, _)| query.namespace == outcome.query);
@@ -110,7 +111,7 @@ pub(super) async fn run(
 /// Whether the role sees other roles' sessions. A server that does not answer is not blamed on the role.
 async fn sees_sessions(connection: &mut Connection) -> bool {
     let Ok(sql) = Sql::parse(SEES_SESSIONS) else { return true };
-    let answer = connection.run(&sql, DESCRIBE_LIMIT, CANCEL_LIMIT).await;
+    let answer = connection.run(&sql, DESCRIBE_LIMIT, DESCRIBE_CANCEL_LIMIT).await;
     answer.ok().and_then(|table| table.first_cell().map(|cell| cell != "f")).unwrap_or(true)
 }
 

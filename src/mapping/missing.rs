@@ -55,15 +55,14 @@ impl Missing {
     ) -> Option<Self> {
         let columns: Vec<_> =
             super::columns::columns_beside(&metric.reading, column).filter(|name| !is_there(name)).collect();
-        let (usage, alternative) = match metric.reading {
-            Reading::HistogramArrays => ("HISTOGRAM", "buckets"),
-            _ => ("SUMMARY", "quantiles"),
-        };
-        let cause = Cause::Parts { usage, columns, alternative };
-        match &cause {
-            Cause::Parts { columns, .. } if columns.is_empty() => None,
-            _ => Some(Self { column: column.to_owned(), cause }),
+        if columns.is_empty() {
+            return None;
         }
+        let (usage, alternative) = match metric.reading {
+            Reading::SummaryArrays => ("SUMMARY", "quantiles"),
+            _ => ("HISTOGRAM", "buckets"),
+        };
+        Some(Self { column: column.to_owned(), cause: Cause::Parts { usage, columns, alternative } })
     }
 }
 

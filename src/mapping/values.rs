@@ -89,17 +89,18 @@ enum Text<'q> {
 
 impl<'q> NumberColumn<'q> {
     pub(super) fn declared(column: usize, declared: &'q MetricColumn) -> Self {
-        let text = match &declared.reading {
-            Reading::Mapped(mapping) => Text::Mapped(mapping),
-            Reading::Duration => Text::Duration,
-            _ => Text::Any,
+        let (text, default) = match &declared.reading {
+            Reading::Mapped(mapping) => (Text::Mapped(mapping), declared.default),
+            Reading::Duration => (Text::Duration, declared.default),
+            // NULL is not an observation.
+            Reading::HistogramObservations { .. } | Reading::SummaryObservations { .. } => (Text::Any, None),
+            Reading::Gauge
+            | Reading::Counter
+            | Reading::HistogramArrays
+            | Reading::SummaryArrays
+            | Reading::Info { .. }
+            | Reading::StateSet { .. } => (Text::Any, declared.default),
         };
-        // NULL is not an observation.
-        let is_observation = matches!(
-            declared.reading,
-            Reading::HistogramObservations { .. } | Reading::SummaryObservations { .. }
-        );
-        let default = declared.default.filter(|_| !is_observation);
         Self { column, text, default, scale: declared.scale.unwrap_or(1.0) }
     }
 
