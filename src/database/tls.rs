@@ -10,22 +10,18 @@
 //!
 //! Trusted are the platform's authorities and those of Amazon RDS, or those of a file (`authorities`).
 //!
-//! As in libpq, a Unix socket has no TLS in any mode. Names are those in the subject alternative names.
-//! Unlike libpq, rustls does not fall back to the common name.
+//! As in libpq, a Unix socket has no TLS in any mode, and a self-signed certificate that is in `sslrootcert` is trusted.
+//! Names are those in the subject alternative names. Unlike libpq, rustls does not fall back to the common name.
 
 mod authorities;
+mod verifier;
 
 use std::error::Error as _;
 use std::io;
 use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::crypto::ring;
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, OtherError};
 use tokio_postgres::config::SslMode as DriverMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -33,7 +29,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use super::error::ConnectError;
 use super::socket::Socket;
 use crate::connect_options::{Host, RootCertificates, SslMode, Target};
-use authorities::Trusted;
+use verifier::{Verification, Verifier};
 
 /// The protection of a connection and of its cancel requests.
 #[derive(Clone)]
@@ -59,12 +55,12 @@ impl Encryption {
         }
         let (verification, advice) = match (target.tls.mode, &target.tls.root_certificates) {
             (SslMode::VerifyFull, _) => {
-                let Trusted { roots, advice } = authorities::of(target)?;
-                (Verification::AuthorityAndName(roots), advice)
+                let (trusted, advice) = authorities::of(target)?;
+                (Verification::AuthorityAndName(trusted), advice)
             }
             (SslMode::VerifyCa, _) | (SslMode::Require, RootCertificates::File(_)) => {
-                let Trusted { roots, advice } = authorities::of(target)?;
-                (Verification::Authority(roots), advice)
+                let (trusted, advice) = authorities::of(target)?;
+                (Verification::Authority(trusted), advice)
             }
             (SslMode::Require | SslMode::Prefer | SslMode::Disable, _) => {
                 (Verification::Nothing, String::new())
@@ -74,13 +70,11 @@ impl Encryption {
         Ok(Self { mode, tls, server_name, advice })
     }
 
-    /// Why a login failed. If the certificate's authority is not trusted, the reason names the trusted ones.
+    /// Why a login failed, and what to do about a certificate that is refused.
     pub(super) fn explain(&self, error: &tokio_postgres::Error) -> ConnectError {
-        match ConnectError::of_login(error) {
-            ConnectError::Tls(reason) if is_unknown_authority(error) => {
-                ConnectError::Tls(format!("{reason}: {}", self.advice))
-            }
-            other => other,
+        match (ConnectError::of_login(error), tls_error(error)) {
+            (ConnectError::Tls(said), Some(error)) => ConnectError::Tls(reason(error, said, &self.advice)),
+            (other, _) => other,
         }
     }
 
@@ -104,26 +98,9 @@ impl std::fmt::Debug for Encryption {
     }
 }
 
-/// The verified parts of a certificate.
-enum Verification {
-    Nothing,
-    Authority(RootCertStore),
-    AuthorityAndName(RootCertStore),
-}
-
 fn client_config(verification: Verification) -> Result<ClientConfig, ConnectError> {
     let provider = Arc::new(ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match verification {
-        Verification::Nothing => Arc::new(Unnamed { roots: None, provider: Arc::clone(&provider) }),
-        Verification::Authority(roots) => {
-            Arc::new(Unnamed { roots: Some(roots), provider: Arc::clone(&provider) })
-        }
-        Verification::AuthorityAndName(roots) => {
-            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .build()
-                .map_err(|error| ConnectError::RootCertificates(error.to_string()))?
-        }
-    };
+    let verifier = Arc::new(Verifier { verification, provider: Arc::clone(&provider) });
     let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| ConnectError::Tls(error.to_string()))?
@@ -133,57 +110,47 @@ fn client_config(verification: Verification) -> Result<ClientConfig, ConnectErro
     Ok(config)
 }
 
-/// Whether the server's certificate was issued by an authority that is not trusted.
-fn is_unknown_authority(error: &tokio_postgres::Error) -> bool {
+fn tls_error(error: &tokio_postgres::Error) -> Option<&Error> {
     std::iter::successors(error.source(), |&error| error.source())
-        .filter_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>())
-        .any(|error| matches!(error, rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)))
+        .find_map(|error| error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref())
 }
 
-/// Checks the certificate's chain if there are roots, and never the name. The handshake's signatures are
-/// always checked: they prove that the server has the certificate's key.
-#[derive(Debug)]
-struct Unnamed {
-    roots: Option<RootCertStore>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Unnamed {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Some(roots) = &self.roots {
-            let certificate = ParsedCertificate::try_from(end_entity)?;
-            let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
+/// The reason that is logged: `said` with what to do behind it, or a sentence where rustls only has a name for it.
+fn reason(error: &Error, said: String, advice: &str) -> String {
+    use CertificateError as Refused;
+    match error {
+        Error::InvalidCertificate(Refused::UnknownIssuer) => format!("{said}: {advice}"),
+        Error::InvalidCertificate(Refused::NotValidForNameContext { presented, .. })
+            if presented.is_empty() =>
+        {
+            format!("{said}; a common name is ignored: issue a certificate with subjectAltName")
         }
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        Error::InvalidCertificate(
+            Refused::UnsupportedSignatureAlgorithmContext { .. }
+            | Refused::UnsupportedSignatureAlgorithmForPublicKeyContext { .. },
+        ) => "the server's certificate, or one of its authorities, has a key or a signature that is not supported, \
+              such as P-521 or SHA-1; issue it with RSA or P-256 and SHA-256"
+            .to_owned(),
+        Error::InvalidCertificate(Refused::Other(OtherError(error))) => match error.downcast_ref() {
+            Some(webpki::Error::UnsupportedCertVersion) => {
+                "the server's certificate has X.509 version 1 or 2, which cannot be verified; issue one of version 3 \
+                 with subjectAltName"
+            }
+            Some(webpki::Error::CaUsedAsEndEntity) => {
+                "the server's certificate is that of an authority (CA:TRUE); if it is self-signed, name its file in \
+                 PGSSLROOTCERT, else issue one with CA:FALSE"
+            }
+            Some(webpki::Error::UnsupportedCriticalExtension) => {
+                "the server's certificate has a critical extension that is not supported; issue one without it"
+            }
+            _ => return said,
+        }
+        .to_owned(),
+        // The server has no certificate with a key of these kinds.
+        Error::AlertReceived(AlertDescription::HandshakeFailure) => format!(
+            "{said}: the server supports no key that is supported here, which are RSA, P-256, P-384 and Ed25519; \
+             a certificate with a P-521 or RSA-PSS key is not"
+        ),
+        _ => said,
     }
 }

@@ -5,6 +5,7 @@
 mod allowlist;
 mod authorization;
 mod cache;
+mod certificates;
 mod cli;
 mod collect;
 mod compat;

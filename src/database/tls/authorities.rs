@@ -20,46 +20,55 @@ const REMEDY: &str = "set PGSSLROOTCERT to AWS's bundle of the region, or build 
     update-rds-authorities`";
 
 /// The authorities to trust.
+#[derive(Debug)]
 pub(super) struct Trusted {
     pub(super) roots: RootCertStore,
-    /// The remedy if none of them has issued the server's certificate.
-    pub(super) advice: String,
+    /// The certificates in `sslrootcert`. A self-signed one among them may be the server's own.
+    pub(super) certificates: Vec<CertificateDer<'static>>,
 }
 
-/// Reads the authorities that this target trusts. If the host's name has a region that Amazon RDS's file lacks, this is
-/// logged. It does not fail: the server may have a certificate of another authority.
-pub(super) fn of(target: &Target) -> Result<Trusted, ConnectError> {
+impl From<RootCertStore> for Trusted {
+    fn from(roots: RootCertStore) -> Self {
+        Self { roots, certificates: Vec::new() }
+    }
+}
+
+/// Reads the authorities that this target trusts, and says what to do if none of them has issued the server's
+/// certificate. If the host's name has a region that Amazon RDS's file lacks, this is logged. It does not fail: the
+/// server may have a certificate of another authority.
+pub(super) fn of(target: &Target) -> Result<(Trusted, String), ConnectError> {
     match &target.tls.root_certificates {
-        RootCertificates::Platform => Ok(Trusted {
-            roots: platform(RootCertStore::empty())?,
-            advice:
-                "none of the platform's authorities has issued the certificate; PGSSLROOTCERT names others"
-                    .into(),
-        }),
+        RootCertificates::Platform => Ok((
+            platform(RootCertStore::empty())?.into(),
+            "none of the platform's authorities has issued the certificate; PGSSLROOTCERT names others"
+                .into(),
+        )),
         RootCertificates::PlatformAndRds(rds) => {
             let (roots, advice) = of_rds(rds, &target.host);
-            Ok(Trusted { roots: platform(roots)?, advice })
+            Ok((platform(roots)?.into(), advice))
         }
-        RootCertificates::File(path) => Ok(Trusted {
-            roots: of_file(path)?,
-            advice: format!("none of the authorities in {} has issued the certificate", path.display()),
-        }),
+        RootCertificates::File(path) => Ok((
+            of_file(path)?,
+            format!("none of the authorities in {} has issued the certificate", path.display()),
+        )),
     }
 }
 
 /// The authorities of a PEM file.
-fn of_file(path: &Path) -> Result<RootCertStore, ConnectError> {
-    let mut store = RootCertStore::empty();
+fn of_file(path: &Path) -> Result<Trusted, ConnectError> {
+    let mut roots = RootCertStore::empty();
+    let mut certificates = Vec::new();
     let problem = |what: String| ConnectError::RootCertificates(format!("{}: {what}", path.display()));
     let text = file::read(path, file::BYTES_MAX).map_err(|error| problem(error.to_string()))?;
     for certificate in CertificateDer::pem_slice_iter(&text) {
         let certificate = certificate.map_err(|error| problem(error.to_string()))?;
-        store.add(certificate).map_err(|error| problem(error.to_string()))?;
+        roots.add(certificate.clone()).map_err(|error| problem(error.to_string()))?;
+        certificates.push(certificate);
     }
-    if store.is_empty() {
+    if certificates.is_empty() {
         return Err(problem("no certificate in this file".into()));
     }
-    Ok(store)
+    Ok(Trusted { roots, certificates })
 }
 
 /// Adds the authorities of the platform.

@@ -11,6 +11,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::observed::terminate_backends;
 use super::secrets::{self, QUERIES, SCRAPE_TIMEOUT, has_logged, is_complete, is_without_connection};
+use crate::certificates::Certificate;
 use crate::events::{Event, Kind};
 use crate::lambda::{AMPLE, Queries, samples};
 use crate::names::Names;
@@ -435,6 +436,37 @@ async fn a_certificate_of_an_unknown_authority() {
     function
         .recovers(&["TLS: ", "UnknownIssuer"], async || {
             std::fs::copy(database.server().authority(), &trusted).unwrap();
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_certificate_with_a_key_that_is_not_supported() {
+    let p521 = "EC -pkeyopt ec_paramgen_curve:P-521";
+    for key in [p521, "RSA-PSS -pkeyopt rsa_keygen_bits:2048"] {
+        let server = Server::private();
+        Certificate::self_signed("localhost", key, &[], 30).present_at(&server);
+        let database = server.database("db");
+        let function = Function::start(&database, []).await;
+        function
+            .recovers(&["TLS: ", "HandshakeFailure", "P-521 or RSA-PSS"], async || {
+                server.present_certificate_for(&["localhost"]);
+                server.reload();
+            })
+            .await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_of_version_1() {
+    let server = Server::private();
+    Certificate::version_1(None).present_at(&server);
+    let database = server.database("db");
+    let function = Function::start(&database, []).await;
+    function
+        .recovers(&["TLS: ", "X.509 version 1"], async || {
+            server.present_certificate_for(&["localhost"]);
+            server.reload();
         })
         .await;
 }
