@@ -198,16 +198,28 @@ enum Route {
 }
 
 impl Route {
-    /// Only the last segment of the path counts. A custom domain's base path or a load balancer's rule may
-    /// add others in front.
+    /// Only the last segment of the path counts. A custom domain's base path or a load balancer's rule may add others in
+    /// front: the landing page is then the root of the API, or any path that ends in a slash.
     fn of(request: &Request) -> Option<Self> {
         let path = path_in_stage(request);
         match path.trim_end_matches('/').rsplit('/').next() {
             Some("metrics") => Some(Self::Metrics),
             Some("healthz") => Some(Self::Health),
-            Some("") | None => Some(Self::Landing),
-            Some(_) => None,
+            _ if path.is_empty() || path.ends_with('/') || is_root(request) => Some(Self::Landing),
+            _ => None,
         }
+    }
+}
+
+/// Whether the API's own route is that of its root. The path then has the base path alone.
+fn is_root(request: &Request) -> bool {
+    match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => context.resource_path.as_deref() == Some("/"),
+        Some(RequestContext::ApiGatewayV2(context)) => {
+            // A method and a path (Amazon API Gateway developer guide, "Create routes for HTTP APIs").
+            context.route_key.as_deref().and_then(|key| key.split(' ').nth(1)) == Some("/")
+        }
+        _ => false,
     }
 }
 

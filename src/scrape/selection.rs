@@ -20,14 +20,15 @@ pub(crate) struct UnknownQuery {
 
 impl Selection {
     /// The `namespaces` that match a pattern of `collect` (all if it is empty) and no pattern of `exclude`.
-    /// In a pattern, `*` matches any text, including none.
+    /// In a pattern, `*` matches any text, including none. One text may be several patterns with commas between.
     ///
     /// # Errors
     /// [`UnknownQuery`] if a pattern matches nothing, which is usually a mistake.
     pub(crate) fn new(namespaces: &[&str], collect: &[&str], exclude: &[&str]) -> Result<Self, UnknownQuery> {
+        let [collect, exclude] = [collect, exclude].map(|texts| patterns(namespaces, texts));
         let unknown = |pattern: &&&str| !namespaces.iter().any(|namespace| matches(pattern, namespace));
         let patterns: Vec<_> =
-            collect.iter().chain(exclude).filter(unknown).map(|&pattern| pattern.to_owned()).collect();
+            collect.iter().chain(&exclude).filter(unknown).map(|&pattern| pattern.to_owned()).collect();
         if !patterns.is_empty() {
             let namespaces = namespaces.iter().map(|&namespace| namespace.to_owned()).collect();
             return Err(UnknownQuery { patterns, namespaces });
@@ -35,8 +36,8 @@ impl Selection {
         let any = |patterns: &[&str], namespace| patterns.iter().any(|pattern| matches(pattern, namespace));
         let chosen = namespaces
             .iter()
-            .filter(|namespace| collect.is_empty() || any(collect, namespace))
-            .filter(|namespace| !any(exclude, namespace));
+            .filter(|namespace| collect.is_empty() || any(&collect, namespace))
+            .filter(|namespace| !any(&exclude, namespace));
         Ok(Self(chosen.map(|&namespace| namespace.to_owned()).collect()))
     }
 
@@ -48,6 +49,14 @@ impl Selection {
     pub(super) fn includes(&self, namespace: &str) -> bool {
         self.0.contains(namespace)
     }
+}
+
+/// A load balancer keeps only the last of several parameters of one name, so that one parameter may have several patterns. A
+/// namespace may have a comma too.
+fn patterns<'a>(namespaces: &[&str], texts: &[&'a str]) -> Vec<&'a str> {
+    let whole = |text: &str| namespaces.iter().any(|namespace| matches(text, namespace));
+    let split = |&text: &&'a str| if whole(text) { vec![text] } else { text.split(',').collect() };
+    texts.iter().flat_map(split).collect()
 }
 
 /// Only `*` is special.
@@ -93,6 +102,14 @@ mod tests {
     }
 
     #[test]
+    fn a_comma_may_be_part_of_a_name() {
+        let selection = Selection::new(&["a,b", "a", "b"], &["a,b"], &[]).unwrap();
+        assert_eq!(["a,b", "a", "b"].map(|name| selection.includes(name)), [true, false, false]);
+        let error = Selection::new(&["a", "b"], &["a,x,y"], &[]).unwrap_err();
+        assert_eq!(error.patterns, ["x", "y"]);
+    }
+
+    #[test]
     fn what_is_excluded_is_taken_from_what_is_collected() {
         let chosen = |collect: &[&str], exclude: &[&str]| {
             let selection = Selection::new(&["a1", "a2", "b"], collect, exclude).unwrap();
@@ -102,5 +119,7 @@ mod tests {
         assert_eq!(chosen(&["a*"], &[]), [true, true, false]);
         assert_eq!(chosen(&["a*", "b"], &["a2"]), [true, false, true]);
         assert_eq!(chosen(&[], &["*"]), [false, false, false]);
+        assert_eq!(chosen(&["a1,b"], &[]), [true, false, true]);
+        assert_eq!(chosen(&[], &["a1,b"]), [false, true, false]);
     }
 }

@@ -47,6 +47,8 @@ async fn each_kind_of_event_chooses_queries() {
         assert_eq!(chosen("collect%5B%5D=pg_a").await, names(&["pg_a"]), "{kind:?}");
         assert_eq!(chosen("collect%5b%5d=pg_%2A").await, names(&["pg_a", "pg_b"]), "{kind:?}");
         assert_eq!(chosen("collect=*b&exclude=other").await, names(&["pg_b"]), "{kind:?}");
+        assert_eq!(chosen("collect[]=pg_a,other").await, names(&["pg_a", "other"]), "{kind:?}");
+        assert_eq!(chosen("collect=pg_a%2Cpg_b&exclude=other,pg_b").await, names(&["pg_a"]), "{kind:?}");
         assert_eq!(chosen("exclude[]=pg_*").await, names(&["other", "mistaken"]), "{kind:?}");
         assert_eq!(chosen("exclude[]=*&x=y").await, names(&[]), "{kind:?}");
         assert_eq!(chosen("collect[]=mistaken").await, names(&["mistaken"]), "{kind:?}");

@@ -32,6 +32,8 @@ async fn each_kind_of_event_finds_the_routes() {
             ("/metrics", 500),
             ("/metrics/", 500),
             ("/base/path/metrics", 500),
+            ("/base/path/", 200),
+            ("/base/path/healthz", 200),
             ("/nothing", 404),
             ("/metrics/nothing", 404),
             ("/metricsx", 404),
@@ -59,6 +61,45 @@ async fn the_stage_of_a_rest_api_is_not_in_the_path() {
         let event =
             Event::get(Kind::RestApi, "/metrics").edit(|json| json["requestContext"]["stage"] = stage.into());
         assert_eq!(answer(&lambda, event).await.status, 500, "{stage}");
+    }
+}
+
+/// A request to a custom domain whose base path leads to the API. The API's route is what is behind the base path.
+fn behind_base_path(kind: Kind, path: &str, route: &str) -> Event {
+    Event::get(kind, path).edit(|json| match kind {
+        Kind::RestApi => {
+            json["resource"] = route.into();
+            json["requestContext"]["resourcePath"] = route.into();
+            json["requestContext"]["path"] = path.into();
+        }
+        _ => {
+            let key = format!("GET {route}");
+            json["routeKey"] = key.as_str().into();
+            json["requestContext"]["routeKey"] = key.into();
+        }
+    })
+}
+
+#[tokio::test]
+async fn the_routes_are_below_a_base_path() {
+    let lambda = open().await;
+    for kind in [Kind::RestApi, Kind::HttpApi] {
+        for path in ["/pg", "/pg/", "/monitoring/pg"] {
+            let response = answer(&lambda, behind_base_path(kind, path, "/")).await;
+            assert_eq!(response.status, 200, "{kind:?} {path}");
+            let base = path.trim_end_matches('/');
+            assert!(response.text().contains(&format!("href=\"{base}/metrics\"")), "{}", response.text());
+            assert!(response.text().contains(&format!("href=\"{base}/healthz\"")), "{}", response.text());
+        }
+        for (path, route, status) in [
+            ("/pg/metrics", "/{proxy+}", 500),
+            ("/pg/healthz", "/{proxy+}", 200),
+            ("/pg/nothing", "/{proxy+}", 404),
+            ("/metrics", "/", 500),
+        ] {
+            let response = answer(&lambda, behind_base_path(kind, path, route)).await;
+            assert_eq!(response.status, status, "{kind:?} {path}");
+        }
     }
 }
 
@@ -117,6 +158,8 @@ async fn the_landing_page_links_to_where_the_client_is() {
     let stage =
         Event::get(Kind::HttpApi, "/prod").edit(|json| json["requestContext"]["stage"] = "prod".into());
     assert!(page(stage).await.contains("href=\"/prod/metrics\""));
+    let elsewhere = page(Event::get(Kind::Alb, "/monitoring/pg/")).await;
+    assert!(elsewhere.contains("href=\"/monitoring/pg/metrics\""), "{elsewhere}");
     let hostile =
         Event::get(Kind::RestApi, "/").edit(|json| json["requestContext"]["path"] = "/\"><b>/".into());
     assert!(!page(hostile).await.contains("<b>"));

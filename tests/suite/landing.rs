@@ -94,6 +94,23 @@ async fn a_database_that_is_not_there_is_said_and_a_name_means_nothing_in_html()
 }
 
 #[tokio::test]
+async fn a_link_below_a_base_path_runs_its_query() {
+    let database = Server::shared().database("landing_base_path");
+    let queries = Queries::new("one: {query: SELECT 1 AS v}\ntwo: {query: SELECT 2 AS v}\n");
+    let lambda = function(&queries, &database).await;
+    let landing = Event::get(Kind::HttpApi, "/pg").edit(|json| {
+        json["routeKey"] = "GET /".into();
+        json["requestContext"]["routeKey"] = "GET /".into();
+    });
+    let page = lambda.invoke(landing.json(), AMPLE).await.text();
+    let (_, link) = page.split_once("<a href=\"/pg/metrics?").unwrap();
+    let (query, _) = link.split_once('"').unwrap();
+    let chosen = lambda.invoke(Event::get(Kind::HttpApi, "/pg/metrics").query(query).json(), AMPLE).await;
+    let samples = crate::lambda::samples(&chosen);
+    assert_eq!((samples.of("one_v").len(), samples.of("two_v").len()), (1, 0), "{query}");
+}
+
+#[tokio::test]
 async fn what_was_left_out_of_the_answer_is_failed() {
     let database = Server::shared().database("landing_limit");
     let queries = Queries::new(
