@@ -3,6 +3,7 @@
 
 mod json;
 mod parts;
+mod texts;
 mod url;
 
 use std::path::PathBuf;
@@ -30,6 +31,12 @@ pub struct Target {
     pub tls: Tls,
     /// libpq's `connect_timeout`: how long connecting may take, if that is shorter than the scrape allows.
     pub connect_timeout: Option<Duration>,
+    /// libpq's `options`: settings of the session, as `-c name=value`.
+    pub options: Option<String>,
+    /// libpq's `target_session_attrs`: the servers that are accepted.
+    pub session_attributes: SessionAttributes,
+    /// The texts that are not followed to the letter, and why.
+    pub warnings: Vec<Problem>,
 }
 
 /// How a role logs in.
@@ -133,6 +140,24 @@ pub enum ChannelBinding {
     Require,
 }
 
+/// libpq's `target_session_attrs` (PostgreSQL documentation, "Parameter Key Words").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SessionAttributes {
+    /// Every server.
+    #[default]
+    Any,
+    /// A server whose sessions may write.
+    ReadWrite,
+    /// A server whose sessions may not write.
+    ReadOnly,
+    /// A server that is not in recovery.
+    Primary,
+    /// A server in recovery.
+    Standby,
+    /// A server in recovery, unless no address of the host has one.
+    PreferStandby,
+}
+
 impl Login {
     /// The password to send if the server asks for one.
     pub fn password(&self) -> Option<&SecretString> {
@@ -144,12 +169,12 @@ impl Login {
 }
 
 impl Target {
-    /// Whether both targets are the same server, database and role with the same protection. Passwords are
-    /// not compared.
+    /// Whether both targets are the same server, database and role with the same protection and settings. Passwords
+    /// are not compared.
     pub(crate) fn leads_where(&self, other: &Self) -> bool {
         let place = |target: &Self| {
-            let Self { host, port, database, user, tls, .. } = target.clone();
-            (host, port, database, user, tls)
+            let Self { host, port, database, user, tls, options, session_attributes, .. } = target.clone();
+            (host, port, database, user, tls, options, session_attributes)
         };
         place(self) == place(other)
     }
@@ -169,7 +194,7 @@ impl Target {
     /// # Errors
     /// Every mistake in the text, and every part that is missing from both.
     pub fn from_secret(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
-        let text = text.trim();
+        let text = without_mark(text);
         let parts =
             match url::without_scheme(text) {
                 Some(rest) => url::read(rest),
@@ -186,12 +211,17 @@ impl Target {
     /// # Errors
     /// Every mistake in the URL, and every part that is missing from both.
     pub fn from_url(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
-        let parts = match url::without_scheme(text.trim()) {
+        let parts = match url::without_scheme(without_mark(text)) {
             Some(rest) => url::read(rest),
             None => Err("not a URL that begins with postgres:// or postgresql://".to_owned()),
         };
         complete(parts, defaults)
     }
+}
+
+/// Editors and PowerShell write a byte order mark in front of a file.
+fn without_mark(text: &str) -> &str {
+    text.trim_start_matches('\u{feff}').trim()
 }
 
 /// A text that is unreadable as a whole has no missing parts.

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::tls::{NoTls, TlsConnect};
 use tokio_postgres::{Client, Config, config};
 
-use crate::connect_options::{ChannelBinding, Host, Target};
+use crate::connect_options::{ChannelBinding, Host, SessionAttributes, Target};
 
 use allowance::{ASIDE_BYTES_MAX, Allowance, Metered};
 pub(crate) use describe::ResultColumn;
@@ -53,6 +53,8 @@ pub struct Connection {
     allowance: Allowance,
     /// False in a database with encoding `SQL_ASCII`, which keeps whatever bytes it is given.
     has_encoding: bool,
+    /// Whether transactions of the session are read-only by default. PostgreSQL 14 and later say so.
+    is_read_only: bool,
     facts: ServerFacts,
     opened: Instant,
     /// The server's further details on the last query, if it refused it.
@@ -84,7 +86,13 @@ impl Connection {
                 return Err(ConnectError::TimedOut(Phase::Socket));
             };
             let share = left() / further.saturating_add(1);
-            match Self::open_at(address, &config, &encryption, share).await {
+            let wanted = match target.session_attributes {
+                SessionAttributes::PreferStandby if further > 0 => SessionAttributes::Standby,
+                SessionAttributes::PreferStandby => SessionAttributes::Any,
+                attributes => attributes,
+            };
+            let opened = Self::open_at(address, &config, &encryption, share).await;
+            match opened.and_then(|connection| connection.accepted_as(wanted)) {
                 Err(error) if further > 0 && error.may_differ_at_another_address() => {
                     tracing::warn!(%error, "no connection at one of the host's addresses, trying the next");
                 }
@@ -118,7 +126,7 @@ impl Connection {
                 None => log_in(config, socket.without_tls(), NoTls, &end).await,
             }
         };
-        let Session { client, driver, has_encoding } = tokio::time::timeout(left(), login)
+        let Session { client, driver, has_encoding, is_read_only } = tokio::time::timeout(left(), login)
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Login))?
             .map_err(|error| encryption.explain(&error))?;
@@ -130,6 +138,7 @@ impl Connection {
             encryption: encryption.clone(),
             allowance,
             has_encoding,
+            is_read_only,
             facts: ServerFacts::default(),
             opened,
             refusal: None,
@@ -137,6 +146,20 @@ impl Connection {
         };
         connection.ask_facts(left()).await?;
         Ok(connection)
+    }
+
+    /// The connection, if its server is accepted.
+    fn accepted_as(self, attributes: SessionAttributes) -> Result<Self, ConnectError> {
+        let is_standby = self.facts.is_in_recovery;
+        let is_read_only = is_standby || self.is_read_only;
+        let (is_accepted, server) = match attributes {
+            SessionAttributes::Any | SessionAttributes::PreferStandby => (true, ""),
+            SessionAttributes::Primary => (!is_standby, "a standby"),
+            SessionAttributes::Standby => (is_standby, "a primary"),
+            SessionAttributes::ReadWrite => (!is_read_only, "read-only"),
+            SessionAttributes::ReadOnly => (is_read_only, "not read-only"),
+        };
+        if is_accepted { Ok(self) } else { Err(ConnectError::NotAccepted(server)) }
     }
 
     /// Whether the server says within `limit` what is true of it now: one round trip, which renews
@@ -246,6 +269,9 @@ fn driver_config(target: &Target, encryption: &Encryption) -> Config {
             ChannelBinding::Prefer => config::ChannelBinding::Prefer,
             ChannelBinding::Require => config::ChannelBinding::Require,
         });
+    if let Some(options) = &target.options {
+        config.options(options);
+    }
     if let Some(password) = target.login.password() {
         config.password(password.expose_secret());
     }
@@ -257,6 +283,7 @@ struct Session {
     client: Client,
     driver: JoinHandle<()>,
     has_encoding: bool,
+    is_read_only: bool,
 }
 
 /// Logs in, and starts the task that carries messages between the client and the socket.
@@ -272,8 +299,9 @@ where
 {
     let (client, connection) = config.connect_raw(socket, tls).await?;
     let has_encoding = connection.parameter("server_encoding") != Some("SQL_ASCII");
+    let is_read_only = connection.parameter("default_transaction_read_only") == Some("on");
     let driver = tokio::spawn(drive(connection, Arc::clone(end)));
-    Ok(Session { client, driver, has_encoding })
+    Ok(Session { client, driver, has_encoding, is_read_only })
 }
 
 /// Runs the driver until the connection ends. Notices and notifications are dropped: left to itself the driver

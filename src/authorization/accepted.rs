@@ -19,7 +19,8 @@ impl Accepted {
     /// # Errors
     /// Every mistake. One mistake makes the whole secret unusable.
     pub fn of_secret(text: &str) -> Result<Self, Vec<Problem>> {
-        let text = text.trim();
+        // Editors and PowerShell write a byte order mark in front of a file.
+        let text = text.trim_start_matches('\u{feff}').trim();
         if !text.starts_with(['{', '[']) {
             return match is_token(text) {
                 true => Ok(Self(vec![Credential::bearer(text)])),

@@ -5,22 +5,26 @@ use serde_json::{Map, Value};
 
 use super::{Part, Parts};
 
-/// The keys that are read. Drivers write `user` and `database` for `username` and `dbname`; the later one of
-/// two synonyms wins. Other keys (`dbClusterIdentifier`, `masterarn`, …) are ignored.
-const KEYS: [(&str, Part); 10] = [
+/// The keys that are read, in lowercase and without `_` and `-`: `dbName` and `db_name` are `dbname`. Drivers write
+/// `user` and `database` for `username` and `dbname`; the later one of two synonyms wins. Other keys
+/// (`dbClusterIdentifier`, `masterarn`, …) are ignored.
+const KEYS: [(&str, Part); 15] = [
+    ("hostname", Part::Host),
     ("host", Part::Host),
     ("port", Part::Port),
     ("database", Part::Database),
+    ("databasename", Part::Database),
     ("dbname", Part::Database),
     ("user", Part::User),
     ("username", Part::User),
     ("password", Part::Password),
     ("sslmode", Part::SslMode),
     ("sslrootcert", Part::RootCertificates),
-    ("connect_timeout", Part::ConnectTimeout),
+    ("channelbinding", Part::ChannelBinding),
+    ("connecttimeout", Part::ConnectTimeout),
+    ("options", Part::Options),
+    ("targetsessionattrs", Part::SessionAttributes),
 ];
-
-const ENGINES: [&str; 3] = ["postgres", "postgresql", "aurora-postgresql"];
 
 /// # Errors
 /// The text is not a JSON object. Other mistakes are in the parts.
@@ -28,22 +32,32 @@ pub(super) fn read(text: &str) -> Result<Parts, String> {
     let object: Map<String, Value> = serde_json::from_str(text)
         .map_err(|error| format!("not valid JSON at line {}, column {}", error.line(), error.column()))?;
     let mut parts = Parts::default();
-    match object.get("engine") {
+    let plain = |key: &str| key.replace(['_', '-'], "").to_ascii_lowercase();
+    match object.iter().find(|(key, _)| plain(key) == "engine").map(|(_, value)| value) {
         None | Some(Value::Null) => {}
-        Some(Value::String(engine)) if ENGINES.contains(&engine.as_str()) => {}
+        Some(Value::String(engine))
+            if engine.is_empty() || engine.to_ascii_lowercase().contains("postgres") => {}
         Some(_) => parts.add_problem("engine", "must be postgres or aurora-postgresql"),
     }
-    for (key, part) in KEYS {
-        match object.get(key) {
-            None | Some(Value::Null) => {}
-            Some(Value::String(text)) => parts.read(part, key, text),
-            Some(Value::Number(number)) if matches!(part, Part::Port | Part::ConnectTimeout) => {
-                parts.read(part, key, &number.to_string());
-            }
-            // No number has another type.
-            Some(_) if matches!(part, Part::Port | Part::ConnectTimeout) => parts.read(part, key, "?"),
-            Some(_) => parts.refuse(part, key, "must be a string"),
+    for (known, part) in KEYS {
+        let mut values: Vec<_> = object.iter().filter(|(key, _)| plain(key) == known).collect();
+        // The key as it is documented wins.
+        values.sort_by_key(|(key, _)| key.as_str() == known);
+        for (key, value) in values {
+            read_value(&mut parts, part, key, value);
         }
     }
     Ok(parts)
+}
+
+fn read_value(parts: &mut Parts, part: Part, key: &str, value: &Value) {
+    let is_number = matches!(part, Part::Port | Part::ConnectTimeout);
+    match value {
+        Value::Null => {}
+        Value::String(text) => parts.read(part, key, text),
+        Value::Number(number) if is_number => parts.read(part, key, &number.to_string()),
+        // No number has another type.
+        _ if is_number => parts.read(part, key, "?"),
+        _ => parts.refuse(part, key, "must be a string"),
+    }
 }

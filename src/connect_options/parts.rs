@@ -1,19 +1,21 @@
 //! The parts of a target: how their texts are read, and their defaults.
 
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::texts;
 use super::url::OPTIONS;
-use super::{ChannelBinding, Host, Login, RdsAuthorities, RootCertificates, SslMode, Target, Tls};
-use crate::problem::{Origin, Problem};
+use super::{
+    ChannelBinding, Host, Login, RdsAuthorities, RootCertificates, SessionAttributes, SslMode, Target, Tls,
+};
+use crate::problem::{Origin, Problem, Severity};
 
 const DEFAULT_PORT: u16 = 5432;
 
 /// libpq's variables that are read (PostgreSQL documentation, "Environment Variables").
-pub const LIBPQ: [(&str, Part); 8] = [
+pub const LIBPQ: [(&str, Part); 11] = [
     ("PGHOST", Part::Host),
     ("PGPORT", Part::Port),
     ("PGDATABASE", Part::Database),
@@ -21,7 +23,33 @@ pub const LIBPQ: [(&str, Part); 8] = [
     ("PGPASSWORD", Part::Password),
     ("PGSSLMODE", Part::SslMode),
     ("PGSSLROOTCERT", Part::RootCertificates),
+    ("PGCHANNELBINDING", Part::ChannelBinding),
     ("PGCONNECT_TIMEOUT", Part::ConnectTimeout),
+    ("PGOPTIONS", Part::Options),
+    ("PGTARGETSESSIONATTRS", Part::SessionAttributes),
+];
+
+/// libpq's variables that would change a connection and are not supported. The others, such as `PGAPPNAME`, would change
+/// nothing here.
+const UNSUPPORTED: [&str; 18] = [
+    "PGDATESTYLE",
+    "PGGEQO",
+    "PGGSSENCMODE",
+    "PGHOSTADDR",
+    "PGPASSFILE",
+    "PGREQUIREAUTH",
+    "PGREQUIREPEER",
+    "PGREQUIRESSL",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGSSLCERT",
+    "PGSSLCERTMODE",
+    "PGSSLCRL",
+    "PGSSLCRLDIR",
+    "PGSSLKEY",
+    "PGSSLMAXPROTOCOLVERSION",
+    "PGSSLMINPROTOCOLVERSION",
+    "PGTZ",
 ];
 
 /// The parts of a target that one source has, and the mistakes in it. Each part is optional.
@@ -38,10 +66,13 @@ pub struct Parts {
     channel_binding: Option<ChannelBinding>,
     /// `Duration::MAX` for an explicit "no limit".
     connect_timeout: Option<Duration>,
+    options: Option<String>,
+    session_attributes: Option<SessionAttributes>,
     by_token: bool,
     /// Whether the parts are libpq's variables. Problems name the variables then.
     are_variables: bool,
     problems: Vec<Problem>,
+    warnings: Vec<Problem>,
     /// The parts with a mistake, which are not reported as missing too.
     refused: Vec<Part>,
 }
@@ -67,16 +98,20 @@ pub enum Part {
     ChannelBinding,
     /// libpq's `connect_timeout`: whole seconds; zero or less for no limit.
     ConnectTimeout,
+    /// libpq's `options`: settings of the session, as `-c name=value`.
+    Options,
+    /// libpq's `target_session_attrs`.
+    SessionAttributes,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Roots {
+pub(super) enum Roots {
     Platform,
     File(PathBuf),
 }
 
-pub(super) const NO_HOST: &str = "not a host name, an address or the folder of a Unix socket";
-pub(super) const SEVERAL_HOSTS: &str = "several hosts are not supported; name one";
+const READ_AS_REQUIRE: &str =
+    "read as sslmode=require, which does not verify the server unless sslrootcert is a file";
 /// Without verification, another server could read the token.
 const TOKEN_SSL_MODE: &str =
     "must be verify-full where DB_AUTH is iam: a token is sent over verified TLS only";
@@ -87,6 +122,9 @@ impl Parts {
         let mut parts = Self { are_variables: true, ..Self::default() };
         for (variable, part) in LIBPQ {
             parts.read(part, variable, &read(variable).unwrap_or_default());
+        }
+        for variable in UNSUPPORTED.into_iter().filter(|variable| read(variable).is_some()) {
+            parts.warn(Problem::in_variable(variable, "not supported, and ignored"));
         }
         parts
     }
@@ -104,32 +142,57 @@ impl Parts {
             return Err("must not contain a NUL character");
         }
         match part {
-            Part::Host => self.host = Some(parse_host(text)?),
-            Part::Port => self.port = Some(parse_port(text)?),
+            Part::Host => {
+                let (host, port) = texts::host(text)?;
+                self.host = Some(host);
+                self.port = port.or(self.port);
+            }
+            Part::Port => self.port = Some(texts::port(text)?),
             Part::Database => self.database = Some(text.to_owned()),
             Part::User => self.user = Some(text.to_owned()),
             Part::Password => self.password = Some(text.into()),
-            Part::SslMode => self.ssl_mode = Some(parse_ssl_mode(text)?),
-            Part::RootCertificates => self.roots = Some(parse_roots(text)),
-            Part::ChannelBinding => self.channel_binding = Some(parse_channel_binding(text)?),
-            Part::ConnectTimeout => self.connect_timeout = Some(parse_connect_timeout(text)?),
+            Part::SslMode => self.ssl_mode = Some(texts::ssl_mode(text)?),
+            Part::RootCertificates => self.roots = Some(texts::roots(text)),
+            Part::ChannelBinding => self.channel_binding = Some(texts::channel_binding(text)?),
+            Part::ConnectTimeout => self.connect_timeout = Some(texts::connect_timeout(text)?),
+            Part::Options => self.options = Some(text.to_owned()),
+            Part::SessionAttributes => self.session_attributes = Some(texts::session_attributes(text)?),
         }
         Ok(())
     }
 
     /// Reads the text of the key, option or variable `name`. A mistake becomes a problem.
     pub(super) fn read(&mut self, part: Part, name: &str, text: &str) {
-        if let Err(message) = self.set(part, text) {
-            self.refuse(part, name, message);
+        match self.set(part, text) {
+            Err(message) => self.refuse(part, name, message),
+            Ok(()) if part == Part::SslMode && text == texts::NO_VERIFY => {
+                self.warn(self.problem(part, name, READ_AS_REQUIRE));
+            }
+            Ok(()) => {}
         }
+    }
+
+    /// node-postgres's `uselibpqcompat=true`: without an `sslmode` it means `require`.
+    pub(super) fn follow_libpq(&mut self, name: &str) {
+        if *self.ssl_mode.get_or_insert(SslMode::Require) == SslMode::Require {
+            self.warn(self.problem(Part::SslMode, name, READ_AS_REQUIRE));
+        }
+    }
+
+    fn warn(&mut self, problem: Problem) {
+        self.warnings.push(Problem { severity: Severity::Warning, ..problem });
     }
 
     /// A mistake in the text of a part, under this name.
     pub(super) fn refuse(&mut self, part: Part, name: &str, message: &str) {
         self.refused.push(part);
+        self.problems.push(self.problem(part, name, message));
+    }
+
+    fn problem(&self, part: Part, name: &str, message: &str) -> Problem {
         match part.variable().filter(|_| self.are_variables) {
-            Some(variable) => self.problems.push(Problem::in_variable(variable, message)),
-            None => self.add_problem(name, message),
+            Some(variable) => Problem::in_variable(variable, message),
+            None => Problem::at(Origin::Secret, name, message),
         }
     }
 
@@ -197,6 +260,9 @@ impl Parts {
                 login: if self.by_token { Login::IamToken } else { Login::Password(self.password) },
                 tls,
                 connect_timeout: self.connect_timeout,
+                options: self.options,
+                session_attributes: self.session_attributes.unwrap_or_default(),
+                warnings: self.warnings,
             }),
             _ => Err(self.problems),
         }
@@ -219,7 +285,7 @@ impl Parts {
                 ));
             }
             (_, _, Some(mode)) => mode,
-            (Some(Host::Tcp(host)), _, None) if is_loopback(host) => SslMode::Prefer,
+            (Some(Host::Tcp(host)), _, None) if texts::is_loopback(host) => SslMode::Prefer,
             (_, _, None) => SslMode::VerifyFull,
         };
         let root_certificates = self.root_certificates();
@@ -231,7 +297,7 @@ impl Parts {
         match (&self.roots, &self.rds_authorities, &self.host) {
             (Some(Roots::File(path)), _, _) => RootCertificates::File(path.clone()),
             (None, Some(RdsAuthorities { file, region }), Some(host @ Host::Tcp(name)))
-                if !is_loopback(name) && !host.is_rds_proxy() =>
+                if !texts::is_loopback(name) && !host.is_rds_proxy() =>
             {
                 let region = host.rds_region().map(str::to_owned).or_else(|| region.clone());
                 RootCertificates::PlatformAndRds(RdsAuthorities { file: file.clone(), region })
@@ -271,6 +337,9 @@ impl Parts {
             rds_authorities: self.rds_authorities.or_else(|| other.rds_authorities.clone()),
             channel_binding: self.channel_binding.or(other.channel_binding),
             connect_timeout: self.connect_timeout.or(other.connect_timeout),
+            options: self.options.or_else(|| other.options.clone()),
+            session_attributes: self.session_attributes.or(other.session_attributes),
+            warnings: [self.warnings, other.warnings.clone()].concat(),
             by_token: self.by_token || other.by_token,
             refused: [self.refused, other.refused.clone()].concat(),
             ..self
@@ -287,67 +356,4 @@ impl Part {
     fn variable(self) -> Option<&'static str> {
         LIBPQ.iter().find(|(_, part)| *part == self).map(|(variable, _)| *variable)
     }
-}
-
-fn parse_host(text: &str) -> Result<Host, &'static str> {
-    if text.contains(',') {
-        return Err(SEVERAL_HOSTS);
-    }
-    if text.starts_with('/') {
-        return Ok(Host::Socket(text.into()));
-    }
-    if text.contains(|c: char| c.is_whitespace() || c.is_control() || "@/?#[]".contains(c)) {
-        return Err(NO_HOST);
-    }
-    // An IPv6 address may name its zone: fe80::1%eth0.
-    let address = text.split('%').next().unwrap_or(text);
-    if text.contains(':') && address.parse::<Ipv6Addr>().is_err() {
-        return Err("holds a port; give the port by itself");
-    }
-    Ok(Host::Tcp(text.to_owned()))
-}
-
-fn parse_port(text: &str) -> Result<u16, &'static str> {
-    match text.trim().parse() {
-        Ok(0) | Err(_) => Err("must be a number from 1 to 65535"),
-        Ok(port) => Ok(port),
-    }
-}
-
-fn parse_ssl_mode(text: &str) -> Result<SslMode, &'static str> {
-    match text {
-        "disable" => Ok(SslMode::Disable),
-        "allow" | "prefer" => Ok(SslMode::Prefer),
-        "require" => Ok(SslMode::Require),
-        "verify-ca" => Ok(SslMode::VerifyCa),
-        "verify-full" => Ok(SslMode::VerifyFull),
-        _ => Err("must be disable, allow, prefer, require, verify-ca or verify-full"),
-    }
-}
-
-fn parse_roots(text: &str) -> Roots {
-    if text == "system" { Roots::Platform } else { Roots::File(text.into()) }
-}
-
-fn parse_channel_binding(text: &str) -> Result<ChannelBinding, &'static str> {
-    match text {
-        "disable" => Ok(ChannelBinding::Disable),
-        "prefer" => Ok(ChannelBinding::Prefer),
-        "require" => Ok(ChannelBinding::Require),
-        _ => Err("must be disable, prefer or require"),
-    }
-}
-
-fn parse_connect_timeout(text: &str) -> Result<Duration, &'static str> {
-    match text.trim().parse::<i64>() {
-        Ok(seconds) => {
-            Ok(u64::try_from(seconds).ok().filter(|&s| s > 0).map_or(Duration::MAX, Duration::from_secs))
-        }
-        Err(_) => Err("must be a whole number of seconds; 0 means no limit"),
-    }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.parse::<IpAddr>().map(|address| address.to_canonical());
-    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }

@@ -9,9 +9,10 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::parts::{self, Part, Parts};
+use super::parts::{Part, Parts};
+use super::texts;
 
-pub(super) const OPTIONS: [(&str, Part); 9] = [
+pub(super) const OPTIONS: [(&str, Part); 11] = [
     ("host", Part::Host),
     ("port", Part::Port),
     ("dbname", Part::Database),
@@ -21,12 +22,18 @@ pub(super) const OPTIONS: [(&str, Part); 9] = [
     ("sslrootcert", Part::RootCertificates),
     ("channel_binding", Part::ChannelBinding),
     ("connect_timeout", Part::ConnectTimeout),
+    ("options", Part::Options),
+    ("target_session_attrs", Part::SessionAttributes),
 ];
 
-/// libpq's options that are ignored: the exporter has its own values.
-const IGNORED: [&str; 15] = [
+/// Options that are ignored: the exporter has its own values. They are libpq's and, for the pools of applications,
+/// Prisma's and pgx's.
+const IGNORED: [&str; 25] = [
     "application_name",
     "client_encoding",
+    "connection_limit",
+    "default_query_exec_mode",
+    "encoding",
     "fallback_application_name",
     "gssdelegation",
     "gsslib",
@@ -36,19 +43,33 @@ const IGNORED: [&str; 15] = [
     "keepalives_interval",
     "krbsrvname",
     "load_balance_hosts",
+    "pgbouncer",
+    "pool_max_conn_idle_time",
+    "pool_max_conn_lifetime",
+    "pool_max_conns",
+    "pool_min_conns",
+    "pool_timeout",
     "sslcompression",
     "sslnegotiation",
     "sslsni",
+    "statement_cache_size",
     "tcp_user_timeout",
 ];
 
 /// Options that are ignored with these values and refused with others.
 const IGNORED_VALUES: [(&str, &[&str]); 2] =
-    [("gssencmode", &["disable", "prefer"]), ("target_session_attrs", &["any"])];
+    [("gssencmode", &["disable", "prefer"]), (LIBPQ_COMPATIBLE, &["true", "false"])];
 
-/// The text after the scheme, if the scheme is PostgreSQL's.
+/// node-postgres follows libpq if this is `true`.
+const LIBPQ_COMPATIBLE: &str = "uselibpqcompat";
+
+/// The text after the scheme, if the scheme is PostgreSQL's. SQLAlchemy's names a driver (`postgresql+psycopg://`), and
+/// JDBC's begins with `jdbc:`.
 pub(super) fn without_scheme(text: &str) -> Option<&str> {
-    text.strip_prefix("postgresql://").or_else(|| text.strip_prefix("postgres://"))
+    let (scheme, rest) = text.strip_prefix("jdbc:").unwrap_or(text).split_once("://")?;
+    let (scheme, driver) = scheme.split_once('+').unwrap_or((scheme, ""));
+    let is_driver = driver.chars().all(|c| c.is_ascii_alphanumeric());
+    (matches!(scheme, "postgresql" | "postgres") && is_driver).then_some(rest)
 }
 
 /// # Errors
@@ -61,6 +82,9 @@ pub(super) fn read(rest: &str) -> Result<Parts, String> {
     let may_name = !query.contains("password=");
     for option in query.split('&').filter(|option| !option.is_empty()) {
         read_option(option, may_name, &mut parts);
+    }
+    if query.split('&').any(|option| option.strip_prefix(LIBPQ_COMPATIBLE) == Some("=true")) {
+        parts.follow_libpq(LIBPQ_COMPATIBLE);
     }
     // The password probably has a `?`. The options are not named, since they may be parts of the password.
     if query.contains('@') && !parts.take_problems().is_empty() {
@@ -88,12 +112,12 @@ fn read_address(address: &str, parts: &mut Parts) {
 
 fn split_server(server: &str) -> Result<(&str, &str), &'static str> {
     if server.contains(',') {
-        return Err(parts::SEVERAL_HOSTS);
+        return Err(texts::SEVERAL_HOSTS);
     }
     if let Some(rest) = server.strip_prefix('[') {
-        let (host, port) = rest.split_once(']').ok_or(parts::NO_HOST)?;
+        let (host, port) = rest.split_once(']').ok_or(texts::NO_HOST)?;
         let port = if port.is_empty() { Some("") } else { port.strip_prefix(':') };
-        return port.map(|port| (host, port)).ok_or(parts::NO_HOST);
+        return port.map(|port| (host, port)).ok_or(texts::NO_HOST);
     }
     let (host, port) = server.split_once(':').unwrap_or((server, ""));
     match port.contains(':') {
@@ -115,8 +139,12 @@ fn read_option(option: &str, may_name: bool, parts: &mut Parts) {
         (Some((name, part)), _, Some(value)) => set(parts, *part, name, value),
         (_, Some((_, values)), Some(value)) if values.contains(&value) => {}
         (_, Some(_), _) => parts.add_problem(shown, "not supported with this value"),
-        // JDBC's form of sslmode; libpq reads it the same way.
-        (_, _, Some("true")) if name == "ssl" => set(parts, Part::SslMode, "ssl", "require"),
+        // JDBC's form of sslmode, which libpq reads the same way. node-postgres and asyncpg have further values.
+        (_, _, Some(value)) if name == "ssl" => match value {
+            "true" | "1" => set(parts, Part::SslMode, "ssl", "require"),
+            "false" | "0" => set(parts, Part::SslMode, "ssl", "disable"),
+            mode => set(parts, Part::SslMode, "ssl", mode),
+        },
         _ if IGNORED.contains(&name) => {}
         _ => parts.add_problem(shown, "not an option that is supported here"),
     }

@@ -40,6 +40,11 @@ pub enum ConnectError {
         /// Five letters and digits (PostgreSQL documentation, "PostgreSQL Error Codes").
         sqlstate: String,
     },
+    /// The server is another than `target_session_attrs` accepts.
+    #[error(
+        "the server is {0}, which target_session_attrs does not accept; name another server or change it"
+    )]
+    NotAccepted(&'static str),
     /// PgBouncer answered itself, at the database name of its console.
     #[error(
         "the database \"pgbouncer\" is PgBouncer's admin console, which runs no queries; \
@@ -89,7 +94,11 @@ impl ConnectError {
     /// its server does not accept logins now (SQLSTATE 57P03, after which libpq tries the next address too).
     pub(super) fn may_differ_at_another_address(&self) -> bool {
         match self {
-            Self::Unreachable(_) | Self::TimedOut(_) | Self::Lost(_) | Self::Protocol(_) => true,
+            Self::Unreachable(_)
+            | Self::TimedOut(_)
+            | Self::Lost(_)
+            | Self::Protocol(_)
+            | Self::NotAccepted(_) => true,
             Self::Server { sqlstate, .. } => sqlstate == "57P03",
             Self::Unresolvable(_)
             | Self::RootCertificates(_)

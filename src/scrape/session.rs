@@ -187,6 +187,13 @@ impl Session {
     ) -> Result<(), Unreachable> {
         match self.target.fetch(credentials.fetch(limit.min(time_left(deadline)))).await {
             Ok(earlier) => {
+                if let Some(target) = self.target.value()
+                    && earlier.as_ref().is_none_or(|earlier| earlier.warnings != target.warnings)
+                {
+                    for warning in &target.warnings {
+                        tracing::warn!(%warning, "the connection is not exactly as configured");
+                    }
+                }
                 // A session survives a change of its password. For another server, database or role it must be
                 // replaced.
                 if let (Some(earlier), Some(target)) = (earlier, self.target.value())

@@ -833,6 +833,20 @@ fn a_scrape_collects_the_queries_that_are_named() {
 }
 
 #[test]
+fn what_is_not_followed_of_a_connection_is_said() {
+    let database = Server::shared().database("cli_warnings");
+    let url = database.url().replace("sslmode=verify-full", "sslmode=no-verify");
+    let terminal = Terminal::new().file("queries.yml", GOOD).with("DATABASE_URL", url);
+    let Said { status, errors, .. } =
+        terminal.with("PGPASSFILE", "/hunter2").with("PGSSLROOTCERT", "").run(&["scrape"]);
+    assert_eq!(status, 0, "{errors}");
+    for warning in ["sslmode: read as sslmode=require", "PGPASSFILE: not supported, and ignored"] {
+        assert_eq!(errors.matches(warning).count(), 1, "{warning}: {errors}");
+    }
+    assert!(!errors.contains("hunter2"), "{errors}");
+}
+
+#[test]
 fn a_scrape_without_a_database_says_so_and_fails() {
     let terminal =
         Terminal::new().file("queries.yml", GOOD).with("PGHOST", "127.0.0.1").with("PGUSER", "nobody");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use pg_lambda_exporter::connect_options::{Host, Login, SslMode, Target, Tls};
+use pg_lambda_exporter::connect_options::{Host, Login, SessionAttributes, SslMode, Target, Tls};
 use pg_lambda_exporter::database::{ConnectError, Connection, Phase, QueryError};
 use pg_lambda_exporter::sql::Sql;
 use pg_lambda_exporter::table::Table;
@@ -371,6 +371,41 @@ async fn a_result_that_is_too_large_is_cut_off() {
 fn with_mode(database: &TestDatabase, mode: SslMode) -> Target {
     let target = database.target();
     Target { tls: Tls { mode, ..target.tls.clone() }, ..target }
+}
+
+#[tokio::test]
+async fn options_are_settings_of_the_session() {
+    let database = Server::shared().database("db_options");
+    let options = Some("-c search_path=elsewhere -c TimeZone=Asia/Tokyo".into());
+    let mut connection = open(&Target { options, ..database.target() }).await;
+    let sql = "SELECT current_setting('search_path'), current_setting('TimeZone')";
+    assert_eq!(rows(&run(&mut connection, sql).await.unwrap()), [[Some("elsewhere"), Some("Asia/Tokyo")]]);
+}
+
+#[tokio::test]
+async fn a_server_has_to_be_what_target_session_attrs_says() {
+    use SessionAttributes::{Any, PreferStandby, Primary, ReadOnly, ReadWrite, Standby};
+    let server = Server::private();
+    let database = server.database("db");
+    let refused = async |attributes: &[SessionAttributes]| {
+        let mut refused = Vec::new();
+        for &session_attributes in attributes {
+            let target = Target { session_attributes, ..database.target() };
+            match Connection::open(&target, LIMIT).await {
+                Ok(_) => {}
+                Err(ConnectError::NotAccepted(_)) => refused.push(session_attributes),
+                Err(error) => panic!("{error}"),
+            }
+        }
+        refused
+    };
+    let all = [Any, ReadWrite, ReadOnly, Primary, Standby, PreferStandby];
+    assert_eq!(refused(&all).await, [ReadOnly, Standby]);
+    server.admin(&format!("ALTER ROLE {ROLE} SET default_transaction_read_only = on"));
+    assert_eq!(refused(&all).await, [ReadWrite, Standby]);
+    server.admin(&format!("ALTER ROLE {ROLE} RESET default_transaction_read_only"));
+    server.restart_as_standby();
+    assert_eq!(refused(&all).await, [ReadWrite, Primary]);
 }
 
 #[tokio::test]

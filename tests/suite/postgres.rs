@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use pg_lambda_exporter::connect_options::{
-    ChannelBinding, Host, Login, RootCertificates, SslMode, Target, Tls,
+    ChannelBinding, Host, Login, RootCertificates, SessionAttributes, SslMode, Target, Tls,
 };
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use tokio::net::TcpSocket;
@@ -411,6 +411,9 @@ impl TestDatabase {
                 channel_binding: ChannelBinding::Prefer,
             },
             connect_timeout: None,
+            options: None,
+            session_attributes: SessionAttributes::Any,
+            warnings: Vec::new(),
         }
     }
 

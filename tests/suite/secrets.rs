@@ -13,7 +13,9 @@ use aws_credential_types::provider::future::ProvideCredentials as ProvideFuture;
 use aws_sdk_secretsmanager::config::ProvideCredentials;
 use aws_sdk_secretsmanager::config::{Credentials, SharedCredentialsProvider};
 use pg_lambda_exporter::config::Naming;
-use pg_lambda_exporter::connect_options::{Host, LIBPQ, Part, Parts, RootCertificates, SslMode, Target};
+use pg_lambda_exporter::connect_options::{
+    Host, LIBPQ, Part, Parts, RootCertificates, SessionAttributes, SslMode, Target,
+};
 use pg_lambda_exporter::metric::LabelName;
 use pg_lambda_exporter::problem::Problem;
 use pg_lambda_exporter::secret::{Failure, SecretError, SecretsManager};
@@ -48,7 +50,13 @@ fn describe(target: &Target) -> String {
         target.user,
         target.tls.mode,
         target.tls.channel_binding,
-        target.connect_timeout.map_or(String::new(), |timeout| format!("connect timeout {timeout:?}\n")),
+        target.connect_timeout.map_or(String::new(), |timeout| format!("connect timeout {timeout:?}\n"))
+            + &target.options.as_ref().map_or(String::new(), |options| format!("options {options}\n"))
+            + &match target.session_attributes {
+                SessionAttributes::Any => String::new(),
+                attributes => format!("session attributes {attributes:?}\n"),
+            }
+            + &target.warnings.iter().map(|warning| format!("warning {warning}\n")).collect::<String>(),
     )
 }
 
@@ -273,6 +281,28 @@ fn the_environment_alone_can_name_the_database() {
 }
 
 #[test]
+fn variables_of_libpq_that_are_not_supported_are_named() {
+    let variables = [
+        ("PGHOST", "db"),
+        ("PGUSER", "exporter"),
+        ("PGSSLMODE", "no-verify"),
+        ("PGSERVICE", "hunter2"),
+        ("PGSSLCERT", "hunter2"),
+        ("PGAPPNAME", "hunter2"),
+    ];
+    let Ok(Source::Environment(target)) = settings(&variables).source else { panic!() };
+    assert_eq!(target.tls.mode, SslMode::Require);
+    assert_eq!(
+        target.warnings.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        [
+            "PGSSLMODE: read as sslmode=require, which does not verify the server unless sslrootcert is a file",
+            "PGSERVICE: not supported, and ignored",
+            "PGSSLCERT: not supported, and ignored",
+        ]
+    );
+}
+
+#[test]
 fn files_and_authorization_are_what_the_variables_say() {
     let base = ("DB_SECRET_ID", "prod/db");
     let said = settings(&[base, ("AUTH", "none"), ("QUERIES_FILE", "/q"), ("LAMBDA_TASK_ROOT", "/var/task")]);
@@ -327,10 +357,12 @@ fn the_documentation_has_every_variable_and_no_other() {
     });
     let text = fs::read_to_string(repository("docs/configuration.md")).unwrap();
     let (table, _) = text.split_once("\n## ").unwrap();
+    let ignored = table.lines().find(|line| line.starts_with("Other variables of libpq ")).unwrap();
     let documented: BTreeSet<_> = table
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once('`'))
         .map(|(variable, _)| variable.to_owned())
+        .chain(ignored.split('`').skip(1).step_by(2).map(str::to_owned))
         .collect();
     assert_eq!(documented, read.into_inner().unwrap());
 }

@@ -33,9 +33,9 @@ impl From<RootCertStore> for Trusted {
     }
 }
 
-/// Reads the authorities that this target trusts, and says what to do if none of them has issued the server's
-/// certificate. If the host's name has a region that Amazon RDS's file lacks, this is logged. It does not fail: the
-/// server may have a certificate of another authority.
+/// The authorities that this target trusts, and a hint if none of them has issued the server's certificate. If the host's
+/// name has a region that Amazon RDS's file lacks, this is logged. It does not fail: the server may have a certificate of
+/// another authority.
 pub(super) fn of(target: &Target) -> Result<(Trusted, String), ConnectError> {
     match &target.tls.root_certificates {
         RootCertificates::Platform => Ok((
