@@ -74,12 +74,23 @@ impl Connection {
     /// [`ConnectError`] distinguishes the causes that an operator would treat differently. With several addresses it is
     /// the error of the last.
     pub async fn open(target: &Target, limit: Duration) -> Result<Self, ConnectError> {
+        Self::open_reaching(target, limit, limit).await
+    }
+
+    /// Does the same, but the server has to accept a TCP connection within `reach_limit`.
+    pub(crate) async fn open_reaching(
+        target: &Target,
+        limit: Duration,
+        reach_limit: Duration,
+    ) -> Result<Self, ConnectError> {
         let opened = Instant::now();
         let limit = target.connect_timeout.map_or(limit, |timeout| timeout.min(limit));
         let left = || limit.saturating_sub(opened.elapsed());
         let encryption = Encryption::new(target)?;
         let config = driver_config(target, &encryption);
-        let mut addresses = socket::resolve(&target.host, target.port, limit).await?.into_iter();
+        let mut addresses =
+            socket::resolve(&target.host, target.port, limit.min(reach_limit)).await?.into_iter();
+        let reach_share = reach_limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
         loop {
             let further = u32::try_from(addresses.len()).unwrap_or(u32::MAX).saturating_sub(1);
             let Some(address) = addresses.next() else {
@@ -91,7 +102,7 @@ impl Connection {
                 SessionAttributes::PreferStandby => SessionAttributes::Any,
                 attributes => attributes,
             };
-            let opened = Self::open_at(address, &config, &encryption, share).await;
+            let opened = Self::open_at(address, &config, &encryption, share, reach_share).await;
             match opened.and_then(|connection| connection.accepted_as(wanted)) {
                 Err(error) if further > 0 && error.may_differ_at_another_address() => {
                     tracing::warn!(%error, "no connection at one of the host's addresses, trying the next");
@@ -107,11 +118,12 @@ impl Connection {
         config: &Config,
         encryption: &Encryption,
         limit: Duration,
+        reach_limit: Duration,
     ) -> Result<Self, ConnectError> {
         let opened = Instant::now();
         let left = || limit.saturating_sub(opened.elapsed());
         let allowance = Allowance::default();
-        let socket = tokio::time::timeout(limit, address.connect(&allowance))
+        let socket = tokio::time::timeout(limit.min(reach_limit), address.connect(&allowance))
             .await
             .map_err(|_| ConnectError::TimedOut(Phase::Socket))?
             .map_err(ConnectError::Unreachable)?;

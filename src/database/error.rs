@@ -108,6 +108,14 @@ impl ConnectError {
         }
     }
 
+    /// Whether no address of the host accepted a TCP connection.
+    pub(crate) fn is_unreached(&self) -> bool {
+        matches!(
+            self,
+            Self::Unresolvable(_) | Self::Unreachable(_) | Self::TimedOut(Phase::Resolution | Phase::Socket)
+        )
+    }
+
     pub(super) fn of_login(error: &tokio_postgres::Error) -> Self {
         if let Some(error) = error.as_db_error() {
             return Self::Server { sqlstate: sqlstate(error) };

@@ -5,13 +5,14 @@
 //! cannot be fetched. Queries are not known here.
 
 use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
 use tokio::time::{Instant, timeout};
 
 use super::time_left;
-use crate::connect_options::Target;
+use crate::connect_options::{Host, Target};
 use crate::credentials::Credentials;
 use crate::database::{ConnectError, Connection};
 use crate::freshness::Moment;
@@ -34,6 +35,9 @@ const REFRESH_LIMIT: Duration = Duration::from_secs(2);
 /// After a connection was given up, another is tried for this long, with this pause between two attempts.
 const AGAIN_LIMIT: Duration = Duration::from_secs(5);
 const AGAIN_PAUSE: Duration = Duration::from_millis(100);
+/// How long a server may take to accept a TCP connection if it did not in the attempt before. A server that is gone would
+/// take all of each scrape otherwise, and the concurrency of others.
+const REACH_LIMIT: Duration = Duration::from_secs(1);
 /// PostgreSQL documentation, "PostgreSQL Error Codes".
 const TOO_MANY_CONNECTIONS: &str = "53300";
 
@@ -47,6 +51,27 @@ pub(super) struct Session {
     has_given_up: bool,
     /// Whether the target has changed to another place since [`Session::take_moved`] was called last.
     has_moved: bool,
+    unreached: Unreached,
+}
+
+/// The host and the port that accepted no TCP connection in the last attempt.
+#[derive(Debug, Clone, Default)]
+struct Unreached(Arc<Mutex<Option<(Host, u16)>>>);
+
+impl Unreached {
+    fn place(&self) -> MutexGuard<'_, Option<(Host, u16)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Opens a connection, and remembers whether the server was reached.
+    async fn open(&self, target: &Target, limit: Duration) -> Result<Connection, ConnectError> {
+        let place = (target.host.clone(), target.port);
+        let is_again = self.place().as_ref() == Some(&place);
+        let reach_limit = if is_again { REACH_LIMIT } else { limit };
+        let result = Connection::open_reaching(target, limit, reach_limit).await;
+        *self.place() = result.as_ref().is_err_and(ConnectError::is_unreached).then_some(place);
+        result
+    }
 }
 
 /// Why there is no connection to the database. The log has it too.
@@ -57,7 +82,14 @@ impl Session {
     /// A session without target and connection.
     pub(super) fn new(lifetimes: Lifetimes) -> Self {
         let target = Renewed::new(lifetimes.secret_max_age, Duration::ZERO);
-        Self { lifetimes, target, connection: None, has_given_up: false, has_moved: false }
+        Self {
+            lifetimes,
+            target,
+            connection: None,
+            has_given_up: false,
+            has_moved: false,
+            unreached: Unreached::default(),
+        }
     }
 
     /// Prepares a scrape: renews a target that is too old, and gives up a connection that does not answer.
@@ -143,7 +175,7 @@ impl Session {
         let Some(kept) = self.target.value().cloned() else {
             return Err(Unreachable("no credentials".to_owned()));
         };
-        let kind = (self.lifetimes, self.has_given_up);
+        let kind = &(self.lifetimes, self.has_given_up, self.unreached.clone());
         let mut opening = pin!(open(kind, credentials, &kept, deadline));
         let attempt = match credentials.is_fetched() && self.target.may_fetch(Moment::now()) {
             true => timeout(SLOW_AFTER.min(time_left(deadline) / 2), opening.as_mut()).await.ok(),
@@ -218,19 +250,19 @@ impl Session {
 
 /// Opens a connection to `target`. If that fails, the log has the reason.
 async fn open(
-    kind: (Lifetimes, bool),
+    kind: &(Lifetimes, bool, Unreached),
     credentials: &Credentials,
     target: &Target,
     deadline: Instant,
 ) -> Result<Connection, Unreachable> {
     let left = time_left(deadline);
     let deadline = deadline.checked_sub(QUERIES_RESERVE.min(left / 2)).unwrap_or(deadline);
-    let (lifetimes, is_again) = kind;
+    let (lifetimes, is_again, unreached) = kind;
     let begun = Instant::now();
     let connection = loop {
-        match try_open(lifetimes, credentials, target, deadline).await {
+        match try_open(lifetimes, unreached, credentials, target, deadline).await {
             Err(ConnectError::Server { sqlstate })
-                if is_again && sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < AGAIN_LIMIT =>
+                if *is_again && sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < AGAIN_LIMIT =>
             {
                 tokio::time::sleep(AGAIN_PAUSE).await;
             }
@@ -244,14 +276,15 @@ async fn open(
 }
 
 async fn try_open(
-    lifetimes: Lifetimes,
+    lifetimes: &Lifetimes,
+    unreached: &Unreached,
     credentials: &Credentials,
     target: &Target,
     deadline: Instant,
 ) -> Result<Connection, ConnectError> {
     let target = credentials.for_login(target, TOKEN_LIMIT.min(time_left(deadline))).await;
     let target = target.map_err(|error| ConnectError::Authentication(error.to_string()))?;
-    let mut connection = Connection::open(&target, time_left(deadline)).await?;
+    let mut connection = unreached.open(&target, time_left(deadline)).await?;
     if let Some(idle) = lifetimes.idle_close {
         connection.close_when_idle(idle, ALIVE_LIMIT.min(time_left(deadline))).await?;
     }

@@ -196,24 +196,73 @@ async fn a_name_without_an_address() {
         .await;
 }
 
+/// An address at which the kernel drops whatever asks for a connection, since a queue is full.
+struct Swallowing {
+    listener: TcpListener,
+    filled: Vec<BlockingStream>,
+}
+
+impl Swallowing {
+    fn at(address: Address) -> Self {
+        let listener = address.0.listen(0).unwrap();
+        let there = listener.local_addr().unwrap();
+        let filling = |_: usize| BlockingStream::connect_timeout(&there, Duration::from_millis(200));
+        let filled: Vec<_> = (0..10).map(filling).map_while(Result::ok).collect();
+        assert!((1..10).contains(&filled.len()), "the queue is never full");
+        Self { listener, filled }
+    }
+
+    fn becomes(self, peer: Peer) -> Front {
+        drop(self.filled);
+        Front::serve(self.listener, peer)
+    }
+}
+
 #[tokio::test]
 async fn an_address_that_swallows_packets() {
     let database = Server::shared().database("connecting_swallowed");
     let address = Address::new();
     // Nothing listens there yet, so that the start of the function takes no time.
     let function = Function::start(&database, address.variables()).await;
-    let listener = address.0.listen(0).unwrap();
-    // A queue that is full makes the kernel drop whatever asks for a connection.
-    let there = listener.local_addr().unwrap();
-    let filling = |_: usize| BlockingStream::connect_timeout(&there, Duration::from_millis(200));
-    let filled: Vec<_> = (0..10).map(filling).take_while(Result::is_ok).collect();
-    assert!((1..10).contains(&filled.len()), "the queue is never full");
+    let swallowing = Swallowing::at(address);
     let server = Peer::Server(database.server().port());
-    let lift = async || {
-        drop(filled);
-        Front::serve(listener, server);
-    };
+    let lift = async || drop(swallowing.becomes(server));
     function.recovers_from_scrape(SHORT, &["timed out reaching the server"], lift).await;
+}
+
+/// What a scrape without a connection takes that could take 20 seconds.
+async fn takes(function: &Function) -> Duration {
+    let event = Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("20"));
+    let answer = function.lambda.invoke(event.json(), AMPLE).await;
+    is_without_connection(&samples(&answer));
+    answer.took
+}
+
+#[tokio::test]
+async fn an_address_that_goes_on_swallowing_packets() {
+    let database = Server::shared().database("connecting_swallowed_again");
+    let address = Address::new();
+    let function = Function::start(&database, address.variables()).await;
+    let swallowing = Swallowing::at(address);
+    for _ in 0..2 {
+        let took = takes(&function).await;
+        assert!(took < Duration::from_secs(8), "{took:?}");
+    }
+    let resuming = Peer::Resuming(database.server().port(), Duration::from_secs(3));
+    let _front = swallowing.becomes(resuming);
+    is_complete(&function.scrape(AMPLE).await);
+}
+
+#[tokio::test]
+async fn a_server_that_goes_on_saying_nothing() {
+    let database = Server::shared().database("connecting_silent_again");
+    let front = Address::new().listen(Peer::Closing);
+    let function = Function::start(&database, front.variables()).await;
+    front.becomes(Peer::Silent);
+    let took = takes(&function).await;
+    assert!(took > Duration::from_secs(15), "{took:?}");
+    front.becomes(Peer::Resuming(database.server().port(), Duration::from_secs(6)));
+    is_complete(&function.scrape(Duration::from_secs(20)).await);
 }
 
 #[tokio::test]
@@ -469,6 +518,17 @@ async fn a_certificate_of_version_1() {
             server.reload();
         })
         .await;
+}
+
+#[tokio::test]
+async fn a_server_that_target_session_attrs_does_not_accept() {
+    let server = Server::private();
+    let database = server.database("db");
+    let alter = |change: &str| drop(server.admin(&format!("ALTER ROLE {ROLE} {change}")));
+    alter("SET default_transaction_read_only = on");
+    let function = Function::start(&database, [("PGTARGETSESSIONATTRS", "read-write".into())]).await;
+    let in_log = ["the server is read-only, which target_session_attrs does not accept"];
+    function.recovers(&in_log, async || alter("RESET default_transaction_read_only")).await;
 }
 
 /// A role of its own, with [`PASSWORD`].
