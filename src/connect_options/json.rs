@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Part, Parts};
+use super::{Part, Parts, url};
 
 /// The keys that are read, in lowercase and without `_` and `-`: `dbName` and `db_name` are `dbname`. Drivers write
 /// `user` and `database` for `username` and `dbname`; the later one of two synonyms wins. Other keys
@@ -26,8 +26,11 @@ const KEYS: [(&str, Part); 15] = [
     ("targetsessionattrs", Part::SessionAttributes),
 ];
 
+/// The keys of a URL, in the same spelling. Other keys beside it win.
+const URLS: [&str; 6] = ["connectionstring", "connectionuri", "connectionurl", "databaseurl", "uri", "url"];
+
 /// # Errors
-/// The text is not a JSON object. Other mistakes are in the parts.
+/// The text is not a JSON object, or the URL in it cannot be read. Other mistakes are in the parts.
 pub(super) fn read(text: &str) -> Result<Parts, String> {
     let object: Map<String, Value> = serde_json::from_str(text)
         .map_err(|error| format!("not valid JSON at line {}, column {}", error.line(), error.column()))?;
@@ -47,7 +50,15 @@ pub(super) fn read(text: &str) -> Result<Parts, String> {
             read_value(&mut parts, part, key, value);
         }
     }
-    Ok(parts)
+    // The URL of another service is not meant.
+    let rest = object.iter().find_map(|(key, value)| {
+        let text = value.as_str().filter(|_| URLS.contains(&plain(key).as_str()))?;
+        url::without_scheme(text.trim())
+    });
+    Ok(match rest {
+        Some(rest) => parts.or(&url::read(rest)?),
+        None => parts,
+    })
 }
 
 fn read_value(parts: &mut Parts, part: Part, key: &str, value: &Value) {

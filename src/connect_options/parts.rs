@@ -341,6 +341,7 @@ impl Parts {
             session_attributes: self.session_attributes.or(other.session_attributes),
             warnings: [self.warnings, other.warnings.clone()].concat(),
             by_token: self.by_token || other.by_token,
+            problems: [self.problems, other.problems.clone()].concat(),
             refused: [self.refused, other.refused.clone()].concat(),
             ..self
         }
