@@ -26,7 +26,7 @@ const KEYS: [(&str, Part); 15] = [
     ("targetsessionattrs", Part::SessionAttributes),
 ];
 
-/// The keys of a URL, in the same spelling. Other keys beside it win.
+/// The keys of a URL, in the same spelling. Other keys override its parts.
 const URLS: [&str; 6] = ["connectionstring", "connectionuri", "connectionurl", "databaseurl", "uri", "url"];
 
 /// # Errors
