@@ -344,30 +344,24 @@ mod tests {
 
     #[test]
     fn what_only_libyaml_reads_has_no_lines() {
+        let list = node(Content::List(vec![scalar("1"), map([("x", scalar("2"))])]));
+        let tagged = node(Content::Tagged("Sub".to_owned()));
         for (text, value) in [
             ("a:\n  b: 'x\n y'\n", scalar("x y")),
-            ("a:\n  b: \"x\ny\"\n", scalar("x y")),
-            ("a:\n  b: 'x\ny'\n---\n", scalar("x y")),
-            (
-                "a:\n  b: [1,\n2, {x: 1}]\n",
-                node(Content::List(vec![scalar("1"), scalar("2"), map([("x", scalar("1"))])])),
-            ),
+            ("a:\n  b: \"x\ny\"\n---\n", scalar("x y")),
+            ("a:\n  b: [1,\n{x: 2}]\n", list),
             (
                 "a:\n  b: {\nx: 1.10, y: ~, z: !Sub 1\n}\n",
-                map([
-                    ("x", scalar("1.10")),
-                    ("y", Node::default()),
-                    ("z", node(Content::Tagged("Sub".to_owned()))),
-                ]),
+                map([("x", scalar("1.10")), ("y", Node::default()), ("z", tagged)]),
             ),
         ] {
             let document = one(text);
             assert_eq!(document, map([("a", map([("b", value)]))]), "{text}");
             assert_eq!(document.get("a").unwrap().get("b").unwrap().line, None, "{text}");
         }
-        let repeated = one("a: 'x\ny'\nb: &b {c: 1}\na: *b\nd: {<<: *b}\n");
         let b = map([("c", scalar("1"))]);
-        assert_eq!(repeated, map([("a", scalar("x y")), ("b", b.clone()), ("a", b.clone()), ("d", b)]));
+        let repeated = map([("a", scalar("x y")), ("b", b.clone()), ("a", b.clone()), ("d", b)]);
+        assert_eq!(one("a: 'x\ny'\nb: &b {c: 1}\na: *b\nd: {<<: *b}\n"), repeated);
     }
 
     #[test]
