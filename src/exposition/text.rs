@@ -33,8 +33,9 @@ pub fn end(format: Format) -> &'static str {
 }
 
 /// Writes the samples of one part of a family.
-struct Lines<'a> {
+struct Lines<'a, F> {
     out: &'a mut String,
+    flush: &'a mut F,
     format: Format,
     name: &'a str,
     part: &'a Part<'a>,
@@ -53,13 +54,8 @@ fn is_mixed(family: &MergedFamily<'_>) -> bool {
     has_time.next().is_some_and(|first| has_time.any(|other| other != first))
 }
 
-impl<'a> Lines<'a> {
-    fn family(
-        out: &'a mut String,
-        merged: &'a MergedFamily<'a>,
-        format: Format,
-        flush: &mut impl FnMut(&mut String),
-    ) {
+impl<'a, F: FnMut(&mut String)> Lines<'a, F> {
+    fn family(out: &'a mut String, merged: &'a MergedFamily<'a>, format: Format, flush: &'a mut F) {
         let Some(first) = merged.first() else { return };
         let (name, kind) = name_and_type(first, merged.is_retyped, format);
         if !first.help.is_empty() {
@@ -77,6 +73,7 @@ impl<'a> Lines<'a> {
             let name = first.name.as_str();
             let mut lines = Lines {
                 out: &mut *out,
+                flush: &mut *flush,
                 format,
                 name,
                 part,
@@ -87,7 +84,6 @@ impl<'a> Lines<'a> {
             };
             for index in part.indices() {
                 lines.metric(index);
-                flush(lines.out);
             }
         }
     }
@@ -206,6 +202,7 @@ impl<'a> Lines<'a> {
             }
         }
         self.out.push('\n');
+        (self.flush)(self.out);
     }
 }
 

@@ -23,6 +23,20 @@ impl Families {
     pub(crate) fn bytes(&self) -> usize {
         self.sets.bytes() + self.families.iter().map(Family::bytes).sum::<usize>()
     }
+
+    /// The approximate size of all samples as text, in bytes. A label set that many samples share counts for each.
+    pub(crate) fn text_bytes(&self) -> usize {
+        /// Quotes, commas, suffix, value and time of one sample.
+        const SAMPLE_BYTES: usize = 48;
+        let of_labels = self.sets.text_bytes();
+        let of_family = |family: &Family| {
+            let bytes = family.name.as_str().len() + SAMPLE_BYTES;
+            let sets = family.sets.iter().enumerate();
+            let samples = sets.map(|(index, &set)| family.series_at(index) * (bytes + of_labels(set)));
+            samples.sum::<usize>() + family.state_bytes()
+        };
+        self.families.iter().map(of_family).sum()
+    }
 }
 
 /// The metrics of one result with one name and type.
@@ -133,6 +147,16 @@ impl Family {
             Values::Summaries(values) => values.get(index).map_or(0, Summary::series),
             Values::StateSets(values) => values.get(index).map_or(0, |set| set.states.len()),
         }
+    }
+
+    /// The length of the labels that name a state.
+    fn state_bytes(&self) -> usize {
+        let Values::StateSets(values) = &self.values else { return 0 };
+        let of_set = |set: &StateSet| {
+            let label = set.label.as_str().len() + 4;
+            set.states.iter().map(|state| label + state.len()).sum::<usize>()
+        };
+        values.iter().map(of_set).sum()
     }
 
     fn bytes(&self) -> usize {

@@ -135,6 +135,24 @@ impl LabelSets {
         self.text.bytes().fold(false, |found, byte| found | is_special(byte))
     }
 
+    /// The length of a set as text: its names, its values and the four characters around each.
+    pub(crate) fn text_bytes(&self) -> impl Fn(u32) -> usize {
+        let of_names = |names: &Vec<LabelName>| {
+            (names.len(), names.iter().map(|name| name.as_str().len() + 4).sum::<usize>())
+        };
+        let names: Vec<_> = self.names.iter().map(of_names).collect();
+        let begin = |value: usize| {
+            let before = value.checked_sub(1).and_then(|before| self.ends.get(before));
+            before.map_or(0, |&end| end as usize)
+        };
+        move |set| {
+            let Some(set) = self.sets.get(set as usize) else { return 0 };
+            let (count, bytes) = names.get(set.names as usize).copied().unwrap_or_default();
+            let first = set.first as usize;
+            bytes + begin(first + count) - begin(first)
+        }
+    }
+
     /// The memory of all sets, in bytes.
     pub(crate) fn bytes(&self) -> usize {
         self.text.len()

@@ -16,6 +16,7 @@ struct Used {
     position: usize,
     series: usize,
     bytes: usize,
+    text_bytes: usize,
 }
 
 /// The limit that a result exceeds.
@@ -27,6 +28,11 @@ pub(super) enum Exceeded {
         "its result would exceed the {0} bytes of a scrape; raise MAX_RESULT_BYTES, or return fewer rows"
     )]
     Bytes(usize),
+    #[error(
+        "its result would exceed the {0} bytes of text of a scrape, which is twice MAX_RESULT_BYTES; raise it, or return \
+         fewer rows or shorter labels"
+    )]
+    Text(usize),
 }
 
 impl Budget {
@@ -38,7 +44,12 @@ impl Budget {
     /// largest, which may include this one. Among equal ones, the last in the files is omitted. So a query
     /// that just fits does not displace all others.
     pub(super) fn add(&mut self, position: usize, families: &Families) -> Vec<(usize, Exceeded)> {
-        self.used.push(Used { position, series: families.series(), bytes: families.bytes() });
+        let series = families.series();
+        // A result with too many series is left out for them, however long its text is.
+        let text_bytes = if series > self.limits.series { 0 } else { families.text_bytes() };
+        self.used.push(Used { position, series, bytes: families.bytes(), text_bytes });
+        // Samples share label sets in memory, but not as text, so a small result may be a large answer.
+        let text_bytes_max = self.limits.result_bytes.saturating_mul(2);
         let mut left_out = vec![];
         loop {
             let sum = |size: fn(&Used) -> usize| self.used.iter().map(size).sum::<usize>();
@@ -46,6 +57,8 @@ impl Budget {
                 (|used| used.series, Exceeded::Series(self.limits.series))
             } else if sum(|used| used.bytes) > self.limits.result_bytes {
                 (|used| used.bytes, Exceeded::Bytes(self.limits.result_bytes))
+            } else if sum(|used| used.text_bytes) > text_bytes_max {
+                (|used| used.text_bytes, Exceeded::Text(text_bytes_max))
             } else {
                 return left_out;
             };

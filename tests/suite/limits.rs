@@ -182,6 +182,36 @@ async fn what_a_scrape_gives_is_limited_before_it_is_an_answer() {
     }
 }
 
+#[tokio::test]
+async fn a_long_label_of_many_samples_counts_for_each_of_them() {
+    let database = Server::shared().database("limit_long_label");
+    let counters: Vec<_> = (0..30).map(|number| format!("c{number}")).collect();
+    let columns: String = counters.iter().map(|name| format!(", g AS {name}")).collect();
+    let metrics: String = counters.iter().map(|name| format!(", {{{name}: {{usage: COUNTER}}}}")).collect();
+    // 100 kB in memory, where the samples of a row share their labels, and 3 MB as text.
+    let long = format!(
+        "long: {{query: \"SELECT g, repeat('x', 5000) AS l{columns} FROM generate_series(1, 20) g\",
+           metrics: [{{g: {{usage: LABEL}}}}, {{l: {{usage: LABEL}}}}{metrics}]}}\n"
+    );
+    let queries = Queries::new(&[query("a", 9, PLAIN), long, query("b", 9, PLAIN)].concat());
+    for (limit, expected) in [("1000000", 0), ("", 600)] {
+        let lambda = limited(&queries, &database, "MAX_RESULT_BYTES", limit).await;
+        // Compressed, all of it would fit.
+        let answer = ask(&lambda, Kind::HttpApi, Some("gzip")).await;
+        assert_eq!(rows(&answer, &["a", "b"]), [9, 9]);
+        let samples = samples(&answer);
+        let given: usize = counters.iter().map(|name| samples.of(&format!("long_{name}")).len()).sum();
+        assert_eq!(given, expected, "MAX_RESULT_BYTES={limit}");
+        let errors = samples.of("pg_exporter_query_error");
+        let errors: Vec<_> = errors.iter().map(|(labels, _)| *labels).collect();
+        let is_told = log_of_one_scrape(&lambda).await.contains("the 2000000 bytes of text of a scrape");
+        match expected {
+            0 => assert_eq!((errors, is_told), (vec!["{query=\"long\",reason=\"limit\"}"], true)),
+            _ => assert_eq!((errors, is_told), (vec![], false)),
+        }
+    }
+}
+
 /// The function with one more variable.
 async fn limited(queries: &Queries, database: &TestDatabase, variable: &'static str, value: &str) -> Lambda {
     let mut environment = environment(queries, database.url());
