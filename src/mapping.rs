@@ -17,11 +17,11 @@ mod time;
 mod values;
 
 use columns::{Column, Columns, Purpose, TimeColumn};
-use labels::{Label, Labels};
+use labels::{Constants, Label, Labels};
 use values::cell;
 
 use crate::config::Query;
-use crate::metric::{Families, Family, LabelSets, Value};
+use crate::metric::{Families, Family, LabelNames, LabelSets, Value};
 use crate::table::{Cells, Rows, TooLarge};
 
 pub use dropped::Dropped;
@@ -148,15 +148,14 @@ impl<'q> Open<'q> {
                 return;
             }
         };
-        let row_set = sets.number(names, |place| labels.value(place, cells, &[]));
-        let row_labels = (row_set, sets.identity(row_set));
+        let mut row_labels = None;
         for Column { constants, purpose, dropped, .. } in columns {
-            let (own_labels, constants) = match constants {
-                None => (row_labels, &[][..]),
-                Some(constants) => {
-                    let value = |place| labels.value(place, cells, &constants.values);
-                    let set = sets.number(&constants.names, value);
-                    ((set, sets.identity(set)), &constants.values[..])
+            // A label set takes memory, so one that no metric has is not kept.
+            let mut own_labels = |sets: &mut LabelSets| match constants {
+                None => *row_labels
+                    .get_or_insert_with(|| numbered(sets, names, |place| labels.value(place, cells, &[]))),
+                Some(Constants { names, values }) => {
+                    numbered(sets, names, |place| labels.value(place, cells, values))
                 }
             };
             let mut push = |family: usize, labels, value| {
@@ -167,25 +166,25 @@ impl<'q> Open<'q> {
             let result = match purpose {
                 Purpose::Dropped(reason) => Err(*reason),
                 Purpose::Observation { observations, .. } => {
-                    observations.observe(cells, own_labels, time, metric_bytes)
+                    observations.observe(cells, own_labels(sets), time, metric_bytes)
                 }
                 Purpose::Info { family, column, names } => match cell(cells, *column) {
                     None => Err(Reason::Null),
                     Some(text) if labels.is_too_long(text) => Err(Reason::Label),
                     Some(text) => {
+                        let constants = constants.as_ref().map_or(&[][..], |constants| &constants.values);
                         let last = labels.sources.len() + constants.len();
                         let value = |place| match place == last {
                             true => text,
                             false => labels.value(place, cells, constants),
                         };
-                        let set = sets.number(names, value);
-                        push(*family, (set, sets.identity(set)), Value::Info)
+                        push(*family, numbered(sets, names, value), Value::Info)
                     }
                 },
                 Purpose::Value { family, columns } => {
                     let mut dropped_parts = Dropped::default();
                     let value = columns.read(cells, &mut dropped_parts);
-                    let pushed = value.and_then(|value| push(*family, own_labels, value));
+                    let pushed = value.and_then(|value| push(*family, own_labels(sets), value));
                     pushed.map(|()| *dropped += dropped_parts)
                 }
             };
@@ -224,6 +223,12 @@ impl<'q> Open<'q> {
             missing: self.missing,
         }
     }
+}
+
+/// A label set, and the first one that is the same to Prometheus.
+fn numbered<'v>(sets: &mut LabelSets, names: &LabelNames, value: impl Fn(usize) -> &'v str) -> (u32, u32) {
+    let set = sets.number(names, value);
+    (set, sets.identity(set))
 }
 
 /// Adds a metric to its family, unless the family has one with a label set that is the same to Prometheus.

@@ -212,6 +212,35 @@ async fn a_long_label_of_many_samples_counts_for_each_of_them() {
     }
 }
 
+#[tokio::test]
+async fn only_labels_that_a_sample_has_count_as_memory() {
+    let database = Server::shared().database("limit_labels");
+    let label = "SELECT g || repeat('x', 1000) AS l";
+    let queries = [
+        // Each sample has a label set of its own.
+        (
+            "60",
+            "g AS a, g AS b",
+            "{a: {usage: GAUGE, labels: {op: r}}}, {b: {usage: GAUGE, labels: {op: w}}}",
+            120,
+        ),
+        ("100", "g AS a", "{a: {usage: INFO}}", 100),
+        // Twice MAX_RESULT_BYTES may be received.
+        ("250", "NULL AS a, '' AS b", "{a: {usage: GAUGE}}, {b: {usage: COUNTER}}", 0),
+    ];
+    for (rows, columns, metrics, expected) in queries {
+        let queries = Queries::new(&format!(
+            "q: {{query: \"{label}, {columns} FROM generate_series(1, {rows}) g\",
+                metrics: [{{l: {{usage: LABEL}}}}, {metrics}]}}\n"
+        ));
+        let lambda = limited(&queries, &database, "MAX_RESULT_BYTES", "150000").await;
+        let samples = samples(&ask(&lambda, Kind::HttpApi, None).await);
+        assert_eq!(samples.of("pg_exporter_query_error"), [], "{columns}");
+        let given: usize = ["q_a", "q_b", "q_a_info"].iter().map(|name| samples.of(name).len()).sum();
+        assert_eq!(given, expected, "{columns}");
+    }
+}
+
 /// The function with one more variable.
 async fn limited(queries: &Queries, database: &TestDatabase, variable: &'static str, value: &str) -> Lambda {
     let mut environment = environment(queries, database.url());
