@@ -117,8 +117,8 @@ struct Open<'q> {
     sets: LabelSets,
     families: Vec<Family>,
     /// The label sets that each family has.
-    taken: Vec<Vec<bool>>,
-    /// The memory of all metrics without their label sets.
+    taken: Vec<Taken>,
+    /// The memory of all metrics and of `taken`, without the label sets.
     metric_bytes: usize,
 }
 
@@ -126,7 +126,7 @@ impl<'q> Open<'q> {
     fn new(query: &'q Query, names: &[String], label_bytes_max: usize) -> Result<Self, MissingLabel> {
         let Columns { labels, time, metrics, sets, families, missing } =
             Columns::new(query, names, label_bytes_max)?;
-        let taken = vec![Vec::new(); families.len()];
+        let taken = vec![Taken::default(); families.len()];
         Ok(Self { labels, time, columns: metrics, missing, sets, families, taken, metric_bytes: 0 })
     }
 
@@ -225,6 +225,23 @@ impl<'q> Open<'q> {
     }
 }
 
+/// Numbers of label sets, each a bit.
+#[derive(Clone, Default)]
+struct Taken(Vec<u64>);
+
+impl Taken {
+    /// Adds a set, and to `bytes` the memory that it takes. Returns whether it is new.
+    fn insert(&mut self, set: u32, bytes: &mut usize) -> bool {
+        let (place, bit) = (set as usize / 64, 1 << (set % 64));
+        if let Some(more @ 1..) = (place + 1).checked_sub(self.0.len()) {
+            *bytes += more * size_of::<u64>();
+            self.0.resize(place + 1, 0);
+        }
+        let is_new = |word: &&mut u64| **word & bit == 0;
+        self.0.get_mut(place).filter(is_new).map(|word| *word |= bit).is_some()
+    }
+}
+
 /// A label set, and the first one that is the same to Prometheus.
 fn numbered<'v>(sets: &mut LabelSets, names: &LabelNames, value: impl Fn(usize) -> &'v str) -> (u32, u32) {
     let set = sets.number(names, value);
@@ -234,19 +251,14 @@ fn numbered<'v>(sets: &mut LabelSets, names: &LabelNames, value: impl Fn(usize) 
 /// Adds a metric to its family, unless the family has one with a label set that is the same to Prometheus.
 fn push(
     family: &mut Family,
-    taken: &mut Vec<bool>,
+    taken: &mut Taken,
     (set, identity): (u32, u32),
     value: Value,
     time: Option<f64>,
     bytes: &mut usize,
 ) -> Result<(), Reason> {
-    let place = identity as usize;
-    if taken.len() <= place {
-        taken.resize(place + 1, false);
-    }
-    match taken.get_mut(place) {
-        Some(taken) if !*taken => *taken = true,
-        _ => return Err(Reason::Duplicate),
+    if !taken.insert(identity, bytes) {
+        return Err(Reason::Duplicate);
     }
     *bytes += size_of::<u32>() + value.bytes() + time.map_or(0, |_| size_of::<f64>());
     family.push(set, value, time);

@@ -241,6 +241,27 @@ async fn only_labels_that_a_sample_has_count_as_memory() {
     }
 }
 
+#[tokio::test]
+async fn what_tells_duplicates_counts_as_memory() {
+    let database = Server::shared().database("limit_duplicates");
+    let names: Vec<_> = (0..1000).map(|number| format!("c{number}")).collect();
+    let columns: String = names.iter().map(|name| format!(", 1 AS {name}")).collect();
+    let metrics: String = names
+        .iter()
+        .map(|name| format!(", {{{name}: {{usage: GAUGE, labels: {{column: {name}}}}}}}"))
+        .collect();
+    // Each of 50,000 samples has a label set of its own, and each of 1000 families knows which of them it has.
+    let wide = format!(
+        "wide: {{query: \"SELECT g{columns} FROM generate_series(1, 50) g\",
+           metrics: [{{g: {{usage: LABEL}}}}{metrics}]}}\n"
+    );
+    let queries = Queries::new(&[query("a", 9, PLAIN), wide].concat());
+    let lambda = limited(&queries, &database, "MAX_RESULT_BYTES", "4000000").await;
+    let answer = ask(&lambda, Kind::HttpApi, Some("gzip")).await;
+    assert_eq!(rows(&answer, &["a"]), [9]);
+    assert_eq!(samples(&answer).value("pg_exporter_query_error{query=\"wide\",reason=\"limit\"}"), 1.0);
+}
+
 /// The function with one more variable.
 async fn limited(queries: &Queries, database: &TestDatabase, variable: &'static str, value: &str) -> Lambda {
     let mut environment = environment(queries, database.url());
