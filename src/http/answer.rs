@@ -103,7 +103,7 @@ fn encoded(
 
 /// The text of the families and of `more`, and its size as a JSON value. Compressed, it is never held as a whole.
 ///
-/// Families that exceed `limit_bytes` have no body. What follows is then only counted, as text.
+/// Families that exceed `limit_bytes` have no body. The rest is then only counted, as text.
 fn encode(
     merged: &Merged<'_>,
     format: Format,
