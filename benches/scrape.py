@@ -78,6 +78,8 @@ class Lambda:
         runtime_api = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
+            # Headers and body are two writes. The second would wait 40 ms for the first's acknowledgement.
+            disable_nagle_algorithm = True
             protocol_version = "HTTP/1.1"
 
             def log_message(self, *_):

@@ -31,7 +31,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 import demo.package
 from demo.aws import CHECKOUT, FUNCTION, PACKAGES, ROLE, Aws
 
-PACKAGE_BYTES = 4_900_000
+PACKAGE_BYTES = 4_800_000
 NAME = "rds-authorities.pem"
 COMMITTED = CHECKOUT / NAME
 UNREACHABLE = "http://127.0.0.1:9/global-bundle.pem"
