@@ -12,7 +12,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::problem::{Origin, Problem};
-pub use parts::{LIBPQ, Part, Parts};
+pub use parts::{NAMES, Part, Parts};
 
 /// Everything that a connection needs.
 #[derive(Debug, Clone)]

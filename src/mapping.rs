@@ -233,8 +233,9 @@ impl Taken {
     /// Adds a set, and to `bytes` the memory that it takes. Returns whether it is new.
     fn insert(&mut self, set: u32, bytes: &mut usize) -> bool {
         let (place, bit) = (set as usize / 64, 1 << (set % 64));
-        if let Some(more @ 1..) = (place + 1).checked_sub(self.0.len()) {
-            *bytes += more * size_of::<u64>();
+        let words = self.0.len();
+        if words <= place {
+            *bytes += (place + 1 - words) * size_of::<u64>();
             self.0.resize(place + 1, 0);
         }
         let is_new = |word: &&mut u64| **word & bit == 0;

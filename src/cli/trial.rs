@@ -17,7 +17,7 @@ use crate::credentials::Credentials;
 use crate::database::{Connection, ResultColumn, ServerFacts};
 use crate::mapping::{DeclaredNames, Reason};
 use crate::outcome::{QueryOutcome, Scrape, Skip};
-use crate::scrape::{Exporter, Selection};
+use crate::scrape::Exporter;
 use crate::settings::{Lifetimes, Limits, Source};
 use crate::sql::Sql;
 
@@ -62,7 +62,7 @@ pub(super) struct Trials {
 /// Scrapes once, and passes the report on each query to `tell` when the query has ended.
 ///
 /// # Errors
-/// There is no connection at the beginning, or `tell` fails.
+/// The first connection fails, or `tell` fails.
 pub(super) async fn run(
     config: &Config,
     files: &[(String, String)],
@@ -87,7 +87,7 @@ pub(super) async fn run(
     let warning = (!sees_sessions).then_some(SEES_NO_SESSIONS);
     let mut told = warning.map_or(Ok(()), |warning| tell(&format!("warning: {warning}\n\n")));
 
-    let all = Selection::of(queries.iter().map(|query| query.namespace.clone()));
+    let all = exporter.select(&[], &[])?;
     let limit: Duration =
         queries.iter().map(|query| query.timeout.unwrap_or_default() + SLOW_QUERY_LIMIT).sum();
     let mut trials = Vec::new();

@@ -6,7 +6,6 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::texts;
-use super::url::OPTIONS;
 use super::{
     ChannelBinding, Host, Login, RdsAuthorities, RootCertificates, SessionAttributes, SslMode, Target, Tls,
 };
@@ -14,19 +13,20 @@ use crate::problem::{Origin, Problem, Severity};
 
 const DEFAULT_PORT: u16 = 5432;
 
-/// libpq's variables that are read (PostgreSQL documentation, "Environment Variables").
-pub const LIBPQ: [(&str, Part); 11] = [
-    ("PGHOST", Part::Host),
-    ("PGPORT", Part::Port),
-    ("PGDATABASE", Part::Database),
-    ("PGUSER", Part::User),
-    ("PGPASSWORD", Part::Password),
-    ("PGSSLMODE", Part::SslMode),
-    ("PGSSLROOTCERT", Part::RootCertificates),
-    ("PGCHANNELBINDING", Part::ChannelBinding),
-    ("PGCONNECT_TIMEOUT", Part::ConnectTimeout),
-    ("PGOPTIONS", Part::Options),
-    ("PGTARGETSESSIONATTRS", Part::SessionAttributes),
+/// The names of each part: the option of a URL (PostgreSQL documentation, "Parameter Key Words"), and libpq's variable
+/// ("Environment Variables").
+pub const NAMES: [(&str, &str, Part); 11] = [
+    ("host", "PGHOST", Part::Host),
+    ("port", "PGPORT", Part::Port),
+    ("dbname", "PGDATABASE", Part::Database),
+    ("user", "PGUSER", Part::User),
+    ("password", "PGPASSWORD", Part::Password),
+    ("sslmode", "PGSSLMODE", Part::SslMode),
+    ("sslrootcert", "PGSSLROOTCERT", Part::RootCertificates),
+    ("channel_binding", "PGCHANNELBINDING", Part::ChannelBinding),
+    ("connect_timeout", "PGCONNECT_TIMEOUT", Part::ConnectTimeout),
+    ("options", "PGOPTIONS", Part::Options),
+    ("target_session_attrs", "PGTARGETSESSIONATTRS", Part::SessionAttributes),
 ];
 
 /// libpq's variables that would change a connection and are not supported. The others, such as `PGAPPNAME`, would change
@@ -120,7 +120,7 @@ impl Parts {
     /// The values of libpq's variables.
     pub(crate) fn of_variables(read: impl Fn(&'static str) -> Option<String>) -> Self {
         let mut parts = Self { are_variables: true, ..Self::default() };
-        for (variable, part) in LIBPQ {
+        for (_, variable, part) in NAMES {
             parts.read(part, variable, &read(variable).unwrap_or_default());
         }
         for variable in UNSUPPORTED.into_iter().filter(|variable| read(variable).is_some()) {
@@ -351,10 +351,10 @@ impl Parts {
 impl Part {
     /// The option's name in a URL.
     fn key(self) -> &'static str {
-        OPTIONS.iter().find(|(_, part)| *part == self).map_or("", |(name, _)| name)
+        NAMES.iter().find(|(.., part)| *part == self).map_or("", |(option, ..)| option)
     }
 
     fn variable(self) -> Option<&'static str> {
-        LIBPQ.iter().find(|(_, part)| *part == self).map(|(variable, _)| *variable)
+        NAMES.iter().find(|(.., part)| *part == self).map(|(_, variable, _)| *variable)
     }
 }

@@ -9,22 +9,8 @@
 
 use percent_encoding::percent_decode_str;
 
-use super::parts::{Part, Parts};
+use super::parts::{NAMES, Part, Parts};
 use super::texts;
-
-pub(super) const OPTIONS: [(&str, Part); 11] = [
-    ("host", Part::Host),
-    ("port", Part::Port),
-    ("dbname", Part::Database),
-    ("user", Part::User),
-    ("password", Part::Password),
-    ("sslmode", Part::SslMode),
-    ("sslrootcert", Part::RootCertificates),
-    ("channel_binding", Part::ChannelBinding),
-    ("connect_timeout", Part::ConnectTimeout),
-    ("options", Part::Options),
-    ("target_session_attrs", Part::SessionAttributes),
-];
 
 /// Options that are ignored: the exporter has its own values. They are libpq's and, for the pools of applications,
 /// Prisma's and pgx's.
@@ -132,11 +118,11 @@ fn read_option(option: &str, may_name: bool, parts: &mut Parts) {
         None => (option, None),
     };
     let shown = if may_name && value.is_some() && is_name(name) { name } else { "option" };
-    let known = OPTIONS.iter().find(|(known, _)| *known == name);
+    let known = NAMES.iter().find(|(known, ..)| *known == name);
     let values = IGNORED_VALUES.iter().find(|(known, _)| *known == name);
     match (known, values, value) {
         (_, _, None) => parts.add_problem(shown, "needs a value, as in option=value"),
-        (Some((name, part)), _, Some(value)) => set(parts, *part, name, value),
+        (Some((name, _, part)), _, Some(value)) => set(parts, *part, name, value),
         (_, Some((_, values)), Some(value)) if values.contains(&value) => {}
         (_, Some(_), _) => parts.add_problem(shown, "not supported with this value"),
         // JDBC's form of sslmode, which libpq reads the same way. node-postgres and asyncpg have further values.

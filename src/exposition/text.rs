@@ -4,6 +4,11 @@ use super::{Format, number};
 use crate::mapping::{Merged, MergedFamily, Part};
 use crate::metric::{Family, Histogram, Kind, LabelName, Quantile, StateSet, Summary, Values};
 
+/// The characters that both formats escape in the value of a label, and OpenMetrics in HELP.
+const SPECIAL: [char; 3] = ['\\', '\n', '"'];
+/// The characters that 0.0.4 escapes in HELP.
+const SPECIAL_IN_TEXT_HELP: [char; 2] = ['\\', '\n'];
+
 /// Encodes the families in order, each with HELP, TYPE and samples. Families without metrics and empty HELP
 /// texts are omitted. In OpenMetrics, [`end`] must follow as the last line.
 pub fn encode(merged: &Merged<'_>, format: Format) -> String {
@@ -61,8 +66,8 @@ impl<'a, F: FnMut(&mut String)> Lines<'a, F> {
         if !first.help.is_empty() {
             out.extend(["# HELP ", name, " "]);
             match format {
-                Format::Text => push_escaped(out, &first.help, &['\\', '\n']),
-                Format::OpenMetrics => push_escaped(out, &first.help, &['\\', '\n', '"']),
+                Format::Text => push_escaped(out, &first.help, &SPECIAL_IN_TEXT_HELP),
+                Format::OpenMetrics => push_escaped(out, &first.help, &SPECIAL),
             }
             out.push('\n');
         }
@@ -181,13 +186,13 @@ impl<'a, F: FnMut(&mut String)> Lines<'a, F> {
         for ((_, value), before) in sets.pairs(set).zip(&self.before_values) {
             self.out.push_str(before);
             match self.needs_escaping {
-                true => push_escaped(self.out, value, &['\\', '\n', '"']),
+                true => push_escaped(self.out, value, &SPECIAL),
                 false => self.out.push_str(value),
             }
         }
         if let Some((name, value)) = own {
             self.out.extend([if names.is_empty() { "{" } else { "\"," }, name, "=\""]);
-            push_escaped(self.out, value, &['\\', '\n', '"']);
+            push_escaped(self.out, value, &SPECIAL);
         }
         match names.is_empty() && own.is_none() {
             true => self.out.push(' '),

@@ -128,8 +128,8 @@ impl LabelSets {
         with_value(self.pairs(set))
     }
 
-    /// Whether any value has a character that `exposition::text` escapes in both formats. Without branches, so that the compiler makes vector
-    /// instructions.
+    /// Whether any value has a character that `exposition::text` escapes in both formats. Without branches, so that the
+    /// compiler makes vector instructions.
     pub(crate) fn needs_escaping(&self) -> bool {
         let is_special = |byte: u8| (byte == b'"') | (byte == b'\\') | (byte == b'\n');
         self.text.bytes().fold(false, |found, byte| found | is_special(byte))

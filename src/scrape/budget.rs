@@ -44,10 +44,12 @@ impl Budget {
     /// largest, which may include this one. Among equal ones, the last in the files is omitted. So a query
     /// that just fits does not displace all others.
     pub(super) fn add(&mut self, position: usize, families: &Families) -> Vec<(usize, Exceeded)> {
-        let series = families.series();
-        // A result with too many series is left out for them, however long its text is.
-        let text_bytes = if series > self.limits.series { 0 } else { families.text_bytes() };
-        self.used.push(Used { position, series, bytes: families.bytes(), text_bytes });
+        self.used.push(Used {
+            position,
+            series: families.series(),
+            bytes: families.bytes(),
+            text_bytes: families.text_bytes(),
+        });
         // Samples share label sets in memory, but not as text, so a small result may be a large answer.
         let text_bytes_max = self.limits.result_bytes.saturating_mul(2);
         let mut left_out = vec![];

@@ -41,11 +41,6 @@ impl Selection {
         Ok(Self(chosen.map(|&namespace| namespace.to_owned()).collect()))
     }
 
-    /// The queries of these names.
-    pub(crate) fn of(namespaces: impl IntoIterator<Item = String>) -> Self {
-        Self(namespaces.into_iter().collect())
-    }
-
     pub(super) fn includes(&self, namespace: &str) -> bool {
         self.0.contains(namespace)
     }

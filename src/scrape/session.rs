@@ -5,7 +5,7 @@
 //! cannot be fetched. Queries are not known here.
 
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
@@ -55,26 +55,9 @@ pub(super) struct Session {
 }
 
 /// The host and the port that accepted no TCP connection in the last attempt.
-#[derive(Debug, Clone, Default)]
-struct Unreached(Arc<Mutex<Option<(Host, u16)>>>);
+type Unreached = Arc<Mutex<Option<(Host, u16)>>>;
 
-impl Unreached {
-    fn place(&self) -> MutexGuard<'_, Option<(Host, u16)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Opens a connection, and remembers whether the server was reached.
-    async fn open(&self, target: &Target, limit: Duration) -> Result<Connection, ConnectError> {
-        let place = (target.host.clone(), target.port);
-        let is_again = self.place().as_ref() == Some(&place);
-        let reach_limit = if is_again { REACH_LIMIT } else { limit };
-        let result = Connection::open_reaching(target, limit, reach_limit).await;
-        *self.place() = result.as_ref().is_err_and(ConnectError::is_unreached).then_some(place);
-        result
-    }
-}
-
-/// Why there is no connection to the database. The log has it too.
+/// Why connecting failed. The log has it too.
 #[derive(Debug)]
 pub(super) struct Unreachable(pub(super) String);
 
@@ -175,14 +158,18 @@ impl Session {
         let Some(kept) = self.target.value().cloned() else {
             return Err(Unreachable("no credentials".to_owned()));
         };
-        let kind = &(self.lifetimes, self.has_given_up, self.unreached.clone());
-        let mut opening = pin!(open(kind, credentials, &kept, deadline));
-        let attempt = match credentials.is_fetched() && self.target.may_fetch(Moment::now()) {
+        let attempt = Attempt {
+            lifetimes: self.lifetimes,
+            is_again: self.has_given_up,
+            unreached: self.unreached.clone(),
+        };
+        let mut opening = pin!(attempt.open(credentials, &kept, deadline));
+        let early = match credentials.is_fetched() && self.target.may_fetch(Moment::now()) {
             true => timeout(SLOW_AFTER.min(time_left(deadline) / 2), opening.as_mut()).await.ok(),
             false => return opening.await,
         };
         // The password may have been rotated, or the host moved, since the secret was read.
-        let pending = match attempt {
+        let pending = match early {
             Some(Ok(connection)) => return Ok(connection),
             Some(Err(unreachable)) => {
                 self.fetch(credentials, FETCH_LIMIT, deadline).await?;
@@ -203,7 +190,7 @@ impl Session {
         match (self.target.value().filter(|fresh| !fresh.is_same(&kept)), pending) {
             (Some(fresh), _) => {
                 tracing::info!("the secret has changed, connecting with the new one");
-                open(kind, credentials, fresh, deadline).await
+                attempt.open(credentials, fresh, deadline).await
             }
             (None, Ok(opening)) => opening.await,
             (None, Err(unreachable)) => Err(unreachable),
@@ -248,45 +235,64 @@ impl Session {
     }
 }
 
-/// Opens a connection to `target`. If that fails, the log has the reason.
-async fn open(
-    kind: &(Lifetimes, bool, Unreached),
-    credentials: &Credentials,
-    target: &Target,
-    deadline: Instant,
-) -> Result<Connection, Unreachable> {
-    let left = time_left(deadline);
-    let deadline = deadline.checked_sub(QUERIES_RESERVE.min(left / 2)).unwrap_or(deadline);
-    let (lifetimes, is_again, unreached) = kind;
-    let begun = Instant::now();
-    let connection = loop {
-        match try_open(lifetimes, unreached, credentials, target, deadline).await {
-            Err(ConnectError::Server { sqlstate })
-                if *is_again && sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < AGAIN_LIMIT =>
-            {
-                tokio::time::sleep(AGAIN_PAUSE).await;
-            }
-            result => break result,
-        }
-    };
-    connection.map_err(|error| {
-        tracing::error!(%error, "no connection to the database");
-        Unreachable(format!("no connection to the database: {error}"))
-    })
+/// An attempt to connect: the parts of the session that it needs while the session fetches the target again.
+struct Attempt {
+    lifetimes: Lifetimes,
+    /// Whether a connection was given up in this scrape.
+    is_again: bool,
+    unreached: Unreached,
 }
 
-async fn try_open(
-    lifetimes: &Lifetimes,
-    unreached: &Unreached,
-    credentials: &Credentials,
-    target: &Target,
-    deadline: Instant,
-) -> Result<Connection, ConnectError> {
-    let target = credentials.for_login(target, TOKEN_LIMIT.min(time_left(deadline))).await;
-    let target = target.map_err(|error| ConnectError::Authentication(error.to_string()))?;
-    let mut connection = unreached.open(&target, time_left(deadline)).await?;
-    if let Some(idle) = lifetimes.idle_close {
-        connection.close_when_idle(idle, ALIVE_LIMIT.min(time_left(deadline))).await?;
+impl Attempt {
+    /// Opens a connection to `target`. If that fails, the log has the reason.
+    async fn open(
+        &self,
+        credentials: &Credentials,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Connection, Unreachable> {
+        let left = time_left(deadline);
+        let deadline = deadline.checked_sub(QUERIES_RESERVE.min(left / 2)).unwrap_or(deadline);
+        let begun = Instant::now();
+        let connection = loop {
+            match self.open_once(credentials, target, deadline).await {
+                Err(ConnectError::Server { sqlstate })
+                    if self.is_again && sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < AGAIN_LIMIT =>
+                {
+                    tokio::time::sleep(AGAIN_PAUSE).await;
+                }
+                result => break result,
+            }
+        };
+        connection.map_err(|error| {
+            tracing::error!(%error, "no connection to the database");
+            Unreachable(format!("no connection to the database: {error}"))
+        })
     }
-    Ok(connection)
+
+    async fn open_once(
+        &self,
+        credentials: &Credentials,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Connection, ConnectError> {
+        let target = credentials.for_login(target, TOKEN_LIMIT.min(time_left(deadline))).await;
+        let target = target.map_err(|error| ConnectError::Authentication(error.to_string()))?;
+        let mut connection = self.reach(&target, time_left(deadline)).await?;
+        if let Some(idle) = self.lifetimes.idle_close {
+            connection.close_when_idle(idle, ALIVE_LIMIT.min(time_left(deadline))).await?;
+        }
+        Ok(connection)
+    }
+
+    /// Opens a connection, and remembers whether the server was reached.
+    async fn reach(&self, target: &Target, limit: Duration) -> Result<Connection, ConnectError> {
+        let unreached = || self.unreached.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = (target.host.clone(), target.port);
+        let is_again = unreached().as_ref() == Some(&place);
+        let reach_limit = if is_again { REACH_LIMIT } else { limit };
+        let result = Connection::open_reaching(target, limit, reach_limit).await;
+        *unreached() = result.as_ref().is_err_and(ConnectError::is_unreached).then_some(place);
+        result
+    }
 }

@@ -126,7 +126,7 @@ impl State {
                 lost += 1;
             }
             tell(outcome);
-            for (position, why) in budget.add(position, &outcome.families.clone()) {
+            for (position, why) in budget.add(position, &outcome.families) {
                 let Some(outcome) = scrape.outcomes.get_mut(position) else { continue };
                 let reason = Failure::Limit.as_str();
                 tracing::warn!(query = outcome.query, reason, error = %why, "query failed");

@@ -14,7 +14,7 @@ use aws_sdk_secretsmanager::config::ProvideCredentials;
 use aws_sdk_secretsmanager::config::{Credentials, SharedCredentialsProvider};
 use pg_lambda_exporter::config::Naming;
 use pg_lambda_exporter::connect_options::{
-    Host, LIBPQ, Part, Parts, RootCertificates, SessionAttributes, SslMode, Target,
+    Host, NAMES, Part, Parts, RootCertificates, SessionAttributes, SslMode, Target,
 };
 use pg_lambda_exporter::metric::LabelName;
 use pg_lambda_exporter::problem::Problem;
@@ -100,7 +100,7 @@ fn defaults_beside(path: &Path) -> Parts {
     let text = fs::read_to_string(path.with_extension("env")).unwrap_or_default();
     let mut parts = Parts::default();
     for (variable, value) in text.lines().map(|line| line.split_once('=').unwrap()) {
-        let (_, part) = LIBPQ.iter().find(|(known, _)| *known == variable).unwrap();
+        let (.., part) = NAMES.iter().find(|(_, known, _)| *known == variable).unwrap();
         parts.set(*part, value).unwrap();
     }
     parts

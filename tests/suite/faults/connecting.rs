@@ -489,35 +489,32 @@ async fn a_certificate_of_an_unknown_authority() {
         .await;
 }
 
+/// A server that presents `certificate` recovers with another one.
+async fn is_refused(certificate: Certificate, in_log: &[&str]) {
+    let server = Server::private();
+    certificate.present_at(&server);
+    let database = server.database("db");
+    let function = Function::start(&database, []).await;
+    function
+        .recovers(&[&["TLS: "], in_log].concat(), async || {
+            server.present_certificate_for(&["localhost"]);
+            server.reload();
+        })
+        .await;
+}
+
 #[tokio::test]
 async fn a_certificate_with_a_key_that_is_not_supported() {
     let p521 = "EC -pkeyopt ec_paramgen_curve:P-521";
     for key in [p521, "RSA-PSS -pkeyopt rsa_keygen_bits:2048"] {
-        let server = Server::private();
-        Certificate::self_signed("localhost", key, &[], 30).present_at(&server);
-        let database = server.database("db");
-        let function = Function::start(&database, []).await;
-        function
-            .recovers(&["TLS: ", "HandshakeFailure", "P-521 or RSA-PSS"], async || {
-                server.present_certificate_for(&["localhost"]);
-                server.reload();
-            })
-            .await;
+        let certificate = Certificate::self_signed("localhost", key, &[], 30);
+        is_refused(certificate, &["HandshakeFailure", "P-521 or RSA-PSS"]).await;
     }
 }
 
 #[tokio::test]
 async fn a_certificate_of_version_1() {
-    let server = Server::private();
-    Certificate::version_1(None).present_at(&server);
-    let database = server.database("db");
-    let function = Function::start(&database, []).await;
-    function
-        .recovers(&["TLS: ", "X.509 version 1"], async || {
-            server.present_certificate_for(&["localhost"]);
-            server.reload();
-        })
-        .await;
+    is_refused(Certificate::version_1(None), &["X.509 version 1"]).await;
 }
 
 #[tokio::test]
