@@ -162,7 +162,7 @@ pictures: build ## Make the pictures of docs/ again, of a demo that runs for fou
 metrics: $(VENV)/run ## Write docs/metrics.md from the query files
 	@$(VENV)/bin/python packaging/metrics_page.py
 
-bench: $(VENV)/run ## Measure the core's steps, and whole scrapes beside a libpq client (PG_BIN=... the server)
+bench: $(VENV)/run ## Measure the core's steps, and whole scrapes compared with a libpq client (PG_BIN=... the server)
 	cargo bench --locked --bench core
 	cargo build --locked --release
 	$(VENV)/bin/python benches/scrape.py target/release/pg-lambda-exporter

@@ -1,4 +1,4 @@
-"""A whole warm scrape of the binary beside a libpq client that sends the same SQL, on a database with 1,000 tables.
+"""Compares a warm scrape of the binary with a libpq client that sends the same SQL, on a database with 1,000 tables.
 
 Usage: scrape.py BINARY [PAIRS]     wall time, paired and alternating; the ratio is the median of the pairs
        scrape.py BINARY instructions   instructions of a scrape by callgrind, which repeat on a busy machine

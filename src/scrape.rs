@@ -107,7 +107,7 @@ impl Exporter {
     /// Connects if needed, and does something else with the connection than a scrape.
     ///
     /// # Errors
-    /// Why there is no connection.
+    /// Why connecting failed.
     pub(crate) async fn with_connection<T>(
         &self,
         deadline: Instant,

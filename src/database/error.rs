@@ -13,7 +13,7 @@ use tokio_postgres::error::{DbError, ErrorPosition, Severity};
 
 use super::sqlstate::condition;
 
-/// Why there is no connection.
+/// Why connecting failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The host's name has no address.

@@ -93,7 +93,7 @@ impl Certificate {
     }
 }
 
-/// `ok`, or why there is no connection.
+/// `ok`, or the reason why connecting failed.
 async fn outcome(database: &TestDatabase, mode: SslMode, roots: Option<&Path>) -> String {
     // Bound to the certificate, so what the client takes for the certificate is what the server presented.
     let channel_binding = ChannelBinding::Require;
