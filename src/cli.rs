@@ -10,6 +10,8 @@ mod columns;
 mod output;
 mod refused;
 mod scrape;
+mod target;
+mod targets;
 mod trial;
 mod verify;
 
@@ -42,6 +44,7 @@ pub(crate) fn run(
         }
         Ok(Command::Check(command)) => check::run(&command, settings, &mut output),
         Ok(Command::Scrape(command)) => scrape::run(&command, settings, &mut output),
+        Ok(Command::Targets) => targets::run(settings, &mut output),
         Ok(Command::Verify(command)) => {
             match command.credential.as_ref().map(verify::authorization).transpose() {
                 Ok(authorization) => verify::run(&command, authorization, &settings, lookup, &mut output),

@@ -8,8 +8,10 @@ mod other_formats;
 mod report;
 mod servers;
 mod sql_position;
+mod targets;
 mod yaml;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::metric::{Kind, LabelName, MetricName};
@@ -22,8 +24,11 @@ use report::{At, repeats};
 use yaml::{Content, Documents, Node, locate};
 
 pub(crate) use boolean::matching_key;
+pub(crate) use namespace::CACHED_COUNTER;
 pub(crate) use servers::{DatabasePattern, VersionRange};
 pub(crate) use sql_position::SqlPosition;
+pub use targets::{TargetEntry, TargetsFile};
+pub(crate) use targets::{check_name as check_target_name, is_targets_file};
 
 /// The content of a set of query files.
 #[derive(Debug, Clone, Default)]
@@ -158,10 +163,30 @@ pub struct Query {
     pub server_versions: Option<VersionRange>,
     /// Whether the query only runs on a server that is not in recovery.
     pub primary_only: bool,
-    /// The databases that the query is for. If empty, all.
+    /// The databases of the target that the query runs in. If empty, the target's own.
     pub databases: Vec<DatabasePattern>,
     /// Replaces the SQL on Amazon Aurora.
     pub aurora: Option<AuroraQuery>,
+}
+
+impl Query {
+    /// The query with a constant label, unless a column or `labels` gives its samples a label of this name.
+    pub(crate) fn with_label(&self, name: &LabelName, value: &str) -> Cow<'_, Self> {
+        let has_it = |column: &Column| match &column.usage {
+            Usage::Label(label) => label == name,
+            Usage::Metric(metric) => {
+                metric.labels.iter().any(|(label, _)| label == name)
+                    || metric.reading.own_label() == Some(name.as_str())
+            }
+            Usage::Timestamp | Usage::Discard => false,
+        };
+        if self.labels.iter().any(|(label, _)| label == name) || self.columns.iter().any(has_it) {
+            return Cow::Borrowed(self);
+        }
+        let mut query = self.clone();
+        query.labels.push((name.clone(), value.to_owned()));
+        Cow::Owned(query)
+    }
 }
 
 /// The effect of `query_aurora` on Amazon Aurora.

@@ -39,6 +39,32 @@ pub struct Target {
     pub warnings: Vec<Problem>,
 }
 
+/// How a target is found.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// In a secret, which is read when it is needed.
+    Secret {
+        /// Its name or ARN.
+        id: String,
+        /// The parts that count instead of those of the secret.
+        own: Box<Parts>,
+        /// The parts that count if neither has them.
+        defaults: Box<Parts>,
+    },
+    /// It is known.
+    Known(Target),
+}
+
+impl Access {
+    /// Whether the role may log in by a token of RDS IAM authentication.
+    pub(crate) fn is_by_token(&self) -> bool {
+        match self {
+            Self::Secret { own, defaults, .. } => Parts::clone(own).or(defaults).is_by_token(),
+            Self::Known(target) => matches!(target.login, Login::IamToken),
+        }
+    }
+}
+
 /// How a role logs in.
 #[derive(Debug, Clone)]
 pub enum Login {
@@ -194,16 +220,15 @@ impl Target {
     /// # Errors
     /// Every mistake in the text, and every part that is missing from both.
     pub fn from_secret(text: &str, defaults: &Parts) -> Result<Self, Vec<Problem>> {
-        let text = without_mark(text);
-        let parts =
-            match url::without_scheme(text) {
-                Some(rest) => url::read(rest),
-                None if text.is_empty() => Err("empty".to_owned()),
-                None if text.starts_with('{') => json::read(text),
-                None => Err("neither a JSON object nor a URL that begins with postgres:// or postgresql://"
-                    .to_owned()),
-            };
-        complete(parts, defaults)
+        complete(secret_parts(text), defaults)
+    }
+
+    /// Does the same, but the parts `own` count instead of those in the text.
+    ///
+    /// # Errors
+    /// As [`Target::from_secret`].
+    pub fn from_secret_with(text: &str, own: &Parts, defaults: &Parts) -> Result<Self, Vec<Problem>> {
+        complete(secret_parts(text).map(|parts| own.clone().or(&parts)), defaults)
     }
 
     /// Reads a URL, as [`Target::from_secret`] does.
@@ -222,6 +247,18 @@ impl Target {
 /// Editors and PowerShell write a byte order mark in front of a file.
 fn without_mark(text: &str) -> &str {
     text.trim_start_matches('\u{feff}').trim()
+}
+
+fn secret_parts(text: &str) -> Result<Parts, String> {
+    let text = without_mark(text);
+    match url::without_scheme(text) {
+        Some(rest) => url::read(rest),
+        None if text.is_empty() => Err("empty".to_owned()),
+        None if text.starts_with('{') => json::read(text),
+        None => {
+            Err("neither a JSON object nor a URL that begins with postgres:// or postgresql://".to_owned())
+        }
+    }
 }
 
 /// A text that is unreadable as a whole has no missing parts.

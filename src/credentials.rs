@@ -1,4 +1,4 @@
-//! The source of a target: a secret, which is read each time, or the environment, which does not change. Also
+//! The source of a target: a secret, which is read each time, or a file or the environment, which do not change. Also
 //! the token that a login needs. This module keeps nothing; the scrape decides how long a target is used.
 
 use std::borrow::Cow;
@@ -9,20 +9,53 @@ use secrecy::ExposeSecret;
 use tokio::sync::OnceCell;
 
 use crate::aws;
-use crate::connect_options::{Login, Target};
+use crate::connect_options::{Access, Login, Target};
 use crate::problem::{self, Problem};
 use crate::rds_token::{TokenError, TokenSigner};
-use crate::secret::{Failure, SecretError, SecretsManager};
-use crate::settings::Source;
+use crate::secret::{Failure, ListedSecret, SecretError, SecretsManager};
 
-/// The source of a target, and how its role logs in.
+/// How a target is found, and how its role logs in.
 #[derive(Debug)]
 pub(crate) struct Credentials {
-    source: Source,
-    /// Set if the source is a secret.
-    service: Option<SecretsManager>,
-    /// Set if the role logs in with a token.
+    access: Access,
+    services: Services,
+}
+
+/// The services of AWS that the targets use. Clones share their clients.
+#[derive(Debug, Clone)]
+pub(crate) struct Services {
+    /// Set if a target is in a secret.
+    secrets: Option<SecretsManager>,
+    /// Set if a role logs in with a token.
     signer: Option<TokenSigner>,
+}
+
+impl Services {
+    /// The services that a source or a target uses. The network is not used here. Fills `config` if it is empty.
+    pub(crate) async fn new(uses_secrets: bool, uses_tokens: bool, config: &OnceCell<SdkConfig>) -> Self {
+        let mut services = Self { secrets: None, signer: None };
+        if uses_secrets {
+            services.secrets = Some(SecretsManager::new(config.get_or_init(aws::config).await));
+        }
+        if uses_tokens {
+            services.signer = Some(TokenSigner::new(config.get_or_init(aws::config).await));
+        }
+        services
+    }
+
+    /// Lists secrets. See [`SecretsManager::list`].
+    ///
+    /// # Errors
+    /// [`SecretError`]
+    pub(crate) async fn list(
+        &self,
+        prefix: Option<&str>,
+        tag: Option<(&str, &str)>,
+        limit: Duration,
+    ) -> Result<Vec<ListedSecret>, SecretError> {
+        let service = self.secrets.as_ref().ok_or(SecretError::new("", Failure::Configuration))?;
+        service.list(prefix, tag, limit).await
+    }
 }
 
 /// Why there is no target.
@@ -42,23 +75,22 @@ pub(crate) enum CredentialsError {
 }
 
 impl Credentials {
-    /// The credentials that the settings ask for. AWS is only used for a secret or a token, and the network
-    /// is not used here. Fills `config` if it is empty.
-    pub(crate) async fn new(source: Source, config: &OnceCell<SdkConfig>) -> Self {
-        let signer = match source.is_by_token() {
-            true => Some(TokenSigner::new(config.get_or_init(aws::config).await)),
-            false => None,
-        };
-        let service = match source {
-            Source::Secret { .. } => Some(SecretsManager::new(config.get_or_init(aws::config).await)),
-            Source::Environment(_) => None,
-        };
-        Self { source, service, signer }
+    /// The credentials of a target, by these services.
+    pub(crate) fn new(access: Access, services: Services) -> Self {
+        Self { access, services }
+    }
+
+    /// The name or ARN of the secret that has the target.
+    pub(crate) fn secret_id(&self) -> Option<&str> {
+        match &self.access {
+            Access::Secret { id, .. } => Some(id),
+            Access::Known(_) => None,
+        }
     }
 
     /// Whether the target is fetched, and so has an age.
     pub(crate) fn is_fetched(&self) -> bool {
-        matches!(self.source, Source::Secret { .. })
+        self.secret_id().is_some()
     }
 
     /// The current target, within `limit`.
@@ -66,12 +98,13 @@ impl Credentials {
     /// # Errors
     /// [`CredentialsError`], whose text has no secrets.
     pub(crate) async fn fetch(&self, limit: Duration) -> Result<Target, CredentialsError> {
-        match &self.source {
-            Source::Environment(target) => Ok(target.clone()),
-            Source::Secret { id, defaults } => {
-                let service = self.service.as_ref().ok_or(SecretError::new(id, Failure::Configuration))?;
+        match &self.access {
+            Access::Known(target) => Ok(target.clone()),
+            Access::Secret { id, own, defaults } => {
+                let service =
+                    self.services.secrets.as_ref().ok_or(SecretError::new(id, Failure::Configuration))?;
                 let text = service.fetch(id, limit).await?;
-                Target::from_secret(text.expose_secret(), defaults)
+                Target::from_secret_with(text.expose_secret(), own, defaults)
                     .map_err(|problems| CredentialsError::Unusable { id: id.clone(), problems })
             }
         }
@@ -87,7 +120,7 @@ impl Credentials {
         target: &'a Target,
         limit: Duration,
     ) -> Result<Cow<'a, Target>, TokenError> {
-        let (Login::IamToken, Some(signer)) = (&target.login, &self.signer) else {
+        let (Login::IamToken, Some(signer)) = (&target.login, &self.services.signer) else {
             return Ok(Cow::Borrowed(target));
         };
         let token = signer.token(&target.host, target.port, &target.user, limit).await?;

@@ -5,6 +5,7 @@
 
 mod answer;
 mod landing;
+mod targets;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
@@ -18,10 +19,12 @@ use lambda_http::http::{Method, StatusCode};
 use lambda_http::request::RequestContext;
 use lambda_http::{Body, Request, RequestExt, Response};
 use tokio::time::Instant;
+use tracing::{Instrument as _, Span, error_span};
 
 use crate::authorization::{Decision, FETCH_PAUSE, Guard};
 use crate::exposition::Format;
-use crate::scrape::{DEFAULT_LIMIT, Exporter, Selection, UnknownQuery};
+use crate::scrape::{DEFAULT_LIMIT, Exporter, Selection, TargetState, UnknownQuery};
+use crate::settings::PublicUrl;
 
 /// Prometheus sends its `scrape_timeout` here, in seconds with a fraction.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -43,6 +46,9 @@ pub(crate) enum Unusable {
     /// An environment variable has a mistake.
     #[error("the function's environment variables have a mistake; the function's log names each variable")]
     Environment,
+    /// The targets file cannot be read, or no target in it can be used.
+    #[error("no target can be used; the function's log has each mistake in the targets file")]
+    Targets,
     /// There are no query files, or each query has a mistake.
     #[error(
         "no query can run: the query files are missing, or each query has a mistake; the function's log names each"
@@ -56,6 +62,7 @@ pub(crate) struct Endpoint {
     guard: Guard,
     exporter: Result<Exporter, Unusable>,
     answer_bytes_max: Option<usize>,
+    public_url: Option<PublicUrl>,
     /// The time, in milliseconds, that encoding the last answer took.
     encoding_ms: AtomicU64,
 }
@@ -69,7 +76,12 @@ impl Endpoint {
         exporter: Result<Exporter, Unusable>,
         answer_bytes_max: Option<usize>,
     ) -> Self {
-        Self { guard, exporter, answer_bytes_max, encoding_ms: AtomicU64::new(0) }
+        Self { guard, exporter, answer_bytes_max, public_url: None, encoding_ms: AtomicU64::new(0) }
+    }
+
+    /// The same endpoint. Service discovery answers with this address.
+    pub(crate) fn with_public_url(self, public_url: Option<PublicUrl>) -> Self {
+        Self { public_url, ..self }
     }
 
     /// Prepares the guard and the exporter, within `limit`, so that the first scrape does not wait.
@@ -110,15 +122,30 @@ impl Endpoint {
         let response = match (route, &self.exporter) {
             (Route::Health, _) => text(StatusCode::OK, "ok\n"),
             (Route::Landing, exporter) => landing::answer(request, exporter.as_ref()),
-            (Route::Metrics, Err(unusable)) => {
-                text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{unusable}\n"))
+            (_, Err(unusable)) => text(StatusCode::INTERNAL_SERVER_ERROR, &format!("{unusable}\n")),
+            (Route::Targets, Ok(exporter)) => {
+                targets::answer(request, exporter.targets(), self.public_url.as_ref(), arrival.end()).await
             }
-            (Route::Metrics, Ok(exporter)) => match selection(exporter, request) {
-                Err(unknown) => text(StatusCode::BAD_REQUEST, &format!("{unknown}\n")),
-                // HEAD has no body, so no scrape is needed.
-                Ok(_) if head => text(StatusCode::OK, ""),
-                Ok(selection) => self.metrics(exporter, &selection, request, &arrival).await,
-            },
+            (route @ (Route::Metrics | Route::Probe), Ok(exporter)) => {
+                let target = match route {
+                    Route::Probe => targets::of_probe(request, exporter.targets(), arrival.end()).await,
+                    _ => targets::of_metrics(exporter.targets()),
+                };
+                match (target, selection(exporter, request)) {
+                    (Err((status, message)), _) => text(status, &message),
+                    (_, Err(unknown)) => text(StatusCode::BAD_REQUEST, &format!("{unknown}\n")),
+                    // HEAD has no body, so no scrape is needed.
+                    _ if head => text(StatusCode::OK, ""),
+                    (Ok(target), Ok(selection)) => {
+                        let span = exporter
+                            .targets()
+                            .label(&target)
+                            .map(|name| error_span!("scrape", target = name));
+                        let answer = self.metrics(exporter, &target, &selection, request, &arrival);
+                        answer.instrument(span.unwrap_or_else(Span::none)).await
+                    }
+                }
+            }
         };
         if head { response.map(|_| Body::Empty) } else { response }
     }
@@ -126,6 +153,7 @@ impl Endpoint {
     async fn metrics(
         &self,
         exporter: &Exporter,
+        target: &TargetState,
         selection: &Selection,
         request: &Request,
         arrival: &Arrival,
@@ -136,11 +164,12 @@ impl Endpoint {
         // time is the estimate.
         let encoding = Duration::from_millis(self.encoding_ms.load(Ordering::Relaxed));
         let begun = Instant::now();
-        let mut scrape = exporter.scrape(selection, arrival.at + limit - encoding.min(limit / 2)).await;
+        let mut scrape =
+            exporter.scrape(target, selection, arrival.at + limit - encoding.min(limit / 2)).await;
         let gzip = decodes_base64(request) && accepts_gzip(joined(request, ACCEPT_ENCODING).as_deref());
         let body =
             answer::body(&mut scrape, format, gzip, answer::limit_bytes(request, self.answer_bytes_max));
-        exporter.note(&scrape);
+        exporter.note(target, &scrape);
         let encoding = begun.elapsed().saturating_sub(scrape.duration);
         self.encoding_ms.store(u64::try_from(encoding.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
         let mut response = text(StatusCode::OK, "");
@@ -193,6 +222,8 @@ impl Endpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Route {
     Metrics,
+    Probe,
+    Targets,
     Landing,
     Health,
 }
@@ -204,6 +235,8 @@ impl Route {
         let path = path_in_stage(request);
         match path.trim_end_matches('/').rsplit('/').next() {
             Some("metrics") => Some(Self::Metrics),
+            Some("probe") => Some(Self::Probe),
+            Some("targets") => Some(Self::Targets),
             Some("healthz") => Some(Self::Health),
             _ if path.is_empty() || path.ends_with('/') || is_root(request) => Some(Self::Landing),
             _ => None,
@@ -240,6 +273,12 @@ fn path_in_stage(request: &Request) -> &str {
 struct Arrival {
     at: Instant,
     limit: Duration,
+}
+
+impl Arrival {
+    fn end(self) -> Instant {
+        self.at + self.limit
+    }
 }
 
 /// Several headers mean the same as one with their values in a list (RFC 9110, section 5.3).

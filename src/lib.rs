@@ -3,7 +3,7 @@
 //! The map, from the inside out; docs/architecture.md draws it:
 //! - the core, without I/O: [`metric`], [`table`], [`sql`], [`connect_options`], [`config`], [`mapping`], [`exposition`];
 //! - the shell, which touches the world: [`settings`], `log`, [`file`], [`query_files`], [`aws`], [`secret`], [`rds_token`],
-//!   [`credentials`], [`database`], [`freshness`];
+//!   [`credentials`], `discovery`, [`database`], [`freshness`];
 //! - the middle, one scrape: `scrape`, where a query runs, [`conditions`], how it ended, [`outcome`], and the exporter's own metrics, [`self_metrics`];
 //! - the edge: `http`, who may ask it, [`authorization`], and the command line, `cli`; `startup`, which puts all
 //!   together, and [`process`].
@@ -16,6 +16,7 @@ pub mod config;
 pub mod connect_options;
 mod credentials;
 pub mod database;
+mod discovery;
 pub mod exposition;
 mod file;
 mod freshness;

@@ -16,6 +16,8 @@ const LOG_TARGET: &str = "pg_lambda_exporter::scrape";
 pub(crate) struct QueryOutcome {
     /// The namespace.
     pub(crate) query: String,
+    /// The database, if `target_databases` leads to another one than the target's own.
+    pub(crate) database: Option<String>,
     /// Whether it succeeded.
     pub(crate) status: Status,
     /// The metrics of its result, before merging.
@@ -130,6 +132,7 @@ impl QueryOutcome {
     pub(crate) fn new(query: &str, status: Status) -> Self {
         Self {
             query: query.to_owned(),
+            database: None,
             status,
             families: Arc::default(),
             rows: None,
@@ -173,12 +176,32 @@ impl QueryOutcome {
 
     pub(crate) fn log(&self) {
         let query = &self.query;
+        let database = self.database.as_deref();
         let reason = self.failure().map(Failure::as_str);
         for error in &self.errors {
-            tracing::warn!(target: LOG_TARGET, query, reason, error, "query failed");
+            tracing::warn!(target: LOG_TARGET, query, database, reason, error, "query failed");
         }
         for note in &self.notes {
-            tracing::warn!(target: LOG_TARGET, query, note, "the result is not exposed completely");
+            tracing::warn!(target: LOG_TARGET, query, database, note, "the result is not exposed completely");
+        }
+    }
+}
+
+/// Why a target cannot be used. It is the label `reason`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TargetError {
+    /// The targets file has a mistake in it.
+    Config,
+    /// Its secret cannot be read, or is not one of a database.
+    Secret,
+}
+
+impl TargetError {
+    /// The value of the label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Config => "config",
+            Self::Secret => "secret",
         }
     }
 }
@@ -198,6 +221,14 @@ pub(crate) struct Scrape {
     pub(crate) connection_age: Option<Duration>,
     /// The age of the credentials.
     pub(crate) secret_age: Option<Duration>,
+    /// The name of the target, if it is one of several.
+    pub(crate) target: Option<String>,
+    /// Why the target cannot be used at all.
+    pub(crate) target_error: Option<TargetError>,
+    /// How many databases `MAX_DATABASES` leaves out, if `target_databases` leads to other databases.
+    pub(crate) databases_left_out: Option<usize>,
+    /// The number of open connections in the execution environment.
+    pub(crate) connections: usize,
     /// Whether a query file could not be read at all, so that its queries are unknown.
     pub(crate) has_unreadable_file: bool,
     pub(crate) names: Arc<DeclaredNames>,

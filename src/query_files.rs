@@ -51,6 +51,14 @@ pub(crate) fn read_argument(path: &Path) -> Result<QueryFiles> {
     read_path(path, file::read_or_wait)
 }
 
+/// The name and the text of one file, with the same limit.
+///
+/// # Errors
+/// It cannot be read or is not UTF-8: the error names the path.
+pub(crate) fn read_one(path: &Path) -> Result<(String, String)> {
+    text(path, file::read(path, BYTES_MAX)).with_context(|| path.display().to_string())
+}
+
 fn default_paths(task_root: Option<&Path>) -> Vec<PathBuf> {
     let package = task_root.map(|root| root.join(NAME));
     package.into_iter().chain([Path::new("/opt").join(NAME), PathBuf::from(NAME)]).collect()

@@ -6,31 +6,38 @@
 
 mod budget;
 mod cache;
+mod databases;
 mod order;
 mod query;
 mod selection;
 mod session;
 mod state;
+mod targets;
 
 use std::collections::HashMap;
-use std::sync::{self, Arc, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout_at};
 
 use crate::config::{Config, Query};
-use crate::credentials::Credentials;
 use crate::database::{Connection, ServerFacts};
 use crate::freshness::Moment;
 use crate::mapping::DeclaredNames;
-use crate::outcome::{Failure, QueryOutcome, Scrape, Status};
+use crate::outcome::{Failure, QueryOutcome, Scrape, Status, TargetError};
 use crate::problem::Severity;
-use crate::settings::{Lifetimes, Limits};
+use crate::settings::Limits;
 use session::Unreachable;
-use state::State;
 
 pub(crate) use selection::{Selection, UnknownQuery};
+pub(crate) use targets::{NoTarget, TargetState, Targets};
+
+/// How long a scrape waits until the goodbye to the server is sent.
+const CLOSE_LIMIT: Duration = Duration::from_millis(100);
+
+/// Why a query did not run for which no time was left.
+const OVER: &str = "the time of the scrape was over";
 
 /// How long a scrape may take if nothing else limits it.
 pub(crate) const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
@@ -39,15 +46,13 @@ pub(crate) const DEFAULT_LIMIT: Duration = Duration::from_secs(28);
 #[derive(Debug)]
 pub(crate) struct Exporter {
     config: Config,
-    credentials: Credentials,
+    targets: Targets,
     limits: Limits,
     names: Arc<DeclaredNames>,
-    state: Mutex<State>,
-    /// Not in the state, since a scrape locks the state while it runs.
-    last: sync::Mutex<LastResults>,
+    has_scraped: AtomicBool,
 }
 
-/// The last results in this environment, for the landing page: no samples, no SQL, no target.
+/// The last results of a target in this environment, for the landing page: no samples, no SQL, no target.
 #[derive(Debug, Default, Clone)]
 pub(crate) struct LastResults {
     /// Whether the database was reachable in the last scrape, and when that scrape ended.
@@ -57,32 +62,37 @@ pub(crate) struct LastResults {
 }
 
 impl Exporter {
-    /// A new exporter, without connection and secret.
-    pub(crate) fn new(
-        config: Config,
-        credentials: Credentials,
-        lifetimes: Lifetimes,
-        limits: Limits,
-    ) -> Self {
+    /// A new exporter, without connections and secrets.
+    pub(crate) fn new(config: Config, targets: Targets, limits: Limits) -> Self {
         let names = Arc::new(DeclaredNames::new(&config.queries));
-        let state = Mutex::new(State::new(lifetimes));
-        Self { config, credentials, limits, names, state, last: sync::Mutex::default() }
+        Self { config, targets, limits, names, has_scraped: AtomicBool::new(false) }
     }
 
-    /// Fetches the credentials and connects, so that the first scrape finds a connection. Failures are
-    /// logged, and the scrape tries again.
+    /// Fetches the credentials of the only target and connects, or lists the targets, so that the first scrape does not wait.
+    /// Which of several targets is scraped first is unknown. Failures are logged, and the scrape tries again.
     pub(crate) async fn warm_up(&self, limit: Duration) {
-        // A failure is already logged, and the first scrape tries again.
-        let _: Result<(), Unreachable> =
-            self.state.lock().await.session.connect(&self.credentials, Instant::now() + limit).await;
+        let deadline = Instant::now() + limit;
+        // Failures are already logged, and the first scrape tries again.
+        let only = self.targets.only();
+        match only.as_ref().and_then(|target| Some((target, target.credentials.as_ref()?))) {
+            Some((target, credentials)) => {
+                let _: Result<(), Unreachable> =
+                    target.state.lock().await.session.connect(credentials, deadline).await;
+            }
+            None => {
+                let _: Result<(), NoTarget> = self.targets.list(false, deadline).await;
+            }
+        }
     }
 
-    /// Closes the connection within `limit`, so that the server does not keep a dead session.
+    /// Closes the connections within `limit`, so that the servers do not keep dead sessions.
     pub(crate) async fn close(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        if let Ok(mut state) = timeout_at(deadline, self.state.lock()).await {
-            state.session.close(time_left(deadline)).await;
-        }
+        self.targets.close(Instant::now() + limit).await;
+    }
+
+    /// The targets.
+    pub(crate) fn targets(&self) -> &Targets {
+        &self.targets
     }
 
     /// All namespaces in the order of the files. The disabled ones follow.
@@ -110,25 +120,33 @@ impl Exporter {
     /// Why connecting failed.
     pub(crate) async fn with_connection<T>(
         &self,
+        target: &TargetState,
         deadline: Instant,
         act: impl AsyncFnOnce(&mut Connection, &ServerFacts) -> T,
     ) -> Result<T, String> {
-        let mut state = self.state.lock().await;
-        let connected = state.session.connect(&self.credentials, deadline).await;
+        let mut state = target.state.lock().await;
+        let credentials = target.credentials.as_ref().ok_or("a mistake in the targets file disables it")?;
+        let connected = state.session.connect(credentials, deadline).await;
         let connection =
             connected.and_then(|()| state.session.connection()).map_err(|Unreachable(why)| why)?;
         let facts = connection.facts().clone();
         Ok(act(connection, &facts).await)
     }
 
-    /// Runs the queries of `selection` and reports on them. Returns by `deadline`, whatever happens.
-    pub(crate) async fn scrape(&self, selection: &Selection, deadline: Instant) -> Scrape {
-        self.scrape_and_tell(selection, deadline, |_| {}).await
+    /// Runs the queries of `selection` on `target` and reports on them. Returns by `deadline`, whatever happens.
+    pub(crate) async fn scrape(
+        &self,
+        target: &TargetState,
+        selection: &Selection,
+        deadline: Instant,
+    ) -> Scrape {
+        self.scrape_and_tell(target, selection, deadline, |_| {}).await
     }
 
     /// Does the same, and gives each outcome to `tell` as soon as it is known.
     pub(crate) async fn scrape_and_tell(
         &self,
+        target: &TargetState,
         selection: &Selection,
         deadline: Instant,
         tell: impl FnMut(&QueryOutcome),
@@ -136,20 +154,33 @@ impl Exporter {
         let begun = Instant::now();
         let queries: Vec<_> =
             self.config.queries.iter().filter(|query| selection.includes(&query.namespace)).collect();
-        let mut scrape = match timeout_at(deadline, self.state.lock()).await {
-            Ok(mut state) => {
-                let mut scrape = self.empty_scrape(&queries);
-                state.run(&mut scrape, &queries, &self.limits, &self.credentials, deadline, tell).await;
-                scrape.cold_start = state.is_first_scrape();
+        let mut scrape = self.empty_scrape(&queries);
+        scrape.target = self.targets.label(target).map(str::to_owned);
+        match (timeout_at(deadline, target.state.lock()).await, &target.credentials) {
+            (Ok(mut state), Some(credentials)) => {
+                let limits = (&self.limits, self.targets.databases_max());
+                state.run(&mut scrape, &queries, limits, credentials, deadline, tell).await;
+                scrape.cold_start = !self.has_scraped.swap(true, Ordering::Relaxed);
                 scrape.connection_age = state.session.connection_age();
-                scrape.secret_age = state.session.target_age().filter(|_| self.credentials.is_fetched());
-                scrape
+                scrape.secret_age = state.session.target_age().filter(|_| credentials.is_fetched());
+                let is_secret_missing = credentials.is_fetched() && !state.session.has_target();
+                scrape.target_error = is_secret_missing.then_some(TargetError::Secret);
+                if !self.targets.may_keep(target) {
+                    state.session.close(CLOSE_LIMIT).await;
+                }
+                scrape.connections =
+                    self.targets.connections(Some(target)) + usize::from(state.session.is_usable());
             }
-            Err(_) => {
-                tracing::error!("timed out waiting for a concurrent scrape");
-                self.empty_scrape(&queries)
+            (Ok(_), None) => {
+                tracing::error!("a mistake in the targets file disables this target");
+                scrape.target_error = Some(TargetError::Config);
+                for outcome in &mut scrape.outcomes {
+                    outcome.status = Status::Failed(Failure::Connection);
+                }
+                scrape.connections = self.targets.connections(None);
             }
-        };
+            (Err(_), _) => tracing::error!("timed out waiting for a concurrent scrape"),
+        }
         scrape.duration = begun.elapsed();
         let disabled = self.config.disabled.iter().filter(|namespace| selection.includes(namespace));
         let failed = |namespace: &String| QueryOutcome::new(namespace, Status::Failed(Failure::Config));
@@ -159,9 +190,7 @@ impl Exporter {
 
     /// A scrape before its first query: until it has run, a query fails because of the deadline.
     fn empty_scrape(&self, queries: &[&Query]) -> Scrape {
-        let outcome = |query: &&Query| {
-            QueryOutcome::not_run(&query.namespace, Failure::Deadline, "the time of the scrape was over")
-        };
+        let outcome = |query: &&Query| QueryOutcome::not_run(&query.namespace, Failure::Deadline, OVER);
         let problems = &self.config.problems;
         Scrape {
             up: false,
@@ -170,6 +199,10 @@ impl Exporter {
             cold_start: false,
             connection_age: None,
             secret_age: None,
+            target: None,
+            target_error: None,
+            databases_left_out: None,
+            connections: 0,
             has_unreadable_file: problems
                 .iter()
                 .any(|problem| problem.severity == Severity::Error && problem.place.is_empty()),
@@ -179,18 +212,20 @@ impl Exporter {
 
     /// Keeps the results of a scrape for the landing page. Call it with the answer, since the size limit may omit
     /// queries. Queries that the scrape did not choose keep their last result.
-    pub(crate) fn note(&self, scrape: &Scrape) {
+    pub(crate) fn note(&self, target: &TargetState, scrape: &Scrape) {
         let now = Moment::now();
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = target.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.scrape = Some((scrape.up, now));
+        let mut seen = HashMap::new();
         for outcome in &scrape.outcomes {
-            last.queries.insert(outcome.query.clone(), (outcome.without_metrics(), now));
+            // If the query ran in several databases, a failure is shown.
+            let shown = seen.entry(outcome.query.as_str()).or_insert(outcome);
+            if outcome.failure().is_some() {
+                *shown = outcome;
+            }
         }
-    }
-
-    /// The last results in this environment. Does not wait for a scrape.
-    pub(crate) fn last_results(&self) -> LastResults {
-        self.last.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let kept = |outcome: &QueryOutcome| (outcome.query.clone(), (outcome.without_metrics(), now));
+        last.queries.extend(seen.into_values().map(kept));
     }
 }
 

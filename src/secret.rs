@@ -2,6 +2,7 @@
 //! It neither parses nor keeps secrets.
 
 mod error;
+mod list;
 
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use tokio::time::timeout;
 
 use crate::aws;
 pub use error::{Failure, SecretError};
+pub(crate) use list::ListedSecret;
 
 /// A service in the same region accepts a connection within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);

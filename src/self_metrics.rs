@@ -43,23 +43,32 @@ fn gauges(scrape: &Scrape, merged: &Merged<'_>) -> Vec<(&'static str, &'static s
     let single = |value: Option<f64>| value.map(|value| (vec![], value)).into_iter().collect();
     let flag = |value: bool| single(Some(f64::from(u8::from(value))));
     let seconds = |duration: Option<Duration>| single(duration.map(|duration| duration.as_secs_f64()));
+    let labels = |outcome: &QueryOutcome| {
+        let database = outcome.database.iter().map(|database| ("database", database.clone()));
+        [("query", outcome.query.clone())].into_iter().chain(database).collect::<Vec<_>>()
+    };
     let with_reason = |reason: fn(&QueryOutcome) -> Option<&'static str>| {
         let sample = |outcome: &QueryOutcome| {
-            Some((vec![("query", outcome.query.clone()), ("reason", reason(outcome)?.to_owned())], 1.0))
+            let reason = ("reason", reason(outcome)?.to_owned());
+            Some(([labels(outcome), vec![reason]].concat(), 1.0))
         };
         scrape.outcomes.iter().filter_map(sample).collect()
     };
     let per_query = |value: fn(&QueryOutcome) -> Option<f64>| {
-        let sample = |outcome: &QueryOutcome| Some((vec![("query", outcome.query.clone())], value(outcome)?));
+        let sample = |outcome: &QueryOutcome| Some((labels(outcome), value(outcome)?));
         scrape.outcomes.iter().filter_map(sample).collect()
     };
     let dropped = scrape.outcomes.iter().zip(&merged.dropped).flat_map(|(outcome, merged)| {
         let dropped: Dropped = [outcome.dropped, *merged].into_iter().sum();
         let counted: Vec<_> = dropped.iter().filter(|&(_, count)| count > 0).collect();
         counted.into_iter().map(|(reason, count)| {
-            (vec![("query", outcome.query.clone()), ("reason", reason.to_owned())], count as f64)
+            ([labels(outcome), vec![("reason", reason.to_owned())]].concat(), count as f64)
         })
     });
+    let target_error = scrape.target.iter().zip(scrape.target_error).map(|(target, error)| {
+        (vec![("target", target.clone()), ("reason", error.as_str().to_owned())], 1.0)
+    });
+    let target_error = target_error.collect();
     vec![
         ("pg_up", "Whether PostgreSQL could be reached.", flag(scrape.up)),
         (
@@ -86,6 +95,21 @@ fn gauges(scrape: &Scrape, merged: &Merged<'_>) -> Vec<(&'static str, &'static s
             "pg_exporter_secret_age_seconds",
             "How long ago the credentials were fetched.",
             seconds(scrape.secret_age),
+        ),
+        (
+            "pg_exporter_connections",
+            "How many database connections this execution environment keeps, for all targets.",
+            single(scrape.target.as_ref().map(|_| scrape.connections as f64)),
+        ),
+        (
+            "pg_exporter_databases_left_out",
+            "How many databases of target_databases were not visited because of MAX_DATABASES.",
+            single(scrape.databases_left_out.map(|count| count as f64)),
+        ),
+        (
+            "pg_exporter_target_error",
+            "A constant 1 if the target cannot be used, labelled by the reason.",
+            target_error,
         ),
         (
             "pg_exporter_build_info",

@@ -3,15 +3,17 @@
 //! variables themselves; those of the SDK and of TLS are checked here before.
 
 mod libraries;
+mod targets;
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::Naming;
-use crate::connect_options::{Login, Parts, RdsAuthorities, Target};
+use crate::connect_options::{Parts, Target};
 use crate::metric::{LabelName, MetricName};
-use crate::problem::{Origin, Problem};
+use crate::problem::Problem;
+pub(crate) use targets::{PublicUrl, Targets};
 
 /// The settings of the exporter. Each group can be used if it has no problem.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct Settings {
     pub queries: Result<Queries, Vec<Problem>>,
     /// Who may scrape.
     pub authorization: Result<Authorization, Vec<Problem>>,
+    /// How targets are named, and how many connections are kept.
+    pub(crate) targets: Result<Targets, Vec<Problem>>,
     /// How long secrets and connections are kept.
     pub(crate) lifetimes: Result<Lifetimes, Vec<Problem>>,
     /// The limits of a scrape.
@@ -32,21 +36,48 @@ pub struct Settings {
     pub(crate) sdk_problems: Vec<Problem>,
     /// Problems of the variables that the TLS library reads.
     pub(crate) tls_problems: Vec<Problem>,
+    /// `RESERVED_CONCURRENCY=1`: one execution environment answers all scrapes. Only `check` uses it.
+    pub(crate) has_one_environment: bool,
     database_uses_sdk: bool,
 }
 
-/// Where the database's address and the credentials come from.
+/// Where the targets come from: the address of a database and the credentials.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A secret that is fetched when it is needed.
+    /// One target, in a secret that is fetched when it is needed.
     Secret {
         /// Its name or ARN.
         id: String,
         /// The values of libpq's variables, for the parts that the secret does not have.
         defaults: Parts,
     },
-    /// `DATABASE_URL` and libpq's variables.
+    /// One target, from `DATABASE_URL` and libpq's variables.
     Environment(Target),
+    /// The targets of a file.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// The values of libpq's variables, for the parts that neither a target nor its secret has.
+        defaults: Parts,
+    },
+    /// The secrets that a rule finds.
+    Discovery {
+        /// Which secrets are targets.
+        rule: DiscoveryRule,
+        /// The values of libpq's variables, for the parts that a secret does not have.
+        defaults: Parts,
+    },
+}
+
+/// Which secrets are targets. A secret must have both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiscoveryRule {
+    /// `TARGETS_TAG`: the key and the value of a tag.
+    pub(crate) tag: Option<(String, String)>,
+    /// `TARGETS_PREFIX`: the beginning of their names.
+    pub(crate) prefix: Option<String>,
+    /// The names or ARNs of secrets that are never targets.
+    pub(crate) excluded: Vec<String>,
 }
 
 /// Where the queries are, and how their names are completed.
@@ -130,14 +161,17 @@ impl Settings {
     /// Reads the variables through `lookup`. An empty value counts as unset.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let read = |variable: &'static str| lookup(variable).filter(|value| !value.is_empty());
-        let database_uses_sdk =
-            read("DB_SECRET_ID").is_some() || read("DB_AUTH").is_some_and(|auth| auth == "iam");
+        let source = targets::source(&read);
+        let database_uses_sdk = read("DB_SECRET_ID").is_some()
+            || read("DB_AUTH").is_some_and(|auth| auth == "iam")
+            || matches!(source, Ok(Source::File { .. } | Source::Discovery { .. }));
         let uses_sdk = database_uses_sdk || read("AUTH_SECRET_ID").is_some();
         let limits = limits(&read);
         // A mistake in the limits is reported there.
         let label_bytes_max = limits.as_ref().map_or(usize::MAX, |limits| limits.label_bytes);
         Self {
-            source: source(&read),
+            source,
+            targets: targets::read(&read),
             queries: queries(&read, label_bytes_max),
             authorization: authorization(&read),
             lifetimes: lifetimes(&read),
@@ -149,6 +183,7 @@ impl Settings {
             },
             sdk_problems: if uses_sdk { libraries::sdk_problems(&read) } else { Vec::new() },
             tls_problems: libraries::tls_problems(&read),
+            has_one_environment: read("RESERVED_CONCURRENCY").is_some_and(|number| number == "1"),
             database_uses_sdk,
         }
     }
@@ -157,6 +192,7 @@ impl Settings {
     pub fn problems(&self) -> Vec<Problem> {
         let groups = [
             self.source.as_ref().err(),
+            self.targets.as_ref().err(),
             self.queries.as_ref().err(),
             self.authorization.as_ref().err(),
             self.lifetimes.as_ref().err(),
@@ -177,52 +213,6 @@ impl Settings {
         match self.source.clone() {
             Ok(source) if further.is_empty() => Ok(source),
             source => Err([source.err().unwrap_or_default(), further].concat()),
-        }
-    }
-}
-
-/// The authorities of Amazon RDS, in the package.
-const RDS_AUTHORITIES: &str = "rds-authorities.pem";
-
-fn source(read: Read<'_>) -> Result<Source, Vec<Problem>> {
-    let mut defaults = Parts::of_variables(read);
-    let region = read("AWS_REGION");
-    if let Some(package) = read("LAMBDA_TASK_ROOT") {
-        defaults.trust_rds(RdsAuthorities { file: PathBuf::from(package).join(RDS_AUTHORITIES), region });
-    }
-    let by = read("DB_AUTH");
-    if by.as_deref() == Some("iam") {
-        defaults.log_in_by_token();
-    }
-    let mut problems = defaults.take_problems();
-    if by.is_some_and(|by| by != "iam" && by != "password") {
-        problems.push(Problem::in_variable("DB_AUTH", "must be password or iam"));
-    }
-    let secret_problem = |message| Err(vec![Problem::in_variable("DB_SECRET_ID", message)]);
-    let source = match (read("DB_SECRET_ID"), read("DATABASE_URL"), read("PGHOST")) {
-        (Some(_), Some(_), _) => secret_problem("DATABASE_URL is set too; set one of the two"),
-        (Some(id), None, _) => Ok(Source::Secret { id, defaults }),
-        (None, Some(url), _) => Target::from_url(&url, &defaults).map(Source::Environment).map_err(|found| {
-            let origin = Origin::Variable("DATABASE_URL");
-            found.into_iter().map(|problem| Problem { origin: origin.clone(), ..problem }).collect()
-        }),
-        (None, None, Some(_)) => defaults.complete().map(Source::Environment),
-        (None, None, None) => {
-            secret_problem("not set, and neither is DATABASE_URL or PGHOST; set one of them")
-        }
-    };
-    match source {
-        Ok(source) if problems.is_empty() => Ok(source),
-        source => Err([problems, source.err().unwrap_or_default()].concat()),
-    }
-}
-
-impl Source {
-    /// Whether the role logs in by a token of RDS IAM authentication.
-    pub(crate) fn is_by_token(&self) -> bool {
-        match self {
-            Self::Secret { defaults, .. } => defaults.is_by_token(),
-            Self::Environment(target) => matches!(target.login, Login::IamToken),
         }
     }
 }

@@ -23,6 +23,7 @@ pub(super) enum Command {
     Version,
     Check(Check),
     Scrape(Scrape),
+    Targets,
     Verify(Verify),
 }
 
@@ -33,6 +34,8 @@ pub(super) struct Check {
     pub(super) paths: Vec<PathBuf>,
     /// Whether to run the queries too.
     pub(super) database: bool,
+    /// The target to run them on. Absent: the only one.
+    pub(super) target: Option<String>,
     pub(super) format: Format,
 }
 
@@ -50,6 +53,8 @@ pub(super) struct Scrape {
     pub(super) openmetrics: bool,
     /// Patterns of namespaces. Without any, all namespaces.
     pub(super) collect: Vec<String>,
+    /// The target. Absent: the only one.
+    pub(super) target: Option<String>,
 }
 
 /// `verify`
@@ -82,7 +87,9 @@ pub(super) enum UsageError {
     File(String),
     #[error("pg-lambda-exporter: verify: {0}; see --help\n")]
     Verify(&'static str),
-    #[error("pg-lambda-exporter: unknown command {0:?}; use check, scrape or verify, or see --help\n")]
+    #[error(
+        "pg-lambda-exporter: unknown command {0:?}; use check, scrape, targets or verify, or see --help\n"
+    )]
     Command(String),
 }
 
@@ -98,6 +105,10 @@ impl Command {
             Some(Arg::Value(command)) => match command.to_str() {
                 Some("check") => check(&mut parser),
                 Some("scrape") => scrape(&mut parser),
+                Some("targets") => match parser.next()? {
+                    None => Ok(Self::Targets),
+                    Some(argument) => common(argument),
+                },
                 Some("verify") => verify(&mut parser),
                 Some("help") => Ok(Self::Help),
                 _ => Err(UsageError::Command(command.to_string_lossy().into_owned())),
@@ -121,6 +132,7 @@ fn check(parser: &mut Parser) -> Result<Command, UsageError> {
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("database") => check.database = true,
+            Arg::Long("target") => check.target = Some(parser.value()?.string()?),
             Arg::Long("format") => {
                 check.format = parser.value()?.parse_with(|format| match format {
                     "text" => Ok(Format::Text),
@@ -140,6 +152,7 @@ fn scrape(parser: &mut Parser) -> Result<Command, UsageError> {
     while let Some(argument) = parser.next()? {
         match argument {
             Arg::Long("openmetrics") => scrape.openmetrics = true,
+            Arg::Long("target") => scrape.target = Some(parser.value()?.string()?),
             Arg::Long("collect") => scrape.collect.push(parser.value()?.string()?),
             Arg::Value(file) => return Err(UsageError::File(file.to_string_lossy().into_owned())),
             argument => return common(argument),

@@ -5,20 +5,18 @@ use std::time::Duration;
 
 use anyhow::{Error, Result};
 use serde_json::{Value, json};
-use tokio::sync::OnceCell;
 use tokio::time::Instant;
 use tracing::subscriber::NoSubscriber;
 
 use super::output::{aligned, counted, printable};
-use super::{columns, refused};
+use super::{columns, refused, target};
 use crate::conditions::sql_for;
 use crate::config::{Config, Query};
-use crate::credentials::Credentials;
 use crate::database::{Connection, ResultColumn, ServerFacts};
 use crate::mapping::{DeclaredNames, Reason};
 use crate::outcome::{QueryOutcome, Scrape, Skip};
-use crate::scrape::Exporter;
-use crate::settings::{Lifetimes, Limits, Source};
+use crate::scrape::{Exporter, Targets};
+use crate::settings::Limits;
 use crate::sql::Sql;
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(25);
@@ -66,7 +64,8 @@ pub(super) struct Trials {
 pub(super) async fn run(
     config: &Config,
     files: &[(String, String)],
-    source: Source,
+    targets: Targets,
+    target: Option<&str>,
     limits: Limits,
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<Trials> {
@@ -75,14 +74,14 @@ pub(super) async fn run(
     }
     let queries = &config.queries;
     let names = DeclaredNames::new(queries);
-    let credentials = Credentials::new(source, &OnceCell::new()).await;
-    let exporter = Exporter::new(config.clone(), credentials, Lifetimes::default(), limits);
+    let exporter = Exporter::new(config.clone(), targets, limits);
+    let target = target::find(exporter.targets(), target, Instant::now() + CONNECT_LIMIT).await?;
     // The report contains all that a scrape logs.
     let _muted = tracing::subscriber::set_default(NoSubscriber::new());
     let ask = async |connection: &mut Connection, facts: &ServerFacts| {
         (sees_sessions(connection).await, describe(queries, connection, facts).await, facts.clone())
     };
-    let asked = exporter.with_connection(Instant::now() + CONNECT_LIMIT, ask).await;
+    let asked = exporter.with_connection(&target, Instant::now() + CONNECT_LIMIT, ask).await;
     let (sees_sessions, described, facts) = asked.map_err(Error::msg)?;
     let warning = (!sees_sessions).then_some(SEES_NO_SESSIONS);
     let mut told = warning.map_or(Ok(()), |warning| tell(&format!("warning: {warning}\n\n")));
@@ -102,7 +101,8 @@ pub(super) async fn run(
         }
         trials.push(trial);
     };
-    let scrape = exporter.scrape_and_tell(&all, Instant::now() + CONNECT_LIMIT + limit, on_outcome).await;
+    let scrape =
+        exporter.scrape_and_tell(&target, &all, Instant::now() + CONNECT_LIMIT + limit, on_outcome).await;
     told?;
     tell_across(&mut trials, &scrape, tell)?;
     Ok(Trials { queries: trials, warning })
@@ -136,8 +136,13 @@ fn tell_across(
     mut tell: impl FnMut(&str) -> Result<()>,
 ) -> Result<()> {
     let merged = scrape.merged();
-    let exposed = trials.iter_mut().zip(&scrape.outcomes).zip(merged.dropped.iter().zip(merged.series()));
-    for ((trial, outcome), (dropped, series)) in exposed {
+    let exposed = scrape.outcomes.iter().zip(merged.dropped.iter().zip(merged.series()));
+    for (outcome, (dropped, series)) in exposed {
+        // Queries of other databases run after the others.
+        let is_of = |trial: &&mut Trial| {
+            trial.outcome.query == outcome.query && trial.outcome.database == outcome.database
+        };
+        let Some(trial) = trials.iter_mut().find(is_of) else { continue };
         let mut report = String::new();
         if outcome.status != trial.outcome.status {
             let new = outcome.errors.iter().skip(trial.outcome.errors.len());
@@ -154,7 +159,7 @@ fn tell_across(
             trial.outcome.notes.push(note);
         }
         if !report.is_empty() {
-            tell(&format!("{}\n{report}\n", printable(&outcome.query)))?;
+            tell(&format!("{}\n{report}\n", trial.title()))?;
         }
         trial.series = series;
         trial.outcome.dropped += *dropped;
@@ -202,6 +207,14 @@ impl Trial {
         Self { outcome: trial, columns, series }
     }
 
+    fn title(&self) -> String {
+        let query = printable(&self.outcome.query);
+        match &self.outcome.database {
+            Some(database) => format!("{query} in database {}", printable(database)),
+            None => query,
+        }
+    }
+
     pub(super) fn succeeded(&self) -> bool {
         self.outcome.failure().is_none()
     }
@@ -210,7 +223,7 @@ impl Trial {
         self.outcome.skip().map(|skip| match skip {
             Skip::Primary => "primary: the server is in recovery",
             Skip::Version => "runonserver: the server has another version",
-            Skip::Database => "target_databases: the database has another name",
+            Skip::Database => "target_databases: no database has such a name",
             Skip::Aurora => "query_aurora: the server is Amazon Aurora",
             Skip::Predicate => "predicate_query is not true",
         })
@@ -219,7 +232,7 @@ impl Trial {
     pub(super) fn to_json(&self) -> Value {
         let column = |column: &Column| json!({"name": column.name, "type": column.type_name, "becomes": column.purpose});
         let dropped = self.outcome.dropped.iter().filter(|(_, count)| *count > 0);
-        json!({
+        let mut report = json!({
             "query": self.outcome.query,
             "skipped": self.skipped(),
             "columns": self.columns.iter().map(column).collect::<Vec<_>>(),
@@ -229,14 +242,18 @@ impl Trial {
             "dropped": dropped.map(|(reason, count)| (reason.to_owned(), Value::from(count))).collect::<Value>(),
             "notes": self.outcome.notes,
             "failures": self.outcome.errors,
-        })
+        });
+        if let (Some(database), Value::Object(report)) = (&self.outcome.database, &mut report) {
+            report.insert("database".to_owned(), database.clone().into());
+        }
+        report
     }
 }
 
 impl fmt::Display for Trial {
     /// The namespace, its columns as a table, the result and the warnings.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}", printable(&self.outcome.query))?;
+        writeln!(f, "{}", self.title())?;
         if let Some(condition) = self.skipped() {
             return writeln!(f, "  skipped, {condition}\n");
         }

@@ -148,7 +148,7 @@ fn warn_of_own_settings(settings: &[&str], at: &mut At<'_>) {
     at.warning(format!("the query reads the exporter's own value of {}", settings.join(", ")), hint);
 }
 
-fn read_labels(node: &Node, at: &mut At<'_>) -> Vec<(LabelName, String)> {
+pub(super) fn read_labels(node: &Node, at: &mut At<'_>) -> Vec<(LabelName, String)> {
     let mut labels = Vec::new();
     let entries = at.map(node).unwrap_or_default();
     for (name, value) in at.unique(entries) {
@@ -198,13 +198,17 @@ fn add_extra_labels(own: &mut Vec<(LabelName, String)>, naming: &Naming, columns
     own.extend(extra);
 }
 
+/// The message on a query with COUNTERs and a cache. `check` takes it for a mistake, unless there is one environment.
+pub(crate) const CACHED_COUNTER: &str =
+    "a cached COUNTER can step back where several execution environments answer in turn";
+
 /// Each execution environment has its own cache, so values step back if an older one answers.
 fn warn_of_cached_counters(cache: Option<Duration>, columns: &[(String, Column)], at: &mut At<'_>) {
     let is_counter = |column: &Column| matches!(&column.usage, Usage::Metric(metric) if metric.reading == Reading::Counter);
     if cache.is_some() && columns.iter().any(|(_, column)| is_counter(column)) {
         at.key("cache_seconds").warning(
-            "a cached COUNTER can step back where several execution environments answer in turn",
-            "reserve a concurrency of 1, or do not cache it",
+            CACHED_COUNTER,
+            "do not cache it; or reserve a concurrency of 1, and set RESERVED_CONCURRENCY=1",
         );
     }
 }

@@ -188,7 +188,7 @@ pub(super) fn repeats<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Vec<O
 }
 
 /// Keys of other programs' files, and words that authors may use, for the keys here.
-const OTHER_WORDS: [(&str, &str); 13] = [
+const OTHER_WORDS: [(&str, &str); 18] = [
     ("sql", "query"),
     ("statement", "query"),
     ("columns", "metrics"),
@@ -202,6 +202,11 @@ const OTHER_WORDS: [(&str, &str); 13] = [
     ("rename", "name"),
     ("mapping", "metric_mapping"),
     ("bucket", "buckets"),
+    ("dbname", "database"),
+    ("username", "user"),
+    ("role", "user"),
+    ("secret_id", "secret"),
+    ("arn", "secret"),
 ];
 
 /// A hint for an unknown key.

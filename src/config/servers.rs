@@ -129,6 +129,11 @@ fn compared(operator: &str, Interval { from, until, .. }: Interval) -> Result<In
 pub struct DatabasePattern(glob::Pattern);
 
 impl DatabasePattern {
+    /// Whether the pattern is this name, and so matches no other.
+    pub(crate) fn is_only(&self, name: &str) -> bool {
+        self.0.as_str() == name && !name.contains(['*', '?', '['])
+    }
+
     /// Whether the pattern matches a database's name.
     pub fn matches(&self, name: &str) -> bool {
         self.0.matches(name)

@@ -68,7 +68,8 @@ pub struct Parts {
     connect_timeout: Option<Duration>,
     options: Option<String>,
     session_attributes: Option<SessionAttributes>,
-    by_token: bool,
+    /// Absent: by password.
+    by_token: Option<bool>,
     /// Whether the parts are libpq's variables. Problems name the variables then.
     are_variables: bool,
     problems: Vec<Problem>,
@@ -162,7 +163,7 @@ impl Parts {
     }
 
     /// Reads the text of the key, option or variable `name`. A mistake becomes a problem.
-    pub(super) fn read(&mut self, part: Part, name: &str, text: &str) {
+    pub(crate) fn read(&mut self, part: Part, name: &str, text: &str) {
         match self.set(part, text) {
             Err(message) => self.refuse(part, name, message),
             Ok(()) if part == Part::SslMode && text == texts::NO_VERIFY => {
@@ -215,16 +216,21 @@ impl Parts {
     /// The role logs in with a token of RDS IAM authentication. Passwords are ignored, and verified TLS is
     /// required. This also applies to other parts that these complete. A weaker `sslmode` is a mistake, and dropped.
     pub(crate) fn log_in_by_token(&mut self) {
-        self.by_token = true;
+        self.by_token = Some(true);
         if self.ssl_mode.is_some_and(|mode| mode != SslMode::VerifyFull) {
             self.ssl_mode = None;
             self.refuse(Part::SslMode, Part::SslMode.key(), TOKEN_SSL_MODE);
         }
     }
 
+    /// The role logs in with a password, whatever the parts say that complete these.
+    pub(crate) fn log_in_by_password(&mut self) {
+        self.by_token = Some(false);
+    }
+
     /// Whether [`Parts::log_in_by_token`] was called.
     pub(crate) fn is_by_token(&self) -> bool {
-        self.by_token
+        self.by_token == Some(true)
     }
 
     /// A target from these parts alone.
@@ -257,7 +263,11 @@ impl Parts {
                 port: self.port.unwrap_or(DEFAULT_PORT),
                 database: self.database.unwrap_or_else(|| user.clone()),
                 user,
-                login: if self.by_token { Login::IamToken } else { Login::Password(self.password) },
+                login: if self.by_token == Some(true) {
+                    Login::IamToken
+                } else {
+                    Login::Password(self.password)
+                },
                 tls,
                 connect_timeout: self.connect_timeout,
                 options: self.options,
@@ -269,7 +279,7 @@ impl Parts {
     }
 
     fn tls(&self) -> Result<Tls, (Part, &'static str)> {
-        let ssl_mode = if self.by_token { Some(self.tokens_ssl_mode()?) } else { self.ssl_mode };
+        let ssl_mode = if self.is_by_token() { Some(self.tokens_ssl_mode()?) } else { self.ssl_mode };
         let mode = match (&self.host, &self.roots, ssl_mode) {
             (Some(Host::Socket(_)), _, _) => SslMode::Disable,
             (_, Some(Roots::Platform), None | Some(SslMode::VerifyFull)) => SslMode::VerifyFull,
@@ -325,7 +335,7 @@ impl Parts {
     }
 
     /// These parts, completed by others.
-    pub(super) fn or(self, other: &Self) -> Self {
+    pub(crate) fn or(self, other: &Self) -> Self {
         Self {
             host: self.host.or_else(|| other.host.clone()),
             port: self.port.or(other.port),
@@ -340,7 +350,7 @@ impl Parts {
             options: self.options.or_else(|| other.options.clone()),
             session_attributes: self.session_attributes.or(other.session_attributes),
             warnings: [self.warnings, other.warnings.clone()].concat(),
-            by_token: self.by_token || other.by_token,
+            by_token: self.by_token.or(other.by_token),
             problems: [self.problems, other.problems.clone()].concat(),
             refused: [self.refused, other.refused.clone()].concat(),
             ..self

@@ -81,6 +81,7 @@ pub(super) fn body(scrape: &mut Scrape, format: Format, gzip: bool, limit_bytes:
         if outcome.status != before.status {
             tracing::warn!(
                 query = outcome.query,
+                database = outcome.database.as_deref(),
                 reason = Failure::Limit.as_str(),
                 "result left out: the answer would exceed its size limit"
             );

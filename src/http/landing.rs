@@ -15,7 +15,7 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use super::Unusable;
 use crate::freshness::Moment;
 use crate::outcome::{QueryOutcome, Status};
-use crate::scrape::Exporter;
+use crate::scrape::{Exporter, LastResults};
 
 /// The page loads and runs nothing. The empty icon keeps browsers from requesting /favicon.ico.
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
@@ -58,9 +58,9 @@ pub(super) fn answer(request: &Request, exporter: Result<&Exporter, &Unusable>) 
 
 fn page(base: &str, exporter: Result<&Exporter, &Unusable>, now: Moment) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let queries = match exporter {
-        Ok(exporter) => queries(base, exporter, now),
-        Err(unusable) => format!("<p class=\"bad\">Nothing can be scraped: {unusable}.</p>\n"),
+    let (results, link) = match exporter {
+        Ok(exporter) => (results(base, exporter, now), route(exporter)),
+        Err(unusable) => (format!("<p class=\"bad\">Nothing can be scraped: {unusable}.</p>\n"), "metrics"),
     };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
@@ -68,14 +68,65 @@ fn page(base: &str, exporter: Result<&Exporter, &Unusable>, now: Moment) -> Stri
          <title>pg-lambda-exporter</title>\n<link rel=\"icon\" href=\"data:,\">\n<style>{STYLE}</style>\n</head>\n\
          <body>\n<header>\n<h1>pg-lambda-exporter {version}</h1>\n\
          <p>PostgreSQL metrics for Prometheus, from the SQL in queries.yml.</p>\n\
-         <nav aria-label=\"Endpoints\"><a href=\"{base}/metrics\">metrics</a> <a href=\"{base}/healthz\">health</a></nav>\n\
-         </header>\n<main>\n{queries}</main>\n</body>\n</html>\n"
+         <nav aria-label=\"Endpoints\"><a href=\"{base}/{link}\">{link}</a> <a href=\"{base}/healthz\">health</a></nav>\n\
+         </header>\n<main>\n{results}</main>\n</body>\n</html>\n"
     )
 }
 
+/// The last scrape of the only target, and the last result of each query; or the last scrape of each target.
+fn results(base: &str, exporter: &Exporter, now: Moment) -> String {
+    match exporter.targets().only() {
+        Some(target) => queries(base, exporter, &target.last_results(), now),
+        None => targets(base, exporter, now),
+    }
+}
+
+/// The route that leads to the metrics.
+fn route(exporter: &Exporter) -> &'static str {
+    if exporter.targets().only().is_some() { "metrics" } else { "targets" }
+}
+
+/// A target's last scrape as a class and words.
+fn reached(last: &LastResults) -> (&'static str, &'static str) {
+    match last.scrape {
+        None => ("", "not scraped yet"),
+        Some((true, _)) => ("", "reachable"),
+        Some((false, _)) => ("bad", "not reachable"),
+    }
+}
+
+/// Without I/O, so a list that was never read is empty.
+fn targets(base: &str, exporter: &Exporter, now: Moment) -> String {
+    let mut html = "<table>\n<caption>Last scrape of each target in this environment</caption>\n<thead><tr>\
+         <th scope=\"col\">Target</th><th scope=\"col\">Database</th><th scope=\"col\" class=\"number\">Failed queries</th>\
+         <th scope=\"col\" class=\"number\">When</th></tr></thead>\n<tbody>\n"
+        .to_owned();
+    for target in exporter.targets().known() {
+        let Some(name) = exporter.targets().label(&target) else { continue };
+        let last = target.last_results();
+        let (class, state) = match target.is_disabled() {
+            true => ("bad", "disabled by a mistake in the targets file"),
+            false => reached(&last),
+        };
+        let failed = last.queries.values().filter(|(outcome, _)| outcome.failure().is_some()).count();
+        let failed = if last.scrape.is_some() { failed.to_string() } else { String::new() };
+        let when = last.scrape.map(|(_, at)| ago(at, now)).unwrap_or_default();
+        // Writing to a String does not fail.
+        let _: std::fmt::Result = writeln!(
+            html,
+            "<tr><th scope=\"row\"><a href=\"{base}/probe?target={link}\">{name}</a></th>\
+             <td class=\"state {class}\">{state}</td><td class=\"number\" data-name=\"Failed queries\">{failed}</td>\
+             <td class=\"number\" data-name=\"When\">{when}</td></tr>",
+            link = percent_encoded(name),
+            name = escaped(name),
+        );
+    }
+    html.push_str("</tbody>\n</table>\n");
+    html
+}
+
 /// The last scrape, and the last result of each query.
-fn queries(base: &str, exporter: &Exporter, now: Moment) -> String {
-    let last = exporter.last_results();
+fn queries(base: &str, exporter: &Exporter, last: &LastResults, now: Moment) -> String {
     let mut html = match last.scrape {
         None => "<p>No scrape in this environment yet.</p>\n".to_owned(),
         Some((up, at)) => {
@@ -177,8 +228,9 @@ fn percent_encoded(text: &str) -> String {
     })
 }
 
-/// The path of the landing page as the client sees it. The other routes are below it.
-fn base_path(request: &Request) -> &str {
+/// The path of the request as the client sees it, without a slash at its end. For the landing page, the other routes are
+/// below it.
+pub(super) fn base_path(request: &Request) -> &str {
     let path = match request.request_context_ref() {
         // Among the paths of a REST API's event, only this one has the stage.
         Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),

@@ -9,18 +9,31 @@ use crate::config::Query;
 use crate::freshness::Moment;
 use crate::outcome::QueryOutcome;
 
-/// The outcomes, by namespace, and when they were made.
+/// The outcomes, by namespace and database, and when they were made.
 #[derive(Debug, Default)]
-pub(super) struct Cache(HashMap<String, (QueryOutcome, Moment)>);
+pub(super) struct Cache(HashMap<Key, (QueryOutcome, Moment)>);
+
+type Key = (String, Option<String>);
+
+fn key(outcome: &QueryOutcome) -> Key {
+    (outcome.query.clone(), outcome.database.clone())
+}
 
 impl Cache {
-    /// The kept outcome of `query`, if it is young enough.
-    pub(super) fn young(&mut self, query: &Query, now: Moment) -> Option<QueryOutcome> {
-        let (outcome, at) = self.0.get(&query.namespace)?;
+    /// The kept outcome of `query` in the database of `outcome`, if it is young enough.
+    pub(super) fn young(
+        &mut self,
+        query: &Query,
+        outcome: &QueryOutcome,
+        now: Moment,
+    ) -> Option<QueryOutcome> {
+        query.cache?;
+        let key = key(outcome);
+        let (outcome, at) = self.0.get(&key)?;
         match at.age(now).filter(|&age| query.cache.is_some_and(|longest| age < longest)) {
             Some(age) => Some(QueryOutcome { age: Some(age), duration: None, ..outcome.clone() }),
             None => {
-                self.0.remove(&query.namespace);
+                self.0.remove(&key);
                 None
             }
         }
@@ -28,12 +41,12 @@ impl Cache {
 
     /// Keeps an outcome, which replaces an earlier one.
     pub(super) fn keep(&mut self, outcome: &QueryOutcome) {
-        self.0.insert(outcome.query.clone(), (outcome.clone(), Moment::now()));
+        self.0.insert(key(outcome), (outcome.clone(), Moment::now()));
     }
 
     /// Forgets the outcome of a query.
-    pub(super) fn forget(&mut self, namespace: &str) {
-        self.0.remove(namespace);
+    pub(super) fn forget(&mut self, outcome: &QueryOutcome) {
+        self.0.remove(&key(outcome));
     }
 
     /// Forgets everything.

@@ -3,11 +3,11 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::config::Query;
+use super::databases::Run;
 
-/// Which queries were slow or were not reached in earlier scrapes, by namespace.
+/// Which queries were slow or were not reached in earlier scrapes, by namespace and database.
 #[derive(Debug, Default)]
-pub(super) struct Order(HashMap<String, Standing>);
+pub(super) struct Order(HashMap<(String, Option<String>), Standing>);
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Standing {
@@ -18,30 +18,42 @@ struct Standing {
 }
 
 impl Order {
-    /// The positions of `queries` in the order in which they run. The query that waited longest goes first, so that every query has
-    /// its turn. Slow queries go last, so that they do not take the time of all others.
-    pub(super) fn of(&self, queries: &[&Query]) -> Vec<usize> {
-        let standing = |query: &Query| self.0.get(&query.namespace).copied().unwrap_or_default();
-        let mut order: Vec<_> = (0..queries.len()).collect();
-        order.sort_by_key(|&position| {
-            queries.get(position).map(|query| {
-                let Standing { is_slow, waits } = standing(query);
-                (is_slow, Reverse(waits), position)
+    /// The positions of `runs` in the order in which they run. The query that waited longest goes first, so that every query has
+    /// its turn. Slow queries go last, so that they do not take the time of all others. The queries of other
+    /// databases follow, database by database. The database with the query that waited longest is first.
+    pub(super) fn of(&self, runs: &[Run<'_>]) -> Vec<usize> {
+        let standing = |run: &Run<'_>| self.0.get(&key(run)).copied().unwrap_or_default();
+        let mut waits: HashMap<&str, u32> = HashMap::new();
+        for run in runs.iter().filter(|run| run.is_elsewhere) {
+            let most = waits.entry(run.database.as_deref().unwrap_or_default()).or_default();
+            *most = standing(run).waits.max(*most);
+        }
+        let mut order: Vec<_> = (0..runs.len()).collect();
+        order.sort_by_cached_key(|&position| {
+            runs.get(position).map(|run| {
+                let Standing { is_slow, waits: own } = standing(run);
+                let database = run.database.as_deref().filter(|_| run.is_elsewhere);
+                let elsewhere = database.map(|name| (Reverse(waits.get(name).copied()), name));
+                (elsewhere, is_slow, Reverse(own), position)
             })
         });
         order
     }
 
     /// The query had no time, or too little.
-    pub(super) fn waited(&mut self, query: &Query) {
-        self.0.entry(query.namespace.clone()).or_default().waits += 1;
+    pub(super) fn waited(&mut self, run: &Run<'_>) {
+        self.0.entry(key(run)).or_default().waits += 1;
     }
 
     /// The query had the time that it may take. An unknown query is an ordinary one.
-    pub(super) fn ran(&mut self, query: &Query, is_slow: bool) {
+    pub(super) fn ran(&mut self, run: &Run<'_>, is_slow: bool) {
         match is_slow {
-            true => self.0.insert(query.namespace.clone(), Standing { is_slow, waits: 0 }),
-            false => self.0.remove(&query.namespace),
+            true => self.0.insert(key(run), Standing { is_slow, waits: 0 }),
+            false => self.0.remove(&key(run)),
         };
     }
+}
+
+fn key(run: &Run<'_>) -> (String, Option<String>) {
+    (run.query.namespace.clone(), run.database.clone())
 }

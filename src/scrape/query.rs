@@ -1,15 +1,18 @@
 //! Runs one query: its predicate, its rows, and why it has none.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::databases::Run;
 use super::time_left;
 use crate::conditions;
 use crate::config::Query;
 use crate::database::{Connection, QueryError};
 use crate::mapping::Mapper;
+use crate::metric::LabelName;
 use crate::outcome::{Failure, QueryOutcome, Skip, Status};
 use crate::settings::Limits;
 use crate::sql::Sql;
@@ -20,14 +23,22 @@ pub(super) const CANCEL_LIMIT: Duration = Duration::from_millis(250);
 /// The limit of a query without a `timeout`. At most half of the remaining time, too.
 const QUERY_LIMIT: Duration = Duration::from_secs(5);
 
+/// The label that names the database, where the query has `target_databases`.
+const DATABASE_LABEL: &str = "datname";
+
 /// Sends the query after its predicate, both within its time.
 pub(super) async fn run(
     connection: &mut Connection,
-    query: &Query,
+    run: &Run<'_>,
     limits: &Limits,
     deadline: Instant,
 ) -> QueryOutcome {
-    let mut outcome = QueryOutcome::new(&query.namespace, Status::Succeeded);
+    let mut outcome = QueryOutcome { status: Status::Succeeded, errors: Vec::new(), ..run.outcome() };
+    let query = match (&run.database, LabelName::new(DATABASE_LABEL)) {
+        (Some(database), Ok(name)) => run.query.with_label(&name, database),
+        _ => Cow::Borrowed(run.query),
+    };
+    let query = query.as_ref();
     // Checked again, since the connection may be a new one.
     let sql = match conditions::sql_for(query, connection.facts()) {
         Ok(sql) => sql,

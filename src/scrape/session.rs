@@ -140,6 +140,35 @@ impl Session {
         self.target.age()
     }
 
+    /// Whether the target is known.
+    pub(super) fn has_target(&self) -> bool {
+        self.target.value().is_some()
+    }
+
+    /// The name of the target's database. Fetches the target if it is not known.
+    pub(super) async fn database(&mut self, credentials: &Credentials, deadline: Instant) -> Option<String> {
+        if !self.has_target() {
+            self.fetch(credentials, FETCH_LIMIT, deadline).await.ok()?;
+        }
+        self.target.value().map(|target| target.database.clone())
+    }
+
+    /// A further connection to another database of the target, made within `limit`.
+    pub(super) async fn open_in(
+        &self,
+        credentials: &Credentials,
+        database: &str,
+        limit: Duration,
+    ) -> Result<Connection, Unreachable> {
+        let deadline = Instant::now() + limit;
+        let target = self.target.value().ok_or_else(|| Unreachable("no credentials".to_owned()))?;
+        let target = Target { database: database.to_owned(), ..target.clone() };
+        let target = credentials.for_login(&target, TOKEN_LIMIT.min(limit)).await;
+        let target = target.map_err(|error| Unreachable(error.to_string()))?;
+        let opened = Connection::open(&target, time_left(deadline)).await;
+        opened.map_err(|error| Unreachable(format!("no connection to the database: {error}")))
+    }
+
     /// Closes the connection within `limit`.
     pub(super) async fn close(&mut self, limit: Duration) {
         if let Some(connection) = self.connection.take() {

@@ -1,4 +1,4 @@
-//! The state that an execution environment keeps between scrapes, and how a scrape uses its time.
+//! The state that an execution environment keeps between the scrapes of a target, and how a scrape uses its time.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::cache::Cache;
+use super::databases::{self, Run, Walk};
 use super::order::Order;
 use super::query::{self, CANCEL_LIMIT};
 use super::session::{Session, Unreachable};
@@ -13,7 +14,7 @@ use super::time_left;
 use crate::conditions;
 use crate::config::Query;
 use crate::credentials::Credentials;
-use crate::database::{self, Connection};
+use crate::database::{Connection, GRACE};
 use crate::freshness::Moment;
 use crate::outcome::{Failure, QueryOutcome, Scrape, Status};
 use crate::settings::{Lifetimes, Limits};
@@ -29,22 +30,12 @@ pub(super) struct State {
     pub(super) session: Session,
     cache: Cache,
     order: Order,
-    scrapes: u64,
 }
 
 impl State {
     /// An empty state.
     pub(super) fn new(lifetimes: Lifetimes) -> Self {
-        Self {
-            session: Session::new(lifetimes),
-            cache: Cache::default(),
-            order: Order::default(),
-            scrapes: 0,
-        }
-    }
-
-    pub(super) fn is_first_scrape(&self) -> bool {
-        self.scrapes == 1
+        Self { session: Session::new(lifetimes), cache: Cache::default(), order: Order::default() }
     }
 
     /// Runs `queries` by `deadline`, and replaces their outcomes in `scrape`.
@@ -52,18 +43,19 @@ impl State {
         &mut self,
         scrape: &mut Scrape,
         queries: &[&Query],
-        limits: &Limits,
+        (limits, databases_max): (&Limits, usize),
         credentials: &Credentials,
         deadline: Instant,
         mut tell: impl FnMut(&QueryOutcome),
     ) {
-        self.scrapes += 1;
         let no_connection = |outcome: &mut QueryOutcome, why: &str| {
-            *outcome = QueryOutcome::not_run(&outcome.query, Failure::Connection, why);
+            let database = outcome.database.take();
+            let not_run = QueryOutcome::not_run(&outcome.query, Failure::Connection, why);
+            *outcome = QueryOutcome { database, ..not_run };
         };
         // The server's limit for a query, the client's timer after it, and a cancel request must all fit
         // before the deadline.
-        let deadline = deadline.checked_sub(database::GRACE + CANCEL_LIMIT).unwrap_or(deadline);
+        let deadline = deadline.checked_sub(GRACE + CANCEL_LIMIT).unwrap_or(deadline);
         if time_left(deadline) < QUERY_FLOOR {
             // If there was no time to check the connection, it is not dead.
             scrape.up = self.session.is_usable();
@@ -72,8 +64,13 @@ impl State {
             return;
         }
         self.session.begin_scrape(credentials, deadline).await;
-        let mut facts = match self.connection(credentials, deadline).await {
-            Ok(connection) => connection.facts().clone(),
+        let (mut facts, runs) = match self.connection(credentials, deadline).await {
+            Ok(connection) => {
+                let (runs, left_out) = databases::runs(queries, connection, databases_max, deadline).await;
+                let leads_elsewhere = runs.iter().any(|run| run.is_elsewhere);
+                scrape.databases_left_out = leads_elsewhere.then_some(left_out);
+                (connection.facts().clone(), runs)
+            }
             Err(Unreachable(why)) => {
                 scrape.outcomes.iter_mut().for_each(|outcome| no_connection(outcome, &why));
                 scrape.outcomes.iter().for_each(tell);
@@ -81,61 +78,71 @@ impl State {
             }
         };
         scrape.up = true;
+        scrape.outcomes = runs.iter().map(Run::outcome).collect();
+        let mut walk = Walk::default();
         let now = Moment::now();
         let mut budget = Budget::new(limits);
         let whole = time_left(deadline);
         let (mut late, mut lost) = (0, 0);
-        for position in self.order.of(queries) {
-            let (Some(query), Some(outcome)) = (queries.get(position), scrape.outcomes.get_mut(position))
-            else {
+        for position in self.order.of(&runs) {
+            let (Some(run), Some(outcome)) = (runs.get(position), scrape.outcomes.get_mut(position)) else {
                 continue;
             };
+            let query = run.query;
             if !scrape.up {
                 no_connection(outcome, LOST);
                 lost += 1;
-            } else if let Err(skip) = conditions::sql_for(query, &facts) {
-                *outcome = QueryOutcome::new(&query.namespace, Status::Skipped(skip));
-            } else if let Some(kept) = self.cache.young(query, now) {
+            } else if let Err(skip) = conditions::sql_for(query, &run.facts(&facts)) {
+                outcome.status = Status::Skipped(skip);
+                outcome.errors.clear();
+            } else if let Some(kept) = self.cache.young(query, outcome, now) {
                 *outcome = kept;
-            } else if self.too_late(deadline) {
-                self.order.waited(query);
+            } else if too_late(self.is_usable(run, &walk), deadline) {
+                self.order.waited(run);
                 late += 1;
-            } else if let Ok(connection) = self.same_connection(credentials, deadline).await {
-                facts = connection.facts().clone();
-                let limit = query::limit(query, time_left(deadline));
-                *outcome = query::run(connection, query, limits, deadline).await;
-                outcome.log();
-                // A query that has its time, or half of a scrape, to itself and is not ready would take the time of
-                // others again. A tenth more would not help it.
-                let is_cut_short = limit.mul_f64(1.1) < query::limit(query, whole).min(whole / 2);
-                match outcome.status {
-                    Status::Failed(Failure::Timeout | Failure::Deadline) if is_cut_short => {
-                        self.order.waited(query);
-                    }
-                    Status::Failed(Failure::Timeout | Failure::Deadline) => self.order.ran(query, true),
-                    Status::Failed(Failure::Connection) => {}
-                    _ => self.order.ran(query, false),
-                }
-                if outcome.status == Status::Succeeded && query.cache.is_some() {
-                    outcome.age = Some(Duration::ZERO);
-                    self.cache.keep(outcome);
-                }
             } else {
-                scrape.up = false;
-                no_connection(outcome, LOST);
-                lost += 1;
+                let connection = match &run.database {
+                    Some(database) if run.is_elsewhere => {
+                        walk.connection(&self.session, credentials, database, deadline).await
+                    }
+                    _ => match self.same_connection(credentials, deadline).await {
+                        Ok(connection) => {
+                            facts = connection.facts().clone();
+                            Ok(connection)
+                        }
+                        error => error,
+                    },
+                };
+                match connection {
+                    Ok(connection) => {
+                        let limit = query::limit(query, time_left(deadline));
+                        *outcome = query::run(connection, run, limits, deadline).await;
+                        outcome.log();
+                        self.note(run, outcome, (limit, whole));
+                    }
+                    Err(Unreachable(why)) if run.is_elsewhere => {
+                        no_connection(outcome, &why);
+                    }
+                    Err(Unreachable(_)) => {
+                        scrape.up = false;
+                        no_connection(outcome, LOST);
+                        lost += 1;
+                    }
+                }
             }
             tell(outcome);
             for (position, why) in budget.add(position, &outcome.families) {
                 let Some(outcome) = scrape.outcomes.get_mut(position) else { continue };
                 let reason = Failure::Limit.as_str();
-                tracing::warn!(query = outcome.query, reason, error = %why, "query failed");
+                let database = outcome.database.as_deref();
+                tracing::warn!(query = outcome.query, database, reason, error = %why, "query failed");
                 outcome.discard(Failure::Limit);
                 outcome.errors.push(why.to_string());
                 // An omitted result need not be kept.
-                self.cache.forget(&outcome.query);
+                self.cache.forget(outcome);
             }
         }
+        walk.close().await;
         // Nothing is served from the cache after the connection is lost.
         let is_kept = |outcome: &&mut QueryOutcome| outcome.age.is_some() && outcome.duration.is_none();
         for outcome in scrape.outcomes.iter_mut().filter(is_kept).filter(|_| !scrape.up) {
@@ -146,9 +153,29 @@ impl State {
         log_not_run(Failure::Connection, lost);
     }
 
-    /// Whether there is no time for another query, which may need a new connection after a cancelled one.
-    fn too_late(&self, deadline: Instant) -> bool {
-        time_left(deadline) < if self.session.is_usable() { QUERY_FLOOR } else { CONNECT_FLOOR }
+    /// Remembers how a query ended that had `limit` of `whole`, the time of all queries.
+    fn note(&mut self, run: &Run<'_>, outcome: &mut QueryOutcome, (limit, whole): (Duration, Duration)) {
+        // A query that has its time, or half of a scrape, to itself and is not ready would take the time of others again. A
+        // tenth more would not help it.
+        let is_cut_short = limit.mul_f64(1.1) < query::limit(run.query, whole).min(whole / 2);
+        match outcome.status {
+            Status::Failed(Failure::Timeout | Failure::Deadline) if is_cut_short => self.order.waited(run),
+            Status::Failed(Failure::Timeout | Failure::Deadline) => self.order.ran(run, true),
+            Status::Failed(Failure::Connection) => {}
+            _ => self.order.ran(run, false),
+        }
+        if outcome.status == Status::Succeeded && run.query.cache.is_some() {
+            outcome.age = Some(Duration::ZERO);
+            self.cache.keep(outcome);
+        }
+    }
+
+    /// Whether there is a connection for the query.
+    fn is_usable(&self, run: &Run<'_>, walk: &Walk) -> bool {
+        match &run.database {
+            Some(database) if run.is_elsewhere => walk.is_in(database),
+            _ => self.session.is_usable(),
+        }
     }
 
     /// The connection. Kept results of another database are dropped.
@@ -187,6 +214,10 @@ impl State {
 
 /// Why a query did not run after others had.
 const LOST: &str = "the connection to the database was lost";
+/// Whether there is no time for another query, which may need a new connection.
+fn too_late(is_usable: bool, deadline: Instant) -> bool {
+    time_left(deadline) < if is_usable { QUERY_FLOOR } else { CONNECT_FLOOR }
+}
 
 /// One line for each reason, since one cause stops many queries.
 fn log_not_run(reason: Failure, queries: usize) {

@@ -5,7 +5,6 @@ use std::fmt;
 
 use aws_credential_types::provider::error::CredentialsError;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_secretsmanager::operation::get_secret_value::GetSecretValueError;
 
 use crate::aws;
 
@@ -69,12 +68,18 @@ impl SecretError {
         Self { id: id.to_owned(), failure, detail: String::new() }
     }
 
-    pub(super) fn of_sdk(id: &str, error: &SdkError<GetSecretValueError>) -> Self {
+    /// The kind of error and the detail.
+    pub(crate) fn reason(&self) -> String {
+        let separator = if self.detail.is_empty() { "" } else { ": " };
+        format!("{}{separator}{}", self.failure, self.detail)
+    }
+
+    pub(super) fn of_sdk<E: ProvideErrorMetadata + Error + 'static>(id: &str, error: &SdkError<E>) -> Self {
         Self { id: id.to_owned(), failure: failure(error), detail: detail(error) }
     }
 }
 
-fn failure(error: &SdkError<GetSecretValueError>) -> Failure {
+fn failure<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> Failure {
     match error {
         SdkError::TimeoutError(_) => Failure::TimedOut,
         SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => Failure::TimedOut,
@@ -132,7 +137,7 @@ fn of_code(code: &str, status: u16) -> Failure {
 
 /// The message of the service, or the chain of causes if there is none. A successful answer is never quoted:
 /// it may contain the secret.
-fn detail(error: &SdkError<GetSecretValueError>) -> String {
+fn detail<E: ProvideErrorMetadata + Error + 'static>(error: &SdkError<E>) -> String {
     let line = match error {
         SdkError::ServiceError(service) => {
             let (err, status) = (service.err(), service.raw().status());
@@ -151,11 +156,7 @@ fn detail(error: &SdkError<GetSecretValueError>) -> String {
 impl fmt::Display for SecretError {
     /// `secret "prod/db": access denied: AccessDeniedException: User … is not authorized to perform …`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "secret {:?}: {}", self.id, self.failure)?;
-        if !self.detail.is_empty() {
-            write!(f, ": {}", self.detail)?;
-        }
-        Ok(())
+        write!(f, "secret {:?}: {}", self.id, self.reason())
     }
 }
 

@@ -35,7 +35,9 @@ def test_cloudnative_pg(postgres: Postgres, scrape: Scrape) -> None:
             name = f"cnpg_{namespace}_{keys.get('name', column)}"
             family = before[name] = Family(keys["usage"].lower(), keys["description"])
             for row in rows(postgres, query["query"]):
-                family.samples[series(name, {label: row[label] for label in names})] = row[column]
+                # CloudNativePG has no label of the database.
+                labels = {label: row[label] for label in names} | {"datname": postgres.database}
+                family.samples[series(name, labels)] = row[column]
     assert len(before) == 2
     for queries in (file, snippet(section, "yaml")):
         assert_same(before, families(scrape(queries, METRIC_PREFIX="cnpg_"), OWN))

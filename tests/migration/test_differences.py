@@ -491,17 +491,22 @@ a:
         error("a", "timeout"),
     ),
     Difference(
-        "`primary`, `runonserver`, `predicate_query`, `target_databases`",
+        "`primary`, `runonserver`, `predicate_query`",
         """
 a: {query: SELECT 1 AS v, runonserver: ">=99.0.0"}
 b: {query: SELECT 1 AS v, predicate_query: SELECT false}
-c: {query: SELECT 1 AS v, target_databases: [other]}
 """,
-        "a_v 1\nb_v 1\nc_v 1",
+        "a_v 1\nb_v 1",
         "".join(
             f'pg_exporter_query_skipped{{query="{query}",reason="{reason}"}} 1\n'
-            for query, reason in {"a": "version", "b": "predicate", "c": "database"}.items()
+            for query, reason in {"a": "version", "b": "predicate"}.items()
         ),
+    ),
+    Difference(
+        "`target_databases`",
+        "c: {query: SELECT 1 AS v, target_databases: [other]}",
+        "c_v 1",
+        'pg_exporter_query_skipped{query="c",reason="database"} 1\n',
     ),
 ]
 

@@ -37,7 +37,7 @@ exact: {{query: SELECT 1 AS v, runonserver: '{major}.{minor}'}}
 later: {{query: SELECT 1 AS v, runonserver: '>{major}.{minor}'}}
 version: {{query: SELECT 1 AS v, runonserver: '>=10.0.0'}}
 old: {{query: SELECT 1 AS v, runonserver: '<10.0.0'}}
-here: {{query: SELECT 1 AS v, target_databases: [x, cond*]}}
+here: {{query: SELECT 1 AS v, target_databases: [x, 'condition[s]']}}
 there: {{query: SELECT 1 AS v, target_databases: [conditions_x, x*]}}
 primary: {{query: SELECT 1 AS v, primary: true}}
 aurora: {{query: SELECT 1 AS v, query_aurora: SELECT 2 AS v}}

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pg_lambda_exporter::config::{Config, Naming};
+use pg_lambda_exporter::config::{Config, Naming, TargetsFile};
 use pg_lambda_exporter::connect_options::{Parts, Target};
 use pg_lambda_exporter::database::Connection;
 use pg_lambda_exporter::table::Table;
@@ -71,7 +71,7 @@ fn every_snippet_has_a_language_that_is_checked() {
     let mut without = vec![];
     for Snippet { path, place, language, .. } in snippets() {
         let only_in: &[&str] = match language.as_str() {
-            "yaml" | "yaml before" | "sh" | "sql" | "json" | "command" => continue,
+            "yaml" | "yaml before" | "yaml targets" | "sh" | "sql" | "json" | "command" => continue,
             "" => {
                 without.push(path);
                 continue;
@@ -230,6 +230,14 @@ fn queries_are_without_a_problem_and_prometheus_takes_its_configuration() {
             assert_eq!(config.problems, [], "{place}");
             assert!(!config.queries.is_empty(), "{place}");
         }
+    }
+}
+
+#[test]
+fn targets_files_are_without_a_problem() {
+    for Snippet { place, text, .. } in of("yaml targets") {
+        let file = TargetsFile::parse(&place, &text, &Parts::default());
+        assert!(file.problems.is_empty() && file.targets.len() > 1, "{place}: {:?}", file.problems);
     }
 }
 

@@ -189,6 +189,7 @@ fn whatever_would_send_a_token_unverified_is_a_mistake() {
 #[test]
 fn with_tokens_no_password_counts_and_loopback_is_verified_too() {
     let environment = |variables: &[(&str, &str)]| match source(variables).unwrap() {
+        Source::File { .. } | Source::Discovery { .. } => panic!("one target is named"),
         Source::Environment(target) => target,
         Source::Secret { defaults, .. } => {
             let secret = r#"{"host": "localhost", "username": "exporter", "password": "not a token"}"#;

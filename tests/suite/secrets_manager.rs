@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 
 use crate::leaks;
 
+pub(crate) const GET: &str = "secretsmanager.GetSecretValue";
+pub(crate) const LIST: &str = "secretsmanager.ListSecrets";
+
 /// What the stand-in does with the next requests.
 #[derive(Debug, Clone)]
 pub(crate) enum Answer {
@@ -93,6 +96,61 @@ impl Answer {
     }
 }
 
+/// A secret that the stand-in lists, and what it says to a request for its value.
+#[derive(Debug, Clone)]
+pub(crate) struct Stored {
+    pub(crate) name: String,
+    pub(crate) tags: Vec<(&'static str, &'static str)>,
+    /// The service of AWS that manages it.
+    pub(crate) owner: Option<&'static str>,
+    pub(crate) answer: Answer,
+}
+
+impl Stored {
+    pub(crate) fn arn(&self) -> String {
+        arn(&self.name)
+    }
+
+    fn is(&self, id: &str) -> bool {
+        id == self.name || id == self.arn()
+    }
+
+    /// Whether a filter matches (AWS Secrets Manager API reference, "Filter"): the beginning of a name, or of the key or
+    /// the value of a tag. An exclamation mark negates.
+    fn matches(&self, filter: &Value) -> bool {
+        let texts: Vec<&str> = match filter["Key"].as_str().unwrap() {
+            "name" => vec![&self.name],
+            "tag-key" => self.tags.iter().map(|(key, _)| *key).collect(),
+            "tag-value" => self.tags.iter().map(|(_, value)| *value).collect(),
+            other => panic!("the stand-in has no filter {other}"),
+        };
+        let any = |prefix: &str| texts.iter().any(|text| text.starts_with(prefix));
+        filter["Values"].as_array().unwrap().iter().map(|value| value.as_str().unwrap()).any(|value| {
+            match value.strip_prefix('!') {
+                Some(prefix) => !any(prefix),
+                None => any(value),
+            }
+        })
+    }
+
+    fn listed(&self) -> Value {
+        let tag = |(key, value): &(&str, &str)| json!({"Key": key, "Value": value});
+        let mut listed = json!({
+            "ARN": self.arn(), "Name": self.name, "CreatedDate": 1_767_225_600.0,
+            "Tags": self.tags.iter().map(tag).collect::<Vec<_>>(),
+            "SecretVersionsToStages": {"5b7e0c4a-1f0e-4c55-8a6e-0f1d2c3b4a59": ["AWSCURRENT"]},
+        });
+        if let Some(owner) = self.owner {
+            listed["OwningService"] = owner.into();
+        }
+        listed
+    }
+}
+
+fn arn(name: &str) -> String {
+    format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:{name}-a1b2c3")
+}
+
 /// A request as it arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Call {
@@ -114,19 +172,40 @@ pub(crate) struct SecretsManagerServer {
 struct Shared {
     /// The next answers. The last stays.
     answers: Mutex<VecDeque<Answer>>,
+    /// If it has any, these are the secrets that there are.
+    stored: Mutex<Vec<Stored>>,
+    /// What it says to a request for a list, if it does not list.
+    list: Mutex<Option<Answer>>,
+    /// The most secrets of one list. The service may give fewer than it is asked for.
+    page_size: usize,
     calls: Mutex<Vec<Call>>,
+    bodies: Mutex<Vec<Value>>,
     stopped: AtomicBool,
 }
 
 impl SecretsManagerServer {
     /// Listens, and gives `answer` until it is told otherwise.
     pub(crate) fn start(answer: Answer) -> Self {
+        Self::start_with(answer, Vec::new(), 100)
+    }
+
+    /// Listens, and has these secrets.
+    pub(crate) fn storing(stored: Vec<Stored>, page_size: usize) -> Self {
+        Self::start_with(Answer::not_found(), stored, page_size)
+    }
+
+    fn start_with(answer: Answer, stored: Vec<Stored>, page_size: usize) -> Self {
         answer.register();
+        stored.iter().for_each(|secret| secret.answer.register());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             answers: Mutex::new([answer].into()),
+            stored: Mutex::new(stored),
+            list: Mutex::default(),
+            page_size,
             calls: Mutex::default(),
+            bodies: Mutex::default(),
             stopped: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -158,9 +237,25 @@ impl SecretsManagerServer {
         *self.shared.answers.lock().unwrap() = answers;
     }
 
+    /// From now on there are these secrets.
+    pub(crate) fn store(&self, stored: Vec<Stored>) {
+        stored.iter().for_each(|secret| secret.answer.register());
+        *self.shared.stored.lock().unwrap() = stored;
+    }
+
+    /// From now on this is the answer to a request for a list.
+    pub(crate) fn answer_lists(&self, answer: Option<Answer>) {
+        *self.shared.list.lock().unwrap() = answer;
+    }
+
     /// The requests so far. One whose connection was reset was not read and is not among them.
     pub(crate) fn calls(&self) -> Vec<Call> {
         self.shared.calls.lock().unwrap().clone()
+    }
+
+    /// The bodies of the same requests.
+    pub(crate) fn bodies(&self) -> Vec<Value> {
+        self.shared.bodies.lock().unwrap().clone()
     }
 }
 
@@ -181,6 +276,30 @@ impl Shared {
         }
     }
 
+    /// The answer about the secrets that are stored.
+    fn answer_to(&self, call: &Call, body: &Value) -> Answer {
+        let stored = self.stored.lock().unwrap();
+        if call.target != LIST {
+            let secret = stored.iter().find(|secret| secret.is(&call.secret_id));
+            return secret.map_or(Answer::not_found(), |secret| secret.answer.clone());
+        }
+        if let Some(answer) = &*self.list.lock().unwrap() {
+            return answer.clone();
+        }
+        let no_filters = Vec::new();
+        let filters = body["Filters"].as_array().unwrap_or(&no_filters);
+        let matching = stored.iter().filter(|secret| filters.iter().all(|filter| secret.matches(filter)));
+        let from: usize = body["NextToken"].as_str().map_or(0, |token| token.parse().unwrap());
+        let count = self.page_size.min(body["MaxResults"].as_u64().unwrap_or(100) as usize);
+        let listed: Vec<_> = matching.map(Stored::listed).collect();
+        let page: Vec<_> = listed.iter().skip(from).take(count).cloned().collect();
+        let mut answer = json!({ "SecretList": page });
+        if from + count < listed.len() {
+            answer["NextToken"] = (from + count).to_string().into();
+        }
+        Answer::Body(200, answer.to_string())
+    }
+
     /// Serves one connection until the client closes it or the answer says so.
     fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
         let mut reader = BufReader::new(stream.try_clone()?);
@@ -191,12 +310,16 @@ impl Shared {
             if writer.peek(&mut [0])? == 0 {
                 return Ok(());
             }
-            let answer = self.next_answer();
+            // Reading comes first where the answer depends on the request.
+            let is_storing = !self.stored.lock().unwrap().is_empty();
+            let answer = if is_storing { Answer::not_found() } else { self.next_answer() };
             if matches!(answer, Answer::Reset) {
                 return Ok(());
             }
-            let Some(call) = Call::read(&mut reader, port)? else { return Ok(()) };
+            let Some((call, body)) = Call::read(&mut reader, port)? else { return Ok(()) };
             self.calls.lock().unwrap().push(call.clone());
+            self.bodies.lock().unwrap().push(body.clone());
+            let answer = if is_storing { self.answer_to(&call, &body) } else { answer };
             let (status, body) = match (call.refusal(), answer) {
                 (Some(refusal), _) => refusal,
                 (None, Answer::Text(text)) => (200, secret(&call, "SecretString", &text)),
@@ -227,8 +350,8 @@ impl Shared {
 }
 
 impl Call {
-    /// The next request of the connection; `None` if the client has closed it.
-    fn read(reader: &mut impl BufRead, port: u16) -> std::io::Result<Option<Self>> {
+    /// The next request of the connection and its body; `None` if the client has closed it.
+    fn read(reader: &mut impl BufRead, port: u16) -> std::io::Result<Option<(Self, Value)>> {
         let mut headers = HashMap::new();
         loop {
             let mut line = String::new();
@@ -246,24 +369,27 @@ impl Call {
         reader.read_exact(&mut body)?;
         let body: Value = serde_json::from_slice(&body).unwrap_or_default();
         let authorization = header("authorization");
-        Ok(Some(Self {
-            port,
-            request_line: header("request line"),
-            target: header("x-amz-target"),
-            secret_id: body["SecretId"].as_str().unwrap_or_default().to_owned(),
-            signed: authorization.starts_with("AWS4-HMAC-SHA256 Credential=")
-                && authorization.contains("/secretsmanager/aws4_request")
-                && authorization.contains("Signature="),
-        }))
+        Ok(Some((
+            Self {
+                port,
+                request_line: header("request line"),
+                target: header("x-amz-target"),
+                secret_id: body["SecretId"].as_str().unwrap_or_default().to_owned(),
+                signed: authorization.starts_with("AWS4-HMAC-SHA256 Credential=")
+                    && authorization.contains("/secretsmanager/aws4_request")
+                    && authorization.contains("Signature="),
+            },
+            body,
+        )))
     }
 
     /// What the service says to a request that is none of its own.
     fn refusal(&self) -> Option<(u16, String)> {
         let code = if !self.signed {
             "MissingAuthenticationTokenException"
-        } else if self.request_line != "POST / HTTP/1.1" || self.target != "secretsmanager.GetSecretValue" {
+        } else if self.request_line != "POST / HTTP/1.1" || ![GET, LIST].contains(&&*self.target) {
             "UnknownOperationException"
-        } else if self.secret_id.is_empty() {
+        } else if self.secret_id.is_empty() && self.target == GET {
             "ValidationException"
         } else {
             return None;
@@ -282,7 +408,7 @@ fn head(status: u16, length: usize) -> String {
 
 fn secret(call: &Call, key: &str, value: &str) -> String {
     json!({
-        "ARN": format!("arn:aws:secretsmanager:eu-central-1:123456789012:secret:{}-a1b2c3", call.secret_id),
+        "ARN": arn(&call.secret_id),
         "Name": call.secret_id,
         "VersionId": "5b7e0c4a-1f0e-4c55-8a6e-0f1d2c3b4a59",
         "VersionStages": ["AWSCURRENT"],

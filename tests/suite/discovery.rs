@@ -1,0 +1,257 @@
+//! Targets that are found among the secrets, by a tag and the beginning of their names.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::events::{Event, Kind};
+use crate::lambda::{AMPLE, CONNECTIONS, GOOD, Queries, samples, secret_of, with_secret};
+use crate::postgres::{PASSWORD, Server, TestDatabase};
+use crate::runtime_api::{Answer, Lambda};
+use crate::secrets_manager::{self, GET, LIST, SecretsManagerServer, Stored};
+
+const TAG: (&str, &str) = ("metrics", "yes");
+
+fn stored(name: &str, tags: &[(&'static str, &'static str)], database: &TestDatabase) -> Stored {
+    let answer = secret_of(database, database.server().port(), PASSWORD);
+    Stored { name: name.to_owned(), tags: tags.to_vec(), owner: None, answer }
+}
+
+/// A function that discovers targets.
+async fn start(
+    queries: &Queries,
+    database: &TestDatabase,
+    service: &SecretsManagerServer,
+    more: &[(&'static str, &str)],
+) -> Lambda {
+    let mut environment = with_secret(queries, database, service);
+    environment.retain(|(name, _)| *name != "DB_SECRET_ID");
+    environment.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+    let lambda = Lambda::start(environment).await;
+    lambda.initialised().await;
+    lambda
+}
+
+async fn get(lambda: &Lambda, path: &str, query: &str) -> Answer {
+    let event = Event::get(Kind::HttpApi, path);
+    let event = if query.is_empty() { event } else { event.query(query) };
+    lambda.invoke(event.json(), AMPLE).await
+}
+
+async fn listed(lambda: &Lambda) -> Vec<String> {
+    let answer = get(lambda, "/targets", "").await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let list: Value = serde_json::from_str(&answer.text()).unwrap();
+    let name = |group: &Value| group["labels"]["instance"].as_str().unwrap().to_owned();
+    list.as_array().unwrap().iter().map(name).collect()
+}
+
+const BOTH: [(&str, &str); 2] = [("TARGETS_TAG", "metrics=yes"), ("TARGETS_PREFIX", "prod/")];
+
+#[tokio::test]
+async fn secrets_with_exactly_the_tag_and_the_prefix_are_targets() {
+    let database = Server::shared().database("discovery_rule");
+    let secret = |name: &str, tags: &[(&'static str, &'static str)]| stored(name, tags, &database);
+    let managed = Stored { owner: Some("redshift"), ..secret("prod/managed", &[TAG]) };
+    let rds = Stored { owner: Some("rds"), ..secret("prod/rds", &[TAG]) };
+    let secrets = vec![
+        secret("prod/shop", &[("team", "a"), TAG]),
+        secret("prod/orders", &[TAG]),
+        managed,
+        rds,
+        secret("prod/scrape", &[TAG]),
+        // What the service's own filters let through.
+        secret("prod/longer", &[("metrics", "yesterday")]),
+        secret("prod/other", &[("metrics-of", "yes")]),
+        secret("prod/apart", &[("metrics", "no"), ("other", "yes")]),
+        // What they do not.
+        secret("test/shop", &[TAG]),
+        secret("prod/untagged", &[]),
+    ];
+    let service = SecretsManagerServer::storing(secrets, 3);
+    let queries = Queries::new(GOOD);
+    let all = ["prod/orders", "prod/rds", "prod/scrape", "prod/shop"];
+    for (variables, expected) in [
+        (&BOTH[..], &all[..]),
+        (
+            &BOTH[1..],
+            &[
+                "prod/apart",
+                "prod/longer",
+                "prod/orders",
+                "prod/other",
+                "prod/rds",
+                "prod/scrape",
+                "prod/shop",
+                "prod/untagged",
+            ],
+        ),
+        (&BOTH[..1], &["prod/orders", "prod/rds", "prod/scrape", "prod/shop", "test/shop"]),
+    ] {
+        let lambda = start(&queries, &database, &service, variables).await;
+        assert_eq!(listed(&lambda).await, expected, "{variables:?}");
+        for name in expected.iter().take(2) {
+            let probe = samples(&get(&lambda, "/probe", &format!("target={name}")).await);
+            assert_eq!((probe.value("pg_up"), probe.of("good_v")), (1.0, vec![("", 1.0)]));
+        }
+        assert_eq!(get(&lambda, "/probe", "target=prod/managed").await.status, 404);
+        assert_eq!(get(&lambda, "/metrics", "").await.status, 400);
+    }
+    // The service is asked for lists of pages, and for the secrets that were probed, by their ARNs.
+    let calls = service.calls();
+    assert!(calls.iter().any(|call| call.target == LIST));
+    assert!(service.bodies().iter().any(|body| body["NextToken"].is_string()));
+    let read: BTreeSet<_> =
+        calls.iter().filter(|call| call.target == GET).map(|call| &*call.secret_id).collect();
+    assert!(read.iter().all(|id| id.starts_with("arn:aws:secretsmanager:")), "{read:?}");
+    assert_eq!(read.len(), 4, "{read:?}");
+}
+
+#[tokio::test]
+async fn the_secret_of_the_authorization_is_no_target() {
+    let database = Server::shared().database("discovery_authorization");
+    let token = Stored {
+        answer: secrets_manager::Answer::text("a-token-of-16-bytes"),
+        ..stored("prod/scrape", &[TAG], &database)
+    };
+    let arn = token.arn();
+    let service = SecretsManagerServer::storing(vec![token, stored("prod/shop", &[TAG], &database)], 100);
+    let queries = Queries::new(GOOD);
+    let without_end = arn.strip_suffix("-a1b2c3").unwrap();
+    for id in ["prod/scrape", &arn, without_end] {
+        let mut environment = with_secret(&queries, &database, &service);
+        environment.retain(|(name, _)| !["DB_SECRET_ID", "AUTH"].contains(name));
+        environment.extend(BOTH.map(|(name, value)| (name, value.to_owned())));
+        environment.push(("AUTH_SECRET_ID", id.to_owned()));
+        if id == without_end {
+            // The service takes it too.
+            let token = Stored { name: without_end.to_owned(), tags: vec![], ..stored("x", &[], &database) };
+            let token = Stored { answer: secrets_manager::Answer::text("a-token-of-16-bytes"), ..token };
+            let scrape = Stored {
+                answer: secrets_manager::Answer::text("a-token-of-16-bytes"),
+                ..stored("prod/scrape", &[TAG], &database)
+            };
+            service.store(vec![token, scrape, stored("prod/shop", &[TAG], &database)]);
+        }
+        let lambda = Lambda::start(environment).await;
+        lambda.initialised().await;
+        let event = |path| {
+            Event::get(Kind::HttpApi, path).header("authorization", Some("Bearer a-token-of-16-bytes"))
+        };
+        let list = lambda.invoke(event("/targets").json(), AMPLE).await;
+        assert!(list.status == 200 && list.text().contains("prod/shop"), "{id}: {}", list.text());
+        assert!(!list.text().contains("prod/scrape"), "{id}: {}", list.text());
+        let probe = lambda.invoke(event("/probe").query("target=prod/scrape").json(), AMPLE).await;
+        assert_eq!(probe.status, 404, "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_secret_appears_and_a_deleted_one_goes() {
+    let (one, two) = (Server::shared().database("discovery_one"), Server::shared().database("discovery_two"));
+    let service = SecretsManagerServer::storing(vec![stored("prod/one", &[TAG], &one)], 100);
+    let queries = Queries::new(GOOD);
+    let lambda = start(&queries, &one, &service, &BOTH).await;
+    assert_eq!(samples(&get(&lambda, "/probe", "target=prod/one").await).value("pg_up"), 1.0);
+    assert_eq!(one.admin_cell(&format!("SELECT count(*) FROM {CONNECTIONS}")), "1");
+    service.store(vec![stored("prod/two", &[TAG], &two)]);
+    // A known name asks for no list. An unknown one does, at most every ten seconds.
+    let lists = || service.calls().iter().filter(|call| call.target == LIST).count();
+    let before = lists();
+    let begun = Instant::now();
+    loop {
+        let answer = get(&lambda, "/probe", "target=prod/two").await;
+        if answer.status == 200 {
+            assert_eq!(samples(&answer).value("pg_up"), 1.0);
+            break;
+        }
+        assert_eq!(answer.status, 404);
+        assert!(answer.text().contains("there are: prod/one"), "{}", answer.text());
+        assert!(begun.elapsed() < AMPLE);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    assert_eq!(lists(), before + 1);
+    assert_eq!(listed(&lambda).await, ["prod/two"]);
+    assert_eq!(get(&lambda, "/probe", "target=prod/one").await.status, 404);
+    one.wait_for(&format!("SELECT count(*) = 0 FROM {CONNECTIONS}")).await;
+}
+
+#[tokio::test]
+async fn without_a_list_prometheus_is_told_to_keep_what_it_has() {
+    let database = Server::shared().database("discovery_failures");
+    let queries = Queries::new(GOOD);
+    let (queries, database) = (&queries, &database);
+    let cases = [
+        (None, "no secret has the tag and the prefix"),
+        (Some(secrets_manager::Answer::internal_error()), "the service is unavailable"),
+        (Some(secrets_manager::Answer::access_denied()), "access denied"),
+        (Some(secrets_manager::Answer::Body(200, "{}".into())), "the answer holds no list"),
+        (Some(secrets_manager::Answer::garbage()), "the answer cannot be read"),
+        (Some(secrets_manager::Answer::Silence), "no answer in time"),
+    ];
+    // At once, since each waits until the service is asked again.
+    let checked = cases.into_iter().map(|(answer, reason)| async move {
+        let none = || vec![stored("other", &[], database)];
+        let service = SecretsManagerServer::storing(none(), 100);
+        service.answer_lists(answer.clone());
+        let lambda = start(queries, database, &service, &BOTH).await;
+        assert_eq!(get(&lambda, "/targets", "").await.status, 503, "{reason}");
+        assert_eq!(get(&lambda, "/probe", "target=prod/shop").await.status, 503, "{reason}");
+        assert!(lambda.log().contains(reason), "{reason}: {}", lambda.log());
+
+        // The same after it had a list.
+        service.answer_lists(None);
+        service.store(vec![stored("prod/shop", &[TAG], database)]);
+        while get(&lambda, "/targets", "").await.status == 503 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        service.answer_lists(answer);
+        service.store(none());
+        let failures = || lambda.log().matches("the targets cannot be listed").count();
+        let before = failures();
+        while failures() == before {
+            assert_eq!(listed(&lambda).await, ["prod/shop"], "{reason}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert_eq!(listed(&lambda).await, ["prod/shop"], "{reason}");
+        assert_eq!(get(&lambda, "/probe", "target=prod/shop").await.status, 200, "{reason}");
+    });
+    futures_util::future::join_all(checked).await;
+}
+
+#[tokio::test]
+async fn a_rule_that_cannot_be_read_is_a_mistake_of_the_environment() {
+    let database = Server::shared().database("discovery_mistakes");
+    let service = SecretsManagerServer::storing(vec![stored("prod/shop", &[TAG], &database)], 100);
+    let queries = Queries::new(GOOD);
+    for (variables, problem) in [
+        (&[("TARGETS_TAG", "metrics")][..], "TARGETS_TAG: must be the key and the value of a tag: key=value"),
+        (&[("TARGETS_TAG", "=yes")], "TARGETS_TAG: must be the key and the value of a tag: key=value"),
+        (
+            &[("TARGETS_TAG", "a=b"), ("DB_SECRET_ID", "x")],
+            "DB_SECRET_ID: TARGETS_TAG is set too; set one of them",
+        ),
+        (
+            &[("TARGETS_FILE", "/x"), ("TARGETS_PREFIX", "x")],
+            "TARGETS_FILE: TARGETS_PREFIX is set too; set one of them",
+        ),
+        (
+            &[("TARGETS_PREFIX", "x"), ("MAX_CONNECTIONS", "0")],
+            "MAX_CONNECTIONS: must be a whole number from 1 up",
+        ),
+        (
+            &[("TARGETS_PREFIX", "x"), ("PUBLIC_URL", "metrics.example.com")],
+            "PUBLIC_URL: must be a URL such as",
+        ),
+        (&[("TARGETS_PREFIX", "x"), ("PUBLIC_URL", "https://u:p@h/")], "PUBLIC_URL: must be a URL such as"),
+        (
+            &[("TARGETS_PREFIX", "x"), ("TARGET_NAME", " x")],
+            "TARGET_NAME: a name must have no control characters",
+        ),
+    ] {
+        let lambda = start(&queries, &database, &service, variables).await;
+        assert_eq!(get(&lambda, "/targets", "").await.status, 500, "{variables:?}");
+        assert!(lambda.log().contains(problem), "{problem}: {}", lambda.log());
+    }
+}
