@@ -5,6 +5,7 @@
 
 mod answer;
 mod landing;
+mod route;
 mod targets;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +26,7 @@ use crate::authorization::{Decision, FETCH_PAUSE, Guard};
 use crate::exposition::Format;
 use crate::scrape::{DEFAULT_LIMIT, Exporter, Selection, TargetState, UnknownQuery};
 use crate::settings::PublicUrl;
+use route::Route;
 
 /// Prometheus sends its `scrape_timeout` here, in seconds with a fraction.
 const SCRAPE_TIMEOUT: HeaderName = HeaderName::from_static("x-prometheus-scrape-timeout-seconds");
@@ -217,55 +219,6 @@ impl Endpoint {
         response.headers_mut().insert(name, value);
         Some(response)
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Route {
-    Metrics,
-    Probe,
-    Targets,
-    Landing,
-    Health,
-}
-
-impl Route {
-    /// Only the last segment of the path counts. A custom domain's base path or a load balancer's rule may add others in
-    /// front: the landing page is then the root of the API, or any path that ends in a slash.
-    fn of(request: &Request) -> Option<Self> {
-        let path = path_in_stage(request);
-        match path.trim_end_matches('/').rsplit('/').next() {
-            Some("metrics") => Some(Self::Metrics),
-            Some("probe") => Some(Self::Probe),
-            Some("targets") => Some(Self::Targets),
-            Some("healthz") => Some(Self::Health),
-            _ if path.is_empty() || path.ends_with('/') || is_root(request) => Some(Self::Landing),
-            _ => None,
-        }
-    }
-}
-
-/// Whether the API's own route is that of its root. The path then has the base path alone.
-fn is_root(request: &Request) -> bool {
-    match request.request_context_ref() {
-        Some(RequestContext::ApiGatewayV1(context)) => context.resource_path.as_deref() == Some("/"),
-        Some(RequestContext::ApiGatewayV2(context)) => {
-            // A method and a path (Amazon API Gateway developer guide, "Create routes for HTTP APIs").
-            context.route_key.as_deref().and_then(|key| key.split(' ').nth(1)) == Some("/")
-        }
-        _ => false,
-    }
-}
-
-/// The path as the client sent it, without the stage of the API.
-fn path_in_stage(request: &Request) -> &str {
-    let path = request.raw_http_path();
-    let stage = match request.request_context_ref() {
-        // Events of a REST API have a path without the stage.
-        Some(RequestContext::ApiGatewayV2(context)) => context.stage.as_deref(),
-        _ => None,
-    };
-    let without = stage.and_then(|stage| path.strip_prefix('/')?.strip_prefix(stage));
-    without.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path)
 }
 
 /// When a request arrived, and how long it may take from then on.

@@ -9,10 +9,10 @@ use lambda_http::http::header::{
     CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use lambda_http::http::{HeaderValue, StatusCode};
-use lambda_http::request::RequestContext;
-use lambda_http::{Body, Request, RequestExt, Response};
+use lambda_http::{Body, Request, Response};
 
 use super::Unusable;
+use super::route::client_path;
 use crate::freshness::Moment;
 use crate::outcome::{QueryOutcome, Status};
 use crate::scrape::{Exporter, LastResults};
@@ -43,7 +43,7 @@ th[scope=row] { font-weight: 400; overflow-wrap: anywhere; }
 
 /// The page. Without an exporter it shows the reason.
 pub(super) fn answer(request: &Request, exporter: Result<&Exporter, &Unusable>) -> Response<Body> {
-    let mut response = super::text(StatusCode::OK, &page(base_path(request), exporter, Moment::now()));
+    let mut response = super::text(StatusCode::OK, &page(client_path(request), exporter, Moment::now()));
     let headers = response.headers_mut();
     for (name, value) in [
         (CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -226,19 +226,6 @@ fn percent_encoded(text: &str) -> String {
         }
         encoded
     })
-}
-
-/// The path of the request as the client sees it, without a slash at its end. For the landing page, the other routes are
-/// below it.
-pub(super) fn base_path(request: &Request) -> &str {
-    let path = match request.request_context_ref() {
-        // Among the paths of a REST API's event, only this one has the stage.
-        Some(RequestContext::ApiGatewayV1(context)) => context.path.as_deref(),
-        _ => None,
-    };
-    let path = path.unwrap_or_else(|| request.raw_http_path()).trim_end_matches('/');
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~".contains(c);
-    if path.chars().all(plain) { path } else { "" }
 }
 
 #[cfg(test)]

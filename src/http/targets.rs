@@ -9,7 +9,8 @@ use lambda_http::{Body, Request, RequestExt, Response};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{landing, text};
+use super::route::client_path;
+use super::text;
 use crate::scrape::{NoTarget, TargetState, Targets};
 use crate::settings::PublicUrl;
 
@@ -85,7 +86,7 @@ fn address(request: &Request) -> Option<PublicUrl> {
     let host = header(HOST).or(domain)?;
     let plain = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
     let scheme = header(FORWARDED_PROTO).filter(|scheme| *scheme == "http").unwrap_or("https");
-    let path = landing::base_path(request);
+    let path = client_path(request);
     let base_path = path.rsplit_once('/').map_or("", |(base, _)| base);
     (!host.is_empty() && host.chars().all(plain)).then(|| PublicUrl {
         scheme: scheme.to_owned(),

@@ -6,18 +6,21 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::query::CANCEL_LIMIT;
-use super::session::{Session, Unreachable};
+use super::session::Session;
 use super::{OVER, time_left};
 use crate::config::Query;
 use crate::credentials::Credentials;
-use crate::database::{Connection, ServerFacts};
+use crate::database::{ConnectError, Connection, ServerFacts};
 use crate::outcome::{Failure, QueryOutcome};
 use crate::sql::Sql;
 
-/// The databases that can have tables of users. A provider's own databases refuse all other roles.
+/// The databases that can have tables of users. A provider's own databases refuse all other roles. After an interrupted
+/// DROP DATABASE the connection limit is -2, and nobody can connect.
 const DATABASES: &str = "SELECT datname FROM pg_catalog.pg_database \
-     WHERE datallowconn AND NOT datistemplate AND datname NOT IN ('rdsadmin', 'cloudsqladmin', 'azure_maintenance') \
-     ORDER BY datname";
+     WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 \
+     AND datname NOT IN ('rdsadmin', 'cloudsqladmin', 'azure_maintenance') ORDER BY datname";
+/// PostgreSQL documentation, "PostgreSQL Error Codes": there is no such database.
+const DROPPED: &str = "3D000";
 const LIST_LIMIT: Duration = Duration::from_secs(1);
 /// The limit of a login at a database. At most half of the remaining time, too.
 const OPEN_LIMIT: Duration = Duration::from_secs(3);
@@ -109,11 +112,20 @@ async fn list(connection: &mut Connection, deadline: Instant) -> Vec<String> {
     }
 }
 
+/// Why there is no connection to a database.
+#[derive(Debug, Clone)]
+pub(super) enum Unvisited {
+    /// It was dropped after the databases were listed.
+    Dropped,
+    /// The reason, which the log has too.
+    Unreachable(String),
+}
+
 /// The session that visits other databases, one after another. Roles have connection limits.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
     database: String,
-    session: Option<Result<Connection, String>>,
+    session: Option<Result<Connection, Unvisited>>,
 }
 
 impl Walk {
@@ -127,37 +139,42 @@ impl Walk {
         credentials: &Credentials,
         database: &str,
         deadline: Instant,
-    ) -> Result<&mut Connection, Unreachable> {
-        let is_lost = matches!(&self.session, Some(Ok(connection)) if !connection.is_usable());
-        if self.session.is_none() || is_lost || self.database != database {
+    ) -> Result<&mut Connection, Unvisited> {
+        if !self.is_in(database) {
             self.close().await;
-            let limit = OPEN_LIMIT.min(time_left(deadline) / 2);
-            let opened = kept.open_in(credentials, database, limit).await;
-            if let Err(Unreachable(error)) = &opened {
-                tracing::warn!(database, error, "no connection to a database of the target");
-            }
             database.clone_into(&mut self.database);
-            self.session = Some(opened.map_err(|Unreachable(why)| why));
         }
-        match &mut self.session {
-            Some(Ok(connection)) => Ok(connection),
-            Some(Err(why)) => Err(Unreachable(why.clone())),
-            None => Err(Unreachable(String::new())),
-        }
+        let session = match self.session.take() {
+            Some(session) => session,
+            None => {
+                let limit = OPEN_LIMIT.min(time_left(deadline) / 2);
+                let opened = kept.open_in(credentials, database, limit).await;
+                opened.map_err(|error| unvisited(database, &error))
+            }
+        };
+        self.session.insert(session).as_mut().map_err(|why| why.clone())
     }
 
     /// Whether the connection to `database` can be used. If the login there failed, no further time is spent on it.
     pub(super) fn is_in(&self, database: &str) -> bool {
-        self.database == database
-            && self
-                .session
-                .as_ref()
-                .is_some_and(|session| session.as_ref().map_or(true, Connection::is_usable))
+        let is_usable =
+            |session: &Result<Connection, _>| session.as_ref().map_or(true, Connection::is_usable);
+        self.database == database && self.session.as_ref().is_some_and(is_usable)
     }
 
     pub(super) async fn close(&mut self) {
         if let Some(Ok(connection)) = self.session.take() {
             connection.close(CLOSE_LIMIT).await;
+        }
+    }
+}
+
+fn unvisited(database: &str, error: &ConnectError) -> Unvisited {
+    match error {
+        ConnectError::Server { sqlstate } if sqlstate == DROPPED => Unvisited::Dropped,
+        error => {
+            tracing::warn!(database, %error, "no connection to a database of the target");
+            Unvisited::Unreachable(format!("no connection to the database: {error}"))
         }
     }
 }

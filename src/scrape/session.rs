@@ -154,19 +154,22 @@ impl Session {
     }
 
     /// A further connection to another database of the target, made within `limit`.
+    ///
+    /// # Errors
+    /// [`ConnectError`]
     pub(super) async fn open_in(
         &self,
         credentials: &Credentials,
         database: &str,
         limit: Duration,
-    ) -> Result<Connection, Unreachable> {
+    ) -> Result<Connection, ConnectError> {
         let deadline = Instant::now() + limit;
-        let target = self.target.value().ok_or_else(|| Unreachable("no credentials".to_owned()))?;
+        let no_login = |why: String| ConnectError::Authentication(why);
+        let target = self.target.value().ok_or_else(|| no_login("no credentials".to_owned()))?;
         let target = Target { database: database.to_owned(), ..target.clone() };
         let target = credentials.for_login(&target, TOKEN_LIMIT.min(limit)).await;
-        let target = target.map_err(|error| Unreachable(error.to_string()))?;
-        let opened = Connection::open(&target, time_left(deadline)).await;
-        opened.map_err(|error| Unreachable(format!("no connection to the database: {error}")))
+        let target = target.map_err(|error| no_login(error.to_string()))?;
+        Connection::open(&target, time_left(deadline)).await
     }
 
     /// Closes the connection within `limit`.

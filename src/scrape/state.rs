@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::cache::Cache;
-use super::databases::{self, Run, Walk};
+use super::databases::{self, Run, Unvisited, Walk};
 use super::order::Order;
 use super::query::{self, CANCEL_LIMIT};
 use super::session::{Session, Unreachable};
@@ -16,7 +16,7 @@ use crate::config::Query;
 use crate::credentials::Credentials;
 use crate::database::{Connection, GRACE};
 use crate::freshness::Moment;
-use crate::outcome::{Failure, QueryOutcome, Scrape, Status};
+use crate::outcome::{Failure, QueryOutcome, Scrape, Skip, Status};
 use crate::settings::{Lifetimes, Limits};
 
 /// With less time left, no query is begun.
@@ -110,7 +110,7 @@ impl State {
                             facts = connection.facts().clone();
                             Ok(connection)
                         }
-                        error => error,
+                        Err(Unreachable(why)) => Err(Unvisited::Unreachable(why)),
                     },
                 };
                 match connection {
@@ -120,13 +120,14 @@ impl State {
                         outcome.log();
                         self.note(run, outcome, (limit, whole));
                     }
-                    Err(Unreachable(why)) if run.is_elsewhere => {
-                        no_connection(outcome, &why);
+                    Err(Unvisited::Dropped) => {
+                        outcome.status = Status::Skipped(Skip::Database);
+                        outcome.errors.clear();
                     }
-                    Err(Unreachable(_)) => {
-                        scrape.up = false;
-                        no_connection(outcome, LOST);
-                        lost += 1;
+                    Err(Unvisited::Unreachable(why)) => {
+                        no_connection(outcome, &why);
+                        scrape.up &= run.is_elsewhere;
+                        lost += usize::from(!run.is_elsewhere);
                     }
                 }
             }

@@ -1,25 +1,24 @@
 //! Targets that are found among the secrets, by a tag and the beginning of their names.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::events::{Event, Kind};
-use crate::lambda::{AMPLE, CONNECTIONS, GOOD, Queries, samples, secret_of, with_secret};
+use crate::lambda::{AMPLE, GOOD, Queries, samples, secret_of, with_secret};
 use crate::postgres::{PASSWORD, Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
 use crate::secrets_manager::{self, GET, LIST, SecretsManagerServer, Stored};
 
-const TAG: (&str, &str) = ("metrics", "yes");
+pub(crate) const TAG: (&str, &str) = ("metrics", "yes");
 
-fn stored(name: &str, tags: &[(&'static str, &'static str)], database: &TestDatabase) -> Stored {
+pub(crate) fn stored(name: &str, tags: &[(&'static str, &'static str)], database: &TestDatabase) -> Stored {
     let answer = secret_of(database, database.server().port(), PASSWORD);
     Stored { name: name.to_owned(), tags: tags.to_vec(), owner: None, answer }
 }
 
 /// A function that discovers targets.
-async fn start(
+pub(crate) async fn start(
     queries: &Queries,
     database: &TestDatabase,
     service: &SecretsManagerServer,
@@ -33,13 +32,13 @@ async fn start(
     lambda
 }
 
-async fn get(lambda: &Lambda, path: &str, query: &str) -> Answer {
+pub(crate) async fn get(lambda: &Lambda, path: &str, query: &str) -> Answer {
     let event = Event::get(Kind::HttpApi, path);
     let event = if query.is_empty() { event } else { event.query(query) };
     lambda.invoke(event.json(), AMPLE).await
 }
 
-async fn listed(lambda: &Lambda) -> Vec<String> {
+pub(crate) async fn listed(lambda: &Lambda) -> Vec<String> {
     let answer = get(lambda, "/targets", "").await;
     assert_eq!(answer.status, 200, "{}", answer.text());
     let list: Value = serde_json::from_str(&answer.text()).unwrap();
@@ -47,7 +46,7 @@ async fn listed(lambda: &Lambda) -> Vec<String> {
     list.as_array().unwrap().iter().map(name).collect()
 }
 
-const BOTH: [(&str, &str); 2] = [("TARGETS_TAG", "metrics=yes"), ("TARGETS_PREFIX", "prod/")];
+pub(crate) const BOTH: [(&str, &str); 2] = [("TARGETS_TAG", "metrics=yes"), ("TARGETS_PREFIX", "prod/")];
 
 #[tokio::test]
 async fn secrets_with_exactly_the_tag_and_the_prefix_are_targets() {
@@ -145,79 +144,6 @@ async fn the_secret_of_the_authorization_is_no_target() {
         let probe = lambda.invoke(event("/probe").query("target=prod/scrape").json(), AMPLE).await;
         assert_eq!(probe.status, 404, "{id}");
     }
-}
-
-#[tokio::test]
-async fn a_new_secret_appears_and_a_deleted_one_goes() {
-    let (one, two) = (Server::shared().database("discovery_one"), Server::shared().database("discovery_two"));
-    let service = SecretsManagerServer::storing(vec![stored("prod/one", &[TAG], &one)], 100);
-    let queries = Queries::new(GOOD);
-    let lambda = start(&queries, &one, &service, &BOTH).await;
-    assert_eq!(samples(&get(&lambda, "/probe", "target=prod/one").await).value("pg_up"), 1.0);
-    assert_eq!(one.admin_cell(&format!("SELECT count(*) FROM {CONNECTIONS}")), "1");
-    service.store(vec![stored("prod/two", &[TAG], &two)]);
-    // A known name asks for no list. An unknown one does, at most every ten seconds.
-    let lists = || service.calls().iter().filter(|call| call.target == LIST).count();
-    let before = lists();
-    let begun = Instant::now();
-    loop {
-        let answer = get(&lambda, "/probe", "target=prod/two").await;
-        if answer.status == 200 {
-            assert_eq!(samples(&answer).value("pg_up"), 1.0);
-            break;
-        }
-        assert_eq!(answer.status, 404);
-        assert!(answer.text().contains("there are: prod/one"), "{}", answer.text());
-        assert!(begun.elapsed() < AMPLE);
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    assert_eq!(lists(), before + 1);
-    assert_eq!(listed(&lambda).await, ["prod/two"]);
-    assert_eq!(get(&lambda, "/probe", "target=prod/one").await.status, 404);
-    one.wait_for(&format!("SELECT count(*) = 0 FROM {CONNECTIONS}")).await;
-}
-
-#[tokio::test]
-async fn without_a_list_prometheus_is_told_to_keep_what_it_has() {
-    let database = Server::shared().database("discovery_failures");
-    let queries = Queries::new(GOOD);
-    let (queries, database) = (&queries, &database);
-    let cases = [
-        (None, "no secret has the tag and the prefix"),
-        (Some(secrets_manager::Answer::internal_error()), "the service is unavailable"),
-        (Some(secrets_manager::Answer::access_denied()), "access denied"),
-        (Some(secrets_manager::Answer::Body(200, "{}".into())), "the answer holds no list"),
-        (Some(secrets_manager::Answer::garbage()), "the answer cannot be read"),
-        (Some(secrets_manager::Answer::Silence), "no answer in time"),
-    ];
-    // At once, since each waits until the service is asked again.
-    let checked = cases.into_iter().map(|(answer, reason)| async move {
-        let none = || vec![stored("other", &[], database)];
-        let service = SecretsManagerServer::storing(none(), 100);
-        service.answer_lists(answer.clone());
-        let lambda = start(queries, database, &service, &BOTH).await;
-        assert_eq!(get(&lambda, "/targets", "").await.status, 503, "{reason}");
-        assert_eq!(get(&lambda, "/probe", "target=prod/shop").await.status, 503, "{reason}");
-        assert!(lambda.log().contains(reason), "{reason}: {}", lambda.log());
-
-        // The same after it had a list.
-        service.answer_lists(None);
-        service.store(vec![stored("prod/shop", &[TAG], database)]);
-        while get(&lambda, "/targets", "").await.status == 503 {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        service.answer_lists(answer);
-        service.store(none());
-        let failures = || lambda.log().matches("the targets cannot be listed").count();
-        let before = failures();
-        while failures() == before {
-            assert_eq!(listed(&lambda).await, ["prod/shop"], "{reason}");
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-        assert_eq!(listed(&lambda).await, ["prod/shop"], "{reason}");
-        assert_eq!(get(&lambda, "/probe", "target=prod/shop").await.status, 200, "{reason}");
-    });
-    futures_util::future::join_all(checked).await;
 }
 
 #[tokio::test]

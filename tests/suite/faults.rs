@@ -11,6 +11,7 @@ pub(crate) mod observed;
 mod requests;
 mod secrets;
 mod start;
+mod targets;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,7 +27,9 @@ fn every_fault_in_the_documentation_is_a_test_and_every_test_is_in_the_documenta
     let documented: BTreeSet<_> = rows.iter().map(|row| row.rsplit('`').nth(1).unwrap().to_owned()).collect();
     assert_eq!(documented.len(), rows.len(), "a test stands in two rows");
     let mut tests = BTreeSet::new();
-    for part in ["start", "secrets", "connecting", "between", "during", "floods", "requests", "forged"] {
+    let parts =
+        ["start", "secrets", "connecting", "between", "during", "floods", "requests", "forged", "targets"];
+    for part in parts {
         let source = fs::read_to_string(root.join(format!("tests/suite/faults/{part}.rs"))).unwrap();
         for test in source.split("test]\n").skip(1) {
             let name = test.split("fn ").nth(1).unwrap().split('(').next().unwrap();

@@ -6,7 +6,7 @@ use crate::lambda::{AMPLE, Queries, environment, function, samples, scrape};
 use crate::postgres::{ROLE, Server, TestDatabase};
 use crate::runtime_api::Lambda;
 
-const SIZES: &str = "
+pub(crate) const SIZES: &str = "
 sizes:
   query: SELECT name, v FROM sizes
   target_databases: ['walk*']
@@ -15,9 +15,9 @@ own: {query: SELECT 1 AS v}
 ";
 
 /// The function's sessions on the server.
-const SESSIONS: &str = "pg_stat_activity WHERE application_name LIKE 'pg-lambda-exporter/%'";
+pub(crate) const SESSIONS: &str = "pg_stat_activity WHERE application_name LIKE 'pg-lambda-exporter/%'";
 
-fn with_sizes(server: &Server, name: &str, value: u32) -> TestDatabase {
+pub(crate) fn with_sizes(server: &Server, name: &str, value: u32) -> TestDatabase {
     let database = server.database(name);
     database.admin(&format!(
         "CREATE TABLE sizes AS SELECT 'a' AS name, {value} AS v; GRANT SELECT ON sizes TO {ROLE}"
@@ -107,6 +107,31 @@ async fn the_databases_are_limited_in_number_and_in_time() {
         seen.extend(samples.of("slow_v").into_iter().map(|(labels, _)| labels.to_owned()));
     }
     assert_eq!(seen.len(), 6, "{seen:?}");
+}
+
+#[tokio::test]
+async fn thirty_databases_give_each_table_once() {
+    let server = Server::private();
+    let own = with_sizes(&server, "walk_00", 0);
+    for index in 1..30 {
+        server.admin(&format!("CREATE DATABASE walk_{index:02} TEMPLATE {}", own.name()));
+    }
+    // An interrupted DROP DATABASE leaves this.
+    server.admin("CREATE DATABASE walk_invalid");
+    server.admin("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'walk_invalid'");
+    let queries = Queries::new(
+        "tables: {query: 'SELECT relname, count(*) AS n FROM pg_stat_user_tables GROUP BY relname', \
+         target_databases: ['*'], metrics: [{relname: {usage: LABEL}}, {n: {usage: GAUGE}}]}\n",
+    );
+    let lambda = function(&queries, &own).await;
+    let samples = scrape(&lambda).await;
+    let found: Vec<_> = samples.of("tables_n").into_iter().map(|(labels, v)| (sorted(labels), v)).collect();
+    let expected = (0..30).map(|n| (format!("{{datname=\"walk_{n:02}\",relname=\"sizes\"}}"), 1.0));
+    assert_eq!(found, expected.collect::<Vec<_>>());
+    let success = samples.of("pg_exporter_query_success");
+    // The database postgres has no table of its own, which is no failure.
+    assert_eq!((success.len(), success.iter().all(|(_, value)| *value == 1.0)), (31, true), "{success:?}");
+    server.wait_for(&format!("SELECT count(*) = 1 FROM {SESSIONS}")).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{Said, Terminal};
 use crate::events::{Event, Kind};
-use crate::lambda::{AMPLE, CONNECTIONS, GOOD, Queries, samples, secret_of, with_secret};
+use crate::lambda::{AMPLE, GOOD, Queries, samples, secret_of, with_secret};
 use crate::postgres::{PASSWORD, ROLE, Server, TestDatabase};
 use crate::runtime_api::{Answer, Lambda};
 use crate::samples::Samples;
@@ -78,13 +78,13 @@ fn targets_files_are_read_as_expected() {
 }
 
 /// A function with this targets file.
-struct Many {
-    lambda: Lambda,
+pub(crate) struct Many {
+    pub(crate) lambda: Lambda,
     file: Queries,
 }
 
 impl Many {
-    async fn start(queries: &Queries, targets: &str, more: &[(&'static str, &str)]) -> Self {
+    pub(crate) async fn start(queries: &Queries, targets: &str, more: &[(&'static str, &str)]) -> Self {
         let file = Queries::new(targets);
         let mut environment = vec![
             ("AUTH", "none".to_owned()),
@@ -97,29 +97,29 @@ impl Many {
         Self { lambda, file }
     }
 
-    async fn get(&self, path: &str, query: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str, query: &str) -> Answer {
         let event = Event::get(Kind::HttpApi, path);
         let event = if query.is_empty() { event } else { event.query(query) };
         self.lambda.invoke(event.json(), AMPLE).await
     }
 
-    async fn probe(&self, name: &str) -> Samples {
+    pub(crate) async fn probe(&self, name: &str) -> Samples {
         samples(&self.get("/probe", &format!("target={name}")).await)
     }
 }
 
 /// An entry of a targets file that leads to this database.
-fn entry(name: &str, database: &TestDatabase) -> String {
+pub(crate) fn entry(name: &str, database: &TestDatabase) -> String {
     let (port, database) = (database.server().port(), database.name());
     format!(
         "{name}: {{host: 127.0.0.1, port: {port}, database: {database}, user: {ROLE}, sslmode: disable}}\n"
     )
 }
 
-const PASSWORDS: (&str, &str) = ("PGPASSWORD", PASSWORD);
+pub(crate) const PASSWORDS: (&str, &str) = ("PGPASSWORD", PASSWORD);
 
 /// The function's environment for a stand-in of Secrets Manager.
-fn aws(url: &str) -> [(&'static str, &str); 4] {
+pub(crate) fn aws(url: &str) -> [(&'static str, &str); 4] {
     [
         ("AWS_ENDPOINT_URL", url),
         ("AWS_REGION", "eu-central-1"),
@@ -336,92 +336,6 @@ async fn no_more_connections_are_open_than_allowed_and_the_kept_ones_stay() {
 }
 
 #[tokio::test]
-async fn what_one_target_suffers_costs_the_others_nothing() {
-    let databases: Vec<_> = ["good", "floods", "rotates"]
-        .map(|name| Server::shared().database(&format!("targets_{name}")))
-        .into();
-    let [good, floods, rotates] = databases.as_slice() else { panic!() };
-    let port = good.server().port();
-    // The kernel accepts, and nobody answers.
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let refused = { std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port() };
-    floods.admin("CREATE TABLE big AS SELECT repeat('x', 1000) AS v FROM generate_series(1, 20000)");
-    floods.admin(&format!("GRANT SELECT ON big TO {ROLE}"));
-    let queries = Queries::new(&format!(
-        "{GOOD}
-big:
-  predicate_query: SELECT to_regclass('big') IS NOT NULL
-  query: SELECT v, 1 AS n FROM big
-  metrics: [{{v: {{usage: LABEL}}}}, {{n: {{usage: GAUGE}}}}]
-"
-    ));
-    let service = SecretsManagerServer::start(secret_of(rotates, port, PASSWORD));
-    let url = service.url();
-    let text = entry("good", good)
-        + &entry("floods", floods)
-        + &format!("refuses: {{host: 127.0.0.1, port: {refused}, user: {ROLE}}}\n")
-        + &format!(
-            "hangs: {{host: 127.0.0.1, port: {}, user: {ROLE}}}\n",
-            silent.local_addr().unwrap().port()
-        )
-        + "rotates: {secret: prod/rotates}\n";
-    let many = Many::start(
-        &queries,
-        &text,
-        &[&aws(&url)[..], &[PASSWORDS, ("MAX_RESULT_BYTES", "1000000"), ("SECRET_MAX_AGE", "0s")]].concat(),
-    )
-    .await;
-    let event = |name: &str| {
-        let event = Event::get(Kind::HttpApi, "/probe").query(&format!("target={name}"));
-        let timeout = if name == "hangs" { "2" } else { "20" };
-        event.header("x-prometheus-scrape-timeout-seconds", Some(timeout)).json()
-    };
-    let session = async || {
-        let samples = samples(&many.lambda.invoke(event("good"), AMPLE).await);
-        assert_eq!((samples.value("pg_up"), samples.of("good_v")), (1.0, vec![("", 1.0)]));
-        good.admin_cell(&format!("SELECT string_agg(pid::text, ',') FROM {CONNECTIONS}"))
-    };
-    let before = session().await;
-    for (name, up, failed) in [
-        ("floods", 1.0, Some(r#"pg_exporter_query_error{query="big",reason="limit"}"#)),
-        ("refuses", 0.0, None),
-        ("hangs", 0.0, None),
-        ("rotates", 1.0, None),
-    ] {
-        let answer = samples(&many.lambda.invoke(event(name), AMPLE).await);
-        assert_eq!(answer.value("pg_up"), up, "{name}: {}", many.lambda.log());
-        if let Some(failed) = failed {
-            assert_eq!(answer.value(failed), 1.0);
-        }
-        assert_eq!(session().await, before, "{name}");
-    }
-    for answer in [
-        secrets_manager::Answer::text("no database at all"),
-        secret_of(rotates, port, "another password"),
-        secrets_manager::Answer::access_denied(),
-    ] {
-        service.answer(answer);
-        let probe = samples(&many.lambda.invoke(event("rotates"), AMPLE).await);
-        // A session outlives its password, and a target that works is kept.
-        assert_eq!((probe.value("pg_up"), probe.of("pg_exporter_target_error").len()), (1.0, 0));
-        assert_eq!(session().await, before);
-    }
-}
-
-#[tokio::test]
-async fn a_secret_that_is_no_database_is_told() {
-    let queries = Queries::new(GOOD);
-    let service = SecretsManagerServer::start(secrets_manager::Answer::text("an API key"));
-    let many = Many::start(&queries, "key: {secret: prod/key}\n", &aws(&service.url())).await;
-    let probe = many.probe("key").await;
-    assert_eq!(probe.value("pg_up"), 0.0);
-    assert_eq!(probe.value(r#"pg_exporter_target_error{target="key",reason="secret"}"#), 1.0);
-    let log = many.lambda.log();
-    let line = log.lines().find(|line| line.contains("no credentials")).unwrap();
-    assert!(line.contains(r#""span":{"target":"key","name":"scrape"}"#), "{log}");
-}
-
-#[tokio::test]
 async fn the_landing_page_lists_the_targets() {
     let database = Server::shared().database("targets_landing");
     let queries = Queries::new("good: {query: SELECT 1 AS v}\nwrong: {query: SELECT 1/0 AS v}\n");
@@ -441,20 +355,6 @@ async fn the_landing_page_lists_the_targets() {
     assert!(row("target=bad").contains("disabled by a mistake in the targets file"), "{page}");
     assert!(row("target=idle").contains("not scraped yet"), "{page}");
     assert!(page.contains("href=\"/targets\"") && !page.contains("href=\"/metrics\""), "{page}");
-}
-
-#[tokio::test]
-async fn a_targets_file_that_cannot_be_used_is_said() {
-    let queries = Queries::new(GOOD);
-    for text in ["", "- a\n", "a: {b: [\n"] {
-        let many = Many::start(&queries, text, &[]).await;
-        for path in ["/probe", "/targets", "/metrics"] {
-            let answer = many.get(path, "target=a").await;
-            assert_eq!(answer.status, 500, "{path} {text:?}");
-            assert!(answer.text().contains("mistake in the targets file"), "{}", answer.text());
-        }
-        assert!(many.lambda.log().contains("no targets"), "{}", many.lambda.log());
-    }
 }
 
 const TWO_TARGETS: &str = "shop: {secret: prod/shop}\nbad: {hots: db, user: x}\n";
