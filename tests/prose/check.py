@@ -49,14 +49,16 @@ def of_rust(text: str) -> Iterator[Lines]:
 
 
 def of_markdown(text: str) -> Iterator[Lines]:
-    """Without code. Each cell of a table is a paragraph."""
+    """Without code. Each cell of a table is a paragraph, and the cells of its first row are headings."""
     prose: Lines = []
     fenced = False
-    for number, line in enumerate(text.splitlines(), start=1):
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
         if line.lstrip().startswith("```"):
             fenced = not fenced
         elif line.startswith("|"):
-            yield from ([(number, cell)] for cell in line.split("|"))
+            mark = "#" if lines[number : number + 1] and lines[number].startswith("|-") else ""
+            yield from ([(number, mark + cell)] for cell in line.split("|"))
         elif not fenced:
             prose.append((number, re.sub(r"\]\([^)]*\)", "]", line)))
             continue
@@ -108,8 +110,12 @@ def main(arguments: list[str]) -> int:
     found = 0
     for file in [file for argument in arguments for file in files_in(Path(argument))]:
         for paragraph in paragraphs(file):
+            is_heading = file.suffix == ".md" and bool(paragraph) and paragraph[0][1].startswith("#")
             for number, sentence in sentences(paragraph):
                 for pattern, instead in banned:
+                    # A heading is not a sentence.
+                    if is_heading and pattern.pattern.startswith("^"):
+                        continue
                     if match := pattern.search(sentence):
                         found += 1
                         print(f'{file}:{number}: "{match[0]}" in "{sentence}"; write: {instead}')
