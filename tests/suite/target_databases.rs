@@ -93,19 +93,25 @@ async fn the_databases_are_limited_in_number_and_in_time() {
 
     // The time of the scrape is shared. What has no time goes first in the next scrape.
     let slow = Queries::new(
-        "slow: {query: 'SELECT 1 AS v FROM pg_sleep(0.6)', target_databases: ['walk*'], metrics: [{v: {usage: GAUGE}}]}\n",
+        "slow: {query: 'SELECT 1 AS v FROM pg_sleep(0.4)', target_databases: ['walk*'], metrics: [{v: {usage: GAUGE}}]}\n",
     );
     let lambda = function(&slow, &databases[0]).await;
     let event =
         || Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("3")).json();
-    let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..4 {
+    let (mut seen, mut late) = (std::collections::BTreeSet::new(), 0);
+    // A busy machine reaches fewer at a time.
+    for _ in 0..10 {
         let answer = lambda.invoke(event(), AMPLE).await;
         let samples = samples(&answer);
         assert!(samples.value("pg_exporter_last_scrape_duration_seconds") < 3.0, "{samples:?}");
         assert_eq!(samples.of("slow_v").len() + samples.of("pg_exporter_query_error").len(), 6);
+        late += samples.of("pg_exporter_query_error").len();
         seen.extend(samples.of("slow_v").into_iter().map(|(labels, _)| labels.to_owned()));
+        if seen.len() == 6 {
+            break;
+        }
     }
+    assert!(late > 0);
     assert_eq!(seen.len(), 6, "{seen:?}");
 }
 
