@@ -113,11 +113,14 @@ lint: prerequisites ## Check format, lints and wording
 build: $(VENV)/run ## Build the package for this machine's processor in target/lambda/
 	@$(VENV)/bin/python -m demo package $(call option,$(MACHINE)) --skip-target-check
 
-# The queries are checked first: a mistake in them is cheaper here than in the log of a deployed function. The target of
-# another processor than this machine's is there by rustup, which cargo-lambda asks.
-package: $(VENV)/run ## Check queries.yml and build the package to deploy (ARCH=arm64 or x86_64)
+# The queries and the targets file are checked first: a mistake in them is cheaper here than in the log of a deployed
+# function. The variables that complete a target are those that the function gets. The target of another processor than
+# this machine's is there by rustup, which cargo-lambda asks.
+package: $(VENV)/run ## Check queries.yml and targets.yml, and build the package to deploy (ARCH=arm64 or x86_64)
 	@case '$(ARCHITECTURE)' in arm64 | x86_64) ;; *) echo 'make package: ARCH must be arm64 or x86_64' >&2; exit 1 ;; esac
-	cargo run --locked --quiet -- check queries.yml
+	TARGETS_FILE='$(wildcard targets.yml)' DB_AUTH="$$DATABASE_AUTHENTICATION" PGHOST="$$DATABASE_HOST" \
+		PGUSER="$$DATABASE_USER" PGDATABASE="$$DATABASE_NAME" PGPORT="$$DATABASE_PORT" \
+		cargo run --locked --quiet -- check queries.yml
 	@$(VENV)/bin/python -m demo package $(call option,$(ARCHITECTURE)) $(if $(filter $(ARCHITECTURE),$(MACHINE)),--skip-target-check)
 	@echo "target/lambda/pg-lambda-exporter/bootstrap.zip: $$(wc -c <target/lambda/pg-lambda-exporter/bootstrap.zip) bytes for $(ARCHITECTURE)"
 

@@ -17,6 +17,8 @@ from demo.aws import CHECKOUT, FUNCTION, PACKAGES
 from demo.processes import Failure, Processes, Stopped, die_with_parent, processes, stop_on_signals, uninterrupted
 
 PACKAGE = PACKAGES / FUNCTION / "bootstrap.zip"
+TARGETS_FILE = "targets.yml"
+"""Optional in a checkout, so Cargo.toml cannot name it."""
 
 
 def main() -> None:
@@ -71,7 +73,7 @@ def rustflags() -> str:
 
 
 def put(package: Path) -> None:
-    """Puts a package in the place of the one before.
+    """Puts a package in the place of the one before, with the checkout's targets file.
 
     cargo-lambda keeps the modes of the files, which may be private to their owner. Lambda's user must read them. It also
     adds the files in an order that changes, and a package that changes is uploaded again."""
@@ -83,6 +85,10 @@ def put(package: Path) -> None:
                 content = built.read(entry)
                 entry.external_attr |= mode(entry.filename) << 16
                 readable.writestr(entry, content, zipfile.ZIP_DEFLATED, 9)
+            if (targets := CHECKOUT / TARGETS_FILE).exists():
+                entry = zipfile.ZipInfo(TARGETS_FILE)
+                entry.external_attr = mode(TARGETS_FILE) << 16
+                readable.writestr(entry, targets.read_bytes(), zipfile.ZIP_DEFLATED, 9)
         new.replace(PACKAGE)
 
 

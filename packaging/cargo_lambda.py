@@ -65,7 +65,8 @@ def deploy(deployment: Deployment) -> dict[str, str]:
     if values["AuthorizationSecretArn"]:
         outputs["AuthorizationSecretArn"] = values["AuthorizationSecretArn"]
     if values["Front"] == "function-url":
-        outputs["ScrapeUrl"] = f"{functions.get_function_url_config(FunctionName=name)['FunctionUrl']}metrics"
+        url = functions.get_function_url_config(FunctionName=name)["FunctionUrl"]
+        outputs["ScrapeUrl"] = f"{url}{'targets' if deployment.holds('HasSeveralTargets') else 'metrics'}"
     else:
         remove_public_permissions(functions, name)
     return outputs
@@ -126,6 +127,10 @@ def statements(deployment: Deployment) -> dict[str, list[Mapping]]:
     user = deployment.arn("rds-db", f"dbuser:{values['DatabaseResourceId']}/{values['DatabaseUser']}")
     interfaces = """CreateNetworkInterface DescribeNetworkInterfaces DescribeSubnets DeleteNetworkInterface
         AssignPrivateIpAddresses UnassignPrivateIpAddresses"""
+    # A secret's ARN ends in a hyphen and six characters, which are not of its name.
+    named = deployment.arn("secretsmanager", f"secret:{values['TargetsPrefix']}*-??????")
+    key, _, value = values["TargetsTag"].partition("=")
+    tagged = {"StringEquals": {f"secretsmanager:ResourceTag/{key}": value}}
     # Lambda needs these actions, the function's own code does not. Only calls of the code have this key.
     own_code = {"Null": {"lambda:SourceFunctionArn": "false"}}
 
@@ -147,7 +152,15 @@ def statements(deployment: Deployment) -> dict[str, list[Mapping]]:
             values["AuthorizationSecretKeyArn"],
             Condition=through_secrets,
         ),
-        "database": allow(["rds-db:connect"], user) if values["DatabaseAuthentication"] == "iam" else [],
+        "database": allow(["rds-db:connect"], user) if values["DatabaseResourceId"] else [],
+        "target-secrets": allow(["secretsmanager:GetSecretValue"], *values["TargetsSecretArns"].split(",")),
+        "target-list": allow(["secretsmanager:ListSecrets"], "*") if deployment.holds("DiscoversTargets") else [],
+        "tagged-targets": allow(["secretsmanager:GetSecretValue"], named, Condition=tagged) if key else [],
+        "prefixed-targets": (
+            allow(["secretsmanager:GetSecretValue"], named) if deployment.holds("HasTargetsPrefixOnly") else []
+        ),
+        "target-keys": allow(["kms:Decrypt"], *values["TargetsKeyArns"].split(","), Condition=through_secrets),
+        "target-databases": allow(["rds-db:connect"], *values["TargetsDatabaseArns"].split(",")),
         "network": [
             *allow([f"ec2:{action}" for action in interfaces.split()], "*"),
             {"Effect": "Deny", "Action": "ec2:*", "Resource": "*", "Condition": own_code},
@@ -166,6 +179,13 @@ def run(deployment: Deployment, role: str) -> None:
         "PGPORT": values["DatabasePort"],
         "PGDATABASE": values["DatabaseName"],
         "PGUSER": values["DatabaseUser"],
+        "TARGETS_FILE": values["TargetsFile"],
+        "TARGETS_TAG": values["TargetsTag"],
+        "TARGETS_PREFIX": values["TargetsPrefix"],
+        "PUBLIC_URL": values["PublicUrl"],
+        "MAX_CONNECTIONS": values["MaxConnections"],
+        "MAX_DATABASES": values["MaxDatabases"],
+        "RESERVED_CONCURRENCY": values["ReservedConcurrency"],
         "AUTH": "none" if values["Authorization"] == "none" else "",
         "AUTH_SECRET_ID": values["AuthorizationSecretArn"],
         "AUTH_TOKEN_SHA256": values["AuthorizationTokenSha256"],

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import boto3
@@ -35,6 +35,7 @@ from template import TEMPLATE, Refused, as_variables, checked, holds, load, vari
 CHECKOUT = Path(__file__).resolve().parent.parent
 BINARY = "pg-lambda-exporter"
 PACKAGE = CHECKOUT / "target" / "lambda" / BINARY / "bootstrap.zip"
+TARGETS_FILE = "targets.yml"
 SAM = CHECKOUT / ".tools" / "sam" / "bin" / "sam"
 NODE = CHECKOUT / ".tools" / "nodejs" / "node_modules" / ".bin" / "node"
 OSLS = CHECKOUT / ".tools" / "osls" / "node_modules" / ".bin" / "osls"
@@ -79,8 +80,9 @@ class Deployment:
         self.pseudo = {"AWS::Region": self.region, "AWS::Partition": self.partition}
         self.values = checked(self.template, defaults | values, self.pseudo)
         for parameter, value in self.values.items():
-            if value.startswith("arn:") and value.split(":")[3] not in ("", self.region):
-                raise Refused(f"{variable(parameter)} is of another region than AWS_REGION")
+            for arn in value.split(",") if value.startswith("arn:") else []:
+                if arn.split(":")[3] not in ("", self.region):
+                    raise Refused(f"{variable(parameter)} is of another region than AWS_REGION")
         if way == "cargo-lambda":
             cargo_lambda.check(self)
 
@@ -97,6 +99,14 @@ class Deployment:
         built_for = architecture(self.package)
         if self.values["Architecture"] != built_for:
             raise Refused(f"ARCHITECTURE is not what the package was built for; set ARCHITECTURE={built_for}")
+        with zipfile.ZipFile(self.package) as content:
+            self.check_targets_file(content.namelist())
+
+    def check_targets_file(self, names: Collection[str]) -> None:
+        """Refuses a targets file that is not in the package."""
+        file = self.values["TargetsFile"]
+        if file == TARGETS_FILE and file not in names:
+            raise Refused(f"TARGETS_FILE is not in the package; put {file} beside queries.yml, or into the ZIP")
 
     def sign_in(self) -> None:
         """Resolves the credentials once, for every tool: not each of them knows each kind of AWS profile."""
@@ -275,7 +285,10 @@ def report(deployment: Deployment, outputs: Mapping[str, str]) -> str:
     if url:
         authorization = ["  authorization:", f"    credentials_file: {token}"] if not deployment.holds("IsOpen") else []
         config = [f"- job_name: {name}", "  scheme: https", "  scrape_interval: 1m", "  scrape_timeout: 20s", *authorization]
-        config += ["  static_configs:", f'    - targets: ["{url.split("/")[2]}"]']
+        if deployment.holds("HasSeveralTargets"):
+            config += ["  http_sd_configs:", f"    - url: {url}", *(f"    {line}" for line in authorization)]
+        else:
+            config += ["  static_configs:", f'    - targets: ["{url.split("/")[2]}"]']
         lines += ["In scrape_configs of prometheus.yml:", "", *(f"  {line}" for line in config), ""]
     return "\n".join(lines)
 
@@ -295,6 +308,8 @@ def main() -> None:
         deployment = Deployment(arguments.way, os.environ)
         if os.environ.get("ZIP") or not arguments.check:
             deployment.check_package()
+        else:
+            deployment.check_targets_file(os.listdir(CHECKOUT))
         deployment.sign_in()
         if arguments.check:
             return

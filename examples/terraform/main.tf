@@ -12,7 +12,19 @@ locals {
   has_database_port                          = var.database_port != ""
   has_database_name                          = var.database_name != ""
   has_database_user                          = var.database_user != ""
-  uses_iam_authentication                    = var.database_authentication == "iam"
+  has_database_resource_id                   = var.database_resource_id != ""
+  has_targets_file                           = var.targets_file != ""
+  has_targets_secrets                        = var.targets_secret_arns != ""
+  has_targets_tag                            = var.targets_tag != ""
+  has_targets_prefix                         = var.targets_prefix != ""
+  has_targets_prefix_only                    = local.has_targets_prefix && !local.has_targets_tag
+  discovers_targets                          = local.has_targets_tag || local.has_targets_prefix
+  has_several_targets                        = local.has_targets_file || local.discovers_targets
+  has_targets_keys                           = var.targets_key_arns != ""
+  has_targets_databases                      = var.targets_database_arns != ""
+  has_public_url                             = var.public_url != ""
+  has_max_connections                        = var.max_connections != ""
+  has_max_databases                          = var.max_databases != ""
   is_open                                    = var.authorization == "none"
   has_authorization_secret                   = var.authorization_secret_arn != ""
   has_authorization_secret_key               = var.authorization_secret_key_arn != ""
@@ -43,16 +55,25 @@ locals {
   # Terraform evaluates a local also where nothing uses it, and refuses to split the URL that does not exist.
   scrape_host = local.has_front ? (local.has_domain ? var.domain_name : (local.has_http_api ? "${one(aws_apigatewayv2_api.api[*].id)}.execute-api.${data.aws_region.current.region}.${data.aws_partition.current.dns_suffix}" : element(split("/", one(aws_lambda_function_url.function_url[*].function_url)), 2))) : ""
 
-  scrape_config = join("\n", compact([
-    "- job_name: ${var.stack}",
-    "  scheme: https",
-    "  scrape_interval: 1m",
-    "  scrape_timeout: 20s",
-    local.is_open ? "" : "  authorization:",
-    local.is_open ? "" : "    credentials_file: /etc/prometheus/${var.stack}.token",
-    "  static_configs:",
-    "    - targets: [\"${local.scrape_host}\"]",
-  ]))
+  scrape_config = join("\n", compact(concat(
+    [
+      "- job_name: ${var.stack}",
+      "  scheme: https",
+      "  scrape_interval: 1m",
+      "  scrape_timeout: 20s",
+      local.is_open ? "" : "  authorization:",
+      local.is_open ? "" : "    credentials_file: /etc/prometheus/${var.stack}.token",
+    ],
+    local.has_several_targets ? [
+      "  http_sd_configs:",
+      "    - url: https://${local.scrape_host}/targets",
+      local.is_open ? "" : "      authorization:",
+      local.is_open ? "" : "        credentials_file: /etc/prometheus/${var.stack}.token",
+      ] : [
+      "  static_configs:",
+      "    - targets: [\"${local.scrape_host}\"]",
+    ],
+  )))
 }
 
 resource "aws_lambda_function" "exporter" {
@@ -72,16 +93,23 @@ resource "aws_lambda_function" "exporter" {
     # A variable that is null is not set.
     variables = {
       for name, value in {
-        DB_SECRET_ID      = local.has_database_secret ? var.database_secret_arn : null
-        DB_AUTH           = var.database_authentication
-        PGHOST            = local.has_database_host ? var.database_host : null
-        PGPORT            = local.has_database_port ? var.database_port : null
-        PGDATABASE        = local.has_database_name ? var.database_name : null
-        PGUSER            = local.has_database_user ? var.database_user : null
-        AUTH              = local.is_open ? "none" : null
-        AUTH_SECRET_ID    = local.has_authorization_secret ? var.authorization_secret_arn : (local.generates_token ? one(aws_secretsmanager_secret.authorization_secret[*].arn) : null)
-        AUTH_TOKEN_SHA256 = local.has_token_digests ? var.authorization_token_sha256 : null
-        QUERIES_FILE      = local.has_queries_layer ? var.queries_file : null
+        DB_SECRET_ID         = local.has_database_secret ? var.database_secret_arn : null
+        DB_AUTH              = var.database_authentication
+        PGHOST               = local.has_database_host ? var.database_host : null
+        PGPORT               = local.has_database_port ? var.database_port : null
+        PGDATABASE           = local.has_database_name ? var.database_name : null
+        PGUSER               = local.has_database_user ? var.database_user : null
+        TARGETS_FILE         = local.has_targets_file ? var.targets_file : null
+        TARGETS_TAG          = local.has_targets_tag ? var.targets_tag : null
+        TARGETS_PREFIX       = local.has_targets_prefix ? var.targets_prefix : null
+        PUBLIC_URL           = local.has_public_url ? var.public_url : null
+        MAX_CONNECTIONS      = local.has_max_connections ? var.max_connections : null
+        MAX_DATABASES        = local.has_max_databases ? var.max_databases : null
+        RESERVED_CONCURRENCY = local.is_concurrency_reserved ? var.reserved_concurrency : null
+        AUTH                 = local.is_open ? "none" : null
+        AUTH_SECRET_ID       = local.has_authorization_secret ? var.authorization_secret_arn : (local.generates_token ? one(aws_secretsmanager_secret.authorization_secret[*].arn) : null)
+        AUTH_TOKEN_SHA256    = local.has_token_digests ? var.authorization_token_sha256 : null
+        QUERIES_FILE         = local.has_queries_layer ? var.queries_file : null
       } : name => value if value != null
     }
   }
@@ -106,24 +134,64 @@ resource "aws_lambda_function" "exporter" {
 
   lifecycle {
     precondition {
-      condition     = var.database_authentication != "password" || var.database_secret_arn != ""
-      error_message = "database_secret_arn is missing; it is required unless database_authentication is iam."
+      condition     = var.database_authentication != "password" || var.database_secret_arn != "" || var.targets_file != "" || var.targets_tag != "" || var.targets_prefix != ""
+      error_message = "database_secret_arn is missing; it is required unless database_authentication is iam, or targets_file, targets_tag or targets_prefix is set."
     }
     precondition {
-      condition     = var.database_authentication != "iam" || var.database_resource_id != ""
+      condition     = !(var.database_authentication == "iam" && var.targets_file == "" && var.targets_tag == "" && var.targets_prefix == "") || var.database_resource_id != ""
       error_message = "database_resource_id is missing; IAM authentication requires it."
     }
     precondition {
-      condition     = var.database_authentication != "iam" || var.database_user != ""
+      condition     = !(var.database_authentication == "iam" && var.targets_file == "" && var.targets_tag == "" && var.targets_prefix == "") || var.database_user != ""
       error_message = "database_user is missing; IAM authentication requires it."
     }
     precondition {
-      condition     = var.database_authentication != "iam" || var.database_host != "" || var.database_secret_arn != ""
+      condition     = !(var.database_authentication == "iam" && var.targets_file == "" && var.targets_tag == "" && var.targets_prefix == "") || var.database_host != "" || var.database_secret_arn != ""
       error_message = "database_host is missing; it is required unless database_secret_arn is set."
     }
     precondition {
       condition     = var.database_resource_id == "" || var.database_authentication == "iam"
       error_message = "database_resource_id is set, but database_authentication is not iam."
+    }
+    precondition {
+      condition     = var.database_authentication != "iam" || var.database_resource_id != "" || var.targets_database_arns != ""
+      error_message = "targets_database_arns is missing; IAM authentication of several targets requires it."
+    }
+    precondition {
+      condition     = !(var.targets_file != "" || var.targets_tag != "" || var.targets_prefix != "") || var.database_secret_arn == ""
+      error_message = "database_secret_arn is set, but targets_file, targets_tag or targets_prefix is too; set one source of targets."
+    }
+    precondition {
+      condition     = !(var.targets_file != "" || var.targets_tag != "" || var.targets_prefix != "") || var.database_resource_id == ""
+      error_message = "database_resource_id is set, but targets_file, targets_tag or targets_prefix is too; set targets_database_arns instead."
+    }
+    precondition {
+      condition     = var.targets_file == "" || var.targets_tag == ""
+      error_message = "targets_file and targets_tag are both set; set one of them."
+    }
+    precondition {
+      condition     = var.targets_file == "" || var.targets_prefix == ""
+      error_message = "targets_file and targets_prefix are both set; set one of them."
+    }
+    precondition {
+      condition     = var.targets_file == "" || var.targets_secret_arns != "" || var.targets_database_arns != "" || var.role_arn != ""
+      error_message = "targets_secret_arns is missing; it is required with targets_file unless targets_database_arns or role_arn is set."
+    }
+    precondition {
+      condition     = contains(["", "targets.yml"], var.targets_file) || var.queries_layer_arn != ""
+      error_message = "targets_file is a file of a layer, but queries_layer_arn is not set."
+    }
+    precondition {
+      condition     = var.targets_secret_arns == "" || var.targets_file != ""
+      error_message = "targets_secret_arns is set, but targets_file is not."
+    }
+    precondition {
+      condition     = var.targets_key_arns == "" || var.targets_file != "" || var.targets_tag != "" || var.targets_prefix != ""
+      error_message = "targets_key_arns is set, but targets_file, targets_tag and targets_prefix are not."
+    }
+    precondition {
+      condition     = var.targets_database_arns == "" || var.targets_file != "" || var.targets_tag != "" || var.targets_prefix != ""
+      error_message = "targets_database_arns is set, but targets_file, targets_tag and targets_prefix are not."
     }
     precondition {
       condition     = var.queries_layer_arn != "" || var.queries_file == "/opt/queries.yml"
@@ -273,7 +341,7 @@ data "aws_iam_policy_document" "keys" {
 }
 
 resource "aws_iam_role_policy" "database" {
-  count  = local.creates_role && local.uses_iam_authentication ? 1 : 0
+  count  = local.creates_role && local.has_database_resource_id ? 1 : 0
   name   = "database"
   role   = one(aws_iam_role.exporter[*].id)
   policy = data.aws_iam_policy_document.database.json
@@ -284,6 +352,108 @@ data "aws_iam_policy_document" "database" {
     effect    = "Allow"
     actions   = ["rds-db:connect"]
     resources = ["arn:${data.aws_partition.current.partition}:rds-db:${data.aws_region.current.region}:${data.aws_caller_identity.current.account_id}:dbuser:${var.database_resource_id}/${var.database_user}"]
+  }
+}
+
+resource "aws_iam_role_policy" "target_secrets" {
+  count  = local.creates_role && local.has_targets_secrets ? 1 : 0
+  name   = "target-secrets"
+  role   = one(aws_iam_role.exporter[*].id)
+  policy = data.aws_iam_policy_document.target_secrets.json
+}
+
+data "aws_iam_policy_document" "target_secrets" {
+  statement {
+    effect    = "Allow"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = split(",", var.targets_secret_arns)
+  }
+}
+
+resource "aws_iam_role_policy" "target_list" {
+  count  = local.creates_role && local.discovers_targets ? 1 : 0
+  name   = "target-list"
+  role   = one(aws_iam_role.exporter[*].id)
+  policy = data.aws_iam_policy_document.target_list.json
+}
+
+# It gives names and tags, no values. Secrets Manager cannot limit it to some secrets.
+data "aws_iam_policy_document" "target_list" {
+  statement {
+    effect    = "Allow"
+    actions   = ["secretsmanager:ListSecrets"]
+    resources = ["*"]
+  }
+}
+
+resource "aws_iam_role_policy" "tagged_targets" {
+  count  = local.creates_role && local.has_targets_tag ? 1 : 0
+  name   = "tagged-targets"
+  role   = one(aws_iam_role.exporter[*].id)
+  policy = data.aws_iam_policy_document.tagged_targets.json
+}
+
+# Terraform evaluates it without a tag too. A secret's ARN ends in a hyphen and six characters, which are not of its name.
+data "aws_iam_policy_document" "tagged_targets" {
+  statement {
+    effect    = "Allow"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = ["arn:${data.aws_partition.current.partition}:secretsmanager:${data.aws_region.current.region}:${data.aws_caller_identity.current.account_id}:secret:${var.targets_prefix}*-??????"]
+    condition {
+      test     = "StringEquals"
+      variable = "secretsmanager:ResourceTag/${element(split("=", "${var.targets_tag}="), 0)}"
+      values   = ["${element(split("=", "${var.targets_tag}="), 1)}"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "prefixed_targets" {
+  count  = local.creates_role && local.has_targets_prefix_only ? 1 : 0
+  name   = "prefixed-targets"
+  role   = one(aws_iam_role.exporter[*].id)
+  policy = data.aws_iam_policy_document.prefixed_targets.json
+}
+
+data "aws_iam_policy_document" "prefixed_targets" {
+  statement {
+    effect    = "Allow"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = ["arn:${data.aws_partition.current.partition}:secretsmanager:${data.aws_region.current.region}:${data.aws_caller_identity.current.account_id}:secret:${var.targets_prefix}*-??????"]
+  }
+}
+
+resource "aws_iam_role_policy" "target_keys" {
+  count  = local.creates_role && local.has_targets_keys ? 1 : 0
+  name   = "target-keys"
+  role   = one(aws_iam_role.exporter[*].id)
+  policy = data.aws_iam_policy_document.target_keys.json
+}
+
+data "aws_iam_policy_document" "target_keys" {
+  statement {
+    effect    = "Allow"
+    actions   = ["kms:Decrypt"]
+    resources = split(",", var.targets_key_arns)
+    condition {
+      test     = "StringEquals"
+      variable = "kms:ViaService"
+      values   = ["secretsmanager.${data.aws_region.current.region}.${data.aws_partition.current.dns_suffix}"]
+    }
+  }
+}
+
+resource "aws_iam_role_policy" "target_databases" {
+  count  = local.creates_role && local.has_targets_databases ? 1 : 0
+  name   = "target-databases"
+  role   = one(aws_iam_role.exporter[*].id)
+  policy = data.aws_iam_policy_document.target_databases.json
+}
+
+data "aws_iam_policy_document" "target_databases" {
+  statement {
+    effect    = "Allow"
+    actions   = ["rds-db:connect"]
+    resources = split(",", var.targets_database_arns)
   }
 }
 
@@ -377,7 +547,7 @@ resource "aws_apigatewayv2_stage" "api_stage" {
 
   # More than Prometheus sends, and few for an attacker who guesses tokens.
   default_route_settings {
-    throttling_rate_limit  = 10
+    throttling_rate_limit  = var.requests_per_second
     throttling_burst_limit = 20
   }
 }

@@ -1,8 +1,8 @@
 # The outputs of template.yaml.
 
 output "scrape_url" {
-  description = "URL that Prometheus scrapes"
-  value       = local.has_front ? (local.has_domain ? "https://${var.domain_name}/metrics" : (local.has_http_api ? "https://${one(aws_apigatewayv2_api.api[*].id)}.execute-api.${data.aws_region.current.region}.${data.aws_partition.current.dns_suffix}/metrics" : "${one(aws_lambda_function_url.function_url[*].function_url)}metrics")) : null
+  description = "URL that Prometheus scrapes, or the URL of the list with several targets"
+  value       = local.has_front ? "https://${local.scrape_host}/${local.has_several_targets ? "targets" : "metrics"}" : null
 }
 
 output "domain_target" {

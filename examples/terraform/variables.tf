@@ -18,12 +18,12 @@ variable "zip" {
 
 variable "database_secret_arn" {
   type        = string
-  description = "ARN of the secret with the database's address and credentials, with the hyphen and six characters at its end. Optional with IAM authentication if host, user and database are set"
+  description = "ARN of the secret with the database's address and credentials, with the hyphen and six characters at its end. Optional with IAM authentication if host, user and database are set. Empty for several targets"
   default     = ""
 
   validation {
     condition     = can(regex("^(|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\\d{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6})$", var.database_secret_arn))
-    error_message = "database_secret_arn is invalid: ARN of the secret with the database's address and credentials, with the hyphen and six characters at its end. Optional with IAM authentication if host, user and database are set."
+    error_message = "database_secret_arn is invalid: ARN of the secret with the database's address and credentials, with the hyphen and six characters at its end. Optional with IAM authentication if host, user and database are set. Empty for several targets."
   }
 }
 
@@ -91,6 +91,105 @@ variable "database_resource_id" {
   validation {
     condition     = can(regex("^(|(db|cluster|prx)-[A-Za-z0-9]+)$", var.database_resource_id))
     error_message = "database_resource_id is invalid: Resource ID of the instance (db-...), the cluster (cluster-...) or the proxy (prx-...). Required with IAM authentication."
+  }
+}
+
+variable "targets_file" {
+  type        = string
+  description = "File with several targets. It is targets.yml in the package, or a path in the layer, such as /opt/targets.yml. Empty for a single target, or for targets that are found by a tag or a prefix"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|targets\\.yml|/opt/.+)$", var.targets_file))
+    error_message = "targets_file is invalid: File with several targets. It is targets.yml in the package, or a path in the layer, such as /opt/targets.yml. Empty for a single target, or for targets that are found by a tag or a prefix."
+  }
+}
+
+variable "targets_secret_arns" {
+  type        = string
+  description = "ARNs of the secrets in the targets file, separated by commas, each with the hyphen and six characters at its end"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\\d{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6}(,arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:\\d{12}:secret:[A-Za-z0-9/_+=.@!-]+-[A-Za-z0-9]{6})*)$", var.targets_secret_arns))
+    error_message = "targets_secret_arns is invalid: ARNs of the secrets in the targets file, separated by commas, each with the hyphen and six characters at its end."
+  }
+}
+
+variable "targets_tag" {
+  type        = string
+  description = "Key and value of a tag, as key=value. Each secret of the region that has this tag is a target"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|[A-Za-z0-9_.:/+@-]{1,128}=[A-Za-z0-9 _.:/+@-]{0,256})$", var.targets_tag))
+    error_message = "targets_tag is invalid: Key and value of a tag, as key=value. Each secret of the region that has this tag is a target."
+  }
+}
+
+variable "targets_prefix" {
+  type        = string
+  description = "Beginning of the names of secrets. Each secret of the region with such a name is a target. If a tag is set too, a secret needs both"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|[A-Za-z0-9/_+=.@!-]{1,256})$", var.targets_prefix))
+    error_message = "targets_prefix is invalid: Beginning of the names of secrets. Each secret of the region with such a name is a target. If a tag is set too, a secret needs both."
+  }
+}
+
+variable "targets_key_arns" {
+  type        = string
+  description = "ARNs of the KMS keys that encrypt the secrets of several targets, separated by commas. Empty for the AWS managed key"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+(,arn:aws[a-z-]*:kms:[a-z0-9-]+:\\d{12}:key/[A-Za-z0-9-]+)*)$", var.targets_key_arns))
+    error_message = "targets_key_arns is invalid: ARNs of the KMS keys that encrypt the secrets of several targets, separated by commas. Empty for the AWS managed key."
+  }
+}
+
+variable "targets_database_arns" {
+  type        = string
+  description = "ARNs of the database users of several targets that log in with IAM authentication, separated by commas. The resource ID may be *, as in arn:aws:rds-db:REGION:ACCOUNT:dbuser:*/exporter"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|arn:aws[a-z-]*:rds-db:[a-z0-9-]+:\\d{12}:dbuser:(\\*|(db|cluster|prx)-[A-Za-z0-9]+)/[^*?,]+(,arn:aws[a-z-]*:rds-db:[a-z0-9-]+:\\d{12}:dbuser:(\\*|(db|cluster|prx)-[A-Za-z0-9]+)/[^*?,]+)*)$", var.targets_database_arns))
+    error_message = "targets_database_arns is invalid: ARNs of the database users of several targets that log in with IAM authentication, separated by commas. The resource ID may be *, as in arn:aws:rds-db:REGION:ACCOUNT:dbuser:*/exporter."
+  }
+}
+
+variable "public_url" {
+  type        = string
+  description = "URL at which Prometheus reaches the function, for the list of targets, such as https://metrics.example.com/pg. Empty for the address of the request"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|https?://[!-~]+)$", var.public_url))
+    error_message = "public_url is invalid: URL at which Prometheus reaches the function, for the list of targets, such as https://metrics.example.com/pg. Empty for the address of the request."
+  }
+}
+
+variable "max_connections" {
+  type        = string
+  description = "Maximum number of connections that an execution environment keeps, at least 1. Empty for 20"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|[1-9]\\d{0,4})$", var.max_connections))
+    error_message = "max_connections is invalid: Maximum number of connections that an execution environment keeps, at least 1. Empty for 20."
+  }
+}
+
+variable "max_databases" {
+  type        = string
+  description = "Maximum number of databases of a target that a scrape visits, at least 1. Empty for 50"
+  default     = ""
+
+  validation {
+    condition     = can(regex("^(|[1-9]\\d{0,4})$", var.max_databases))
+    error_message = "max_databases is invalid: Maximum number of databases of a target that a scrape visits, at least 1. Empty for 50."
   }
 }
 
@@ -182,6 +281,17 @@ variable "domain_hosted_zone_id" {
   }
 }
 
+variable "requests_per_second" {
+  type        = number
+  description = "Maximum rate of requests that the HTTP API passes on, on average"
+  default     = 10
+
+  validation {
+    condition     = var.requests_per_second >= 1 && var.requests_per_second <= 10000
+    error_message = "requests_per_second must be from 1 to 10000."
+  }
+}
+
 variable "subnet_ids" {
   type        = string
   description = "Subnets of the function, separated by commas. They must reach the database and Secrets Manager. Empty for a database with a public address"
@@ -261,12 +371,12 @@ variable "timeout" {
 
 variable "reserved_concurrency" {
   type        = string
-  description = "Maximum number of concurrent execution environments, at least 1. Each has one connection to the database. Empty for no limit, as required in a new account, which cannot reserve any"
+  description = "Maximum number of concurrent execution environments, at least 1. Each has one connection to each target. Empty for no limit, as required in a new account, which cannot reserve any"
   default     = "2"
 
   validation {
     condition     = can(regex("^(|[1-9]\\d*)$", var.reserved_concurrency))
-    error_message = "reserved_concurrency is invalid: Maximum number of concurrent execution environments, at least 1. Each has one connection to the database. Empty for no limit, as required in a new account, which cannot reserve any."
+    error_message = "reserved_concurrency is invalid: Maximum number of concurrent execution environments, at least 1. Each has one connection to each target. Empty for no limit, as required in a new account, which cannot reserve any."
   }
 }
 

@@ -215,6 +215,15 @@ def deploy_by(environment: dict[str, str], parameters: dict[str, str]) -> Deploy
     return run
 
 
+def deployment(aws: Aws, deploy_by: Deploy, way: str, stack: str, variables: dict[str, str]) -> Deployed:
+    """Deploys, which must succeed."""
+    answer = deploy_by(way, stack, variables)
+    if answer.returncode:
+        raise Failure(f"deploy.py {way} of {stack}:\n{answer.stdout}{answer.stderr}")
+    arn = re.search(r"^Function: +(\S+)$", answer.stdout, re.M)[1]
+    return Deployed(stack, answer.stdout, aws.client("lambda").get_function(FunctionName=arn)["Configuration"])
+
+
 @pytest.fixture(scope="session")
 def deployed(aws: Aws, deploy_by: Deploy, own_secret: str, everything: dict[str, str]) -> dict[str, Deployed]:
     """All of them, many at once: most of the time of each is waiting. SAM's first makes the bucket of the others."""
@@ -225,11 +234,7 @@ def deployed(aws: Aws, deploy_by: Deploy, own_secret: str, everything: dict[str,
             more = more | {"AUTHORIZATION_SECRET_ARN": own_secret}
         if stack.endswith("-all"):
             more = everything | more
-        answer = deploy_by(way, stack, more)
-        if answer.returncode:
-            raise Failure(f"deploy.py {way} of {stack}:\n{answer.stdout}{answer.stderr}")
-        arn = re.search(r"^Function: +(\S+)$", answer.stdout, re.M)[1]
-        return Deployed(stack, answer.stdout, aws.client("lambda").get_function(FunctionName=arn)["Configuration"])
+        return deployment(aws, deploy_by, way, stack, more)
 
     with ThreadPoolExecutor() as together:
         return {
@@ -260,14 +265,14 @@ def internet(aws: Aws) -> Iterator[relays.Relay]:
         yield relay
 
 
+def token(aws: Aws, way: Deployed) -> str:
+    """What a deployment asks for."""
+    secret = way.configuration["Environment"]["Variables"]["AUTH_SECRET_ID"]
+    text = aws.client("secretsmanager").get_secret_value(SecretId=secret)["SecretString"]
+    return json.loads(text)["bearer_token"]
+
+
 @pytest.fixture(scope="session")
 def tokens(aws: Aws, deployed: dict[str, Deployed], own_secret: str) -> dict[str, str]:
     """What each deployment asks for."""
-    secrets = aws.client("secretsmanager")
-    ids = {
-        stack: way.configuration["Environment"]["Variables"]["AUTH_SECRET_ID"] for stack, way in deployed.items()
-    }
-    return {
-        stack: json.loads(secrets.get_secret_value(SecretId=secret)["SecretString"])["bearer_token"]
-        for stack, secret in ids.items()
-    }
+    return {stack: token(aws, way) for stack, way in deployed.items()}

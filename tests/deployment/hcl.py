@@ -87,8 +87,8 @@ class Translation:
                 return f"local.{snake(name)}"
             case {"Fn::Not": [{"Fn::Equals": [left, right]}]}:
                 return f"{self.expression(left)}!={self.expression(right)}"
-            case {"Fn::Not": [{"Fn::Or": conditions}]}:
-                return f"!({self.expression({'Fn::Or': conditions})})"
+            case {"Fn::Not": [{"Fn::Or": _} | {"Fn::And": _} as conditions]}:
+                return f"!({self.expression(conditions)})"
             case {"Fn::Not": [condition]}:
                 return f"!{self.expression(condition)}"
             case {"Fn::Equals": [left, right]}:

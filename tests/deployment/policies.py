@@ -3,7 +3,7 @@
 import fnmatch
 import json
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from relays import Call
 
@@ -37,6 +37,23 @@ def grants(statements: list[dict], effect: str = "Allow") -> Iterator[Call]:
 
 def matches(grant: Call, call: Call) -> bool:
     return fnmatch.fnmatchcase(call.action, grant.action) and fnmatch.fnmatchcase(call.resource, grant.resource)
+
+
+def allows(statements: list[dict], call: Call, tags: Mapping[str, str]) -> bool:
+    """Whether a statement allows a call about a secret with these tags."""
+    return any(
+        matches(grant, call) and meets(statement.get("Condition", {}), tags)
+        for statement in statements
+        for grant in grants([statement])
+    )
+
+
+def meets(condition: Mapping[str, Mapping[str, str]], tags: Mapping[str, str]) -> bool:
+    """Another condition than that on a tag is an error."""
+    pairs = dict(condition).pop("StringEquals", {})
+    names = {name: name.removeprefix("secretsmanager:ResourceTag/") for name in pairs}
+    assert set(condition) <= {"StringEquals"} and all(name != tag for name, tag in names.items()), condition
+    return all(tags.get(names[name]) == value for name, value in pairs.items())
 
 
 def of_role(iam, role: str) -> list[dict]:

@@ -109,7 +109,9 @@ def call(headers, otherwise: str, body: bytes) -> Call:
     if not scope or not target:
         return Call(otherwise, "?")
     action = f"{scope['service']}:{target.rpartition('.')[2]}"
-    return Call(action, json.loads(body).get("SecretId", "?"))
+    # A list is not about one secret.
+    unnamed = "*" if action == "secretsmanager:ListSecrets" else "?"
+    return Call(action, json.loads(body).get("SecretId", unnamed))
 
 
 ACTIONS = {
@@ -224,5 +226,6 @@ def front_path(url: str) -> str:
     parts = urllib.parse.urlsplit(url)
     for host, place in FRONTS:
         if match := host.fullmatch(parts.hostname or ""):
-            return f"/_aws/{place.format(id=match['id'])}{parts.path}"
+            query = f"?{parts.query}" if parts.query else ""
+            return f"/_aws/{place.format(id=match['id'])}{parts.path}{query}"
     raise LookupError(f"no host of a front: {parts.hostname}")

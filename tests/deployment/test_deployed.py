@@ -239,7 +239,11 @@ def test_all_ways_deploy_the_same(
         "architectures": [BUILT_FOR],
         "memory": 256,
         "timeout": 29,
-        "environment": {"DB_SECRET_ID": parameters["DATABASE_SECRET_ARN"], "DB_AUTH": "password"},
+        "environment": {
+            "DB_SECRET_ID": parameters["DATABASE_SECRET_ARN"],
+            "DB_AUTH": "password",
+            "RESERVED_CONCURRENCY": "2",
+        },
         "layers": [],
         "policies": [
             ("Allow", "logs:CreateLogStream", "LOG", "null"),
@@ -418,7 +422,12 @@ def test_a_new_function_has_its_authorization_before_its_url_and_a_new_role_is_w
     created = calls.index("POST /2015-03-31/functions")
     told = json.loads(asked[created][1])["Environment"]["Variables"]
     secret = parameters["DATABASE_SECRET_ARN"]
-    assert told == {"DB_SECRET_ID": secret, "DB_AUTH": "password", "AUTH_TOKEN_SHA256": digest}
+    assert told == {
+        "DB_SECRET_ID": secret,
+        "DB_AUTH": "password",
+        "RESERVED_CONCURRENCY": "2",
+        "AUTH_TOKEN_SHA256": digest,
+    }
     assert created < calls.index("POST /2015-03-31/functions/digest/policy")
     assert created < calls.index("POST /2021-10-31/functions/digest/url")
     read = {call.resource for call in grants(of_role(aws.client("iam"), f"digest-{REGION}")) if "Secret" in call.action}
@@ -481,30 +490,38 @@ def test_the_log_is_where_is_printed(aws: Aws, deployed: dict[str, Deployed]) ->
         assert group == way.configuration["LoggingConfig"]["LogGroup"], stack
 
 
+def by_arn(aws: Aws, call: Call) -> Call:
+    """A call of Secrets Manager with the ARN of its secret. The stand-in's `Ref` of a secret is its name where AWS's is
+    the ARN, and a targets file may have names."""
+    if not call.action.startswith("secretsmanager:") or call.resource == "*" or call.resource.startswith("arn:"):
+        return call
+    return Call(call.action, aws.client("secretsmanager").describe_secret(SecretId=call.resource)["ARN"])
+
+
+def role_of(way: Deployed) -> str:
+    return way.configuration["Role"].rpartition("/")[2]
+
+
+def start_anew(aws: Aws, way: Deployed) -> None:
+    """Gives a function a new environment, which has everything to ask for."""
+    name, variables = way.configuration["FunctionName"], way.configuration["Environment"]["Variables"]
+    aws.client("lambda").update_function_configuration(
+        FunctionName=name, Environment={"Variables": variables | {"EXTRA_LABELS": "environment=new"}}
+    )
+
+
 def test_the_policy_allows_what_the_function_asks_of_aws_and_nothing_more(
     aws: Aws, deployed: dict[str, Deployed], tokens: dict[str, str], internet: Relay, calls: list[Call]
 ) -> None:
-    secrets = aws.client("secretsmanager")
-
-    def by_arn(call: Call) -> Call:
-        """The stand-in's `Ref` of a secret is its name where AWS's is the ARN."""
-        if not call.action.startswith("secretsmanager:") or call.resource.startswith("arn:"):
-            return call
-        return Call(call.action, secrets.describe_secret(SecretId=call.resource)["ARN"])
-
     for stack in FRONTED:
         way = deployed[stack]
-        # A new environment, which has everything to ask for.
-        name, variables = way.configuration["FunctionName"], way.configuration["Environment"]["Variables"]
-        aws.client("lambda").update_function_configuration(
-            FunctionName=name, Environment={"Variables": variables | {"EXTRA_LABELS": "environment=new"}}
-        )
+        start_anew(aws, way)
         calls.clear()
         status, body = ask(internet, way.url, tokens[stack])
         assert status == 200 and "pg_up 1" in body, body
-        asked = set(map(by_arn, calls))
+        asked = {by_arn(aws, call) for call in calls}
         assert len(asked) == 2, asked
-        allowed = set(map(by_arn, grants(of_role(aws.client("iam"), way.configuration["Role"].rpartition("/")[2]))))
+        allowed = {by_arn(aws, grant) for grant in grants(of_role(aws.client("iam"), role_of(way)))}
         for call in asked:
             assert any(matches(grant, call) for grant in allowed), f"{stack}: {call} is not allowed"
         for grant in allowed:

@@ -21,6 +21,7 @@ from relays import Relay
 from test_templates import (
     AUTHORIZATIONS,
     DATABASES,
+    DATABASE_USER,
     DOMAIN,
     HOST,
     IAM,
@@ -36,6 +37,7 @@ from demo.emulator import run_package
 from demo.processes import Processes
 
 GOOD = DATABASES[0]
+LISTED = {"TargetsFile": "targets.yml", "TargetsSecretArns": SECRET}
 TOPIC = f"arn:aws:sns:{REGION}:123456789012:alarms"
 DIGEST = {"AUTHORIZATION_TOKEN_SHA256": hashlib.sha256(b"token").hexdigest()}
 OTHER = {"arm64": "x86_64", "x86_64": "arm64"}[BUILT_FOR]
@@ -58,6 +60,34 @@ REFUSED = [
     ("DatabaseUser", IAM | HOST | {"DatabaseUser": ""}),
     ("DatabaseUser", IAM | HOST | {"DatabaseUser": "*"}),
     ("DatabaseHost", IAM),
+    ("DatabaseSecretArn", GOOD | LISTED),
+    ("DatabaseSecretArn", GOOD | {"TargetsTag": "metrics=yes"}),
+    ("DatabaseSecretArn", GOOD | {"TargetsPrefix": "prod/"}),
+    ("DatabaseResourceId", IAM | {"TargetsTag": "metrics=yes", "TargetsDatabaseArns": DATABASE_USER}),
+    ("TargetsTag", LISTED | {"TargetsTag": "metrics=yes"}),
+    ("TargetsTag", {"TargetsTag": "metrics"}),
+    ("TargetsTag", {"TargetsTag": "=yes"}),
+    ("TargetsTag", {"TargetsTag": "metrics=yes=no"}),
+    ("TargetsTag", {"TargetsTag": 'metrics=yes", "a": "b'}),
+    ("TargetsTag", {"TargetsTag": "metrics=${aws:username}"}),
+    ("TargetsPrefix", LISTED | {"TargetsPrefix": "prod/"}),
+    ("TargetsPrefix", {"TargetsPrefix": "*"}),
+    ("TargetsFile", {"TargetsFile": "servers.yml", "TargetsSecretArns": SECRET}),
+    ("TargetsFile", LISTED | {"TargetsFile": "/opt/targets.yml"}),
+    ("TargetsFile", GOOD | {"TargetsSecretArns": SECRET}),
+    ("TargetsSecretArns", {"TargetsFile": "targets.yml"}),
+    ("TargetsSecretArns", LISTED | {"TargetsSecretArns": "prod/shop"}),
+    ("TargetsSecretArns", LISTED | {"TargetsSecretArns": f"{SECRET},*"}),
+    ("TargetsSecretArns", {"TargetsTag": "metrics=yes", "TargetsSecretArns": SECRET}),
+    ("TargetsKeyArns", GOOD | {"TargetsKeyArns": KEY}),
+    ("TargetsKeyArns", LISTED | {"TargetsKeyArns": f"{KEY},*"}),
+    ("TargetsDatabaseArns", GOOD | {"TargetsDatabaseArns": DATABASE_USER}),
+    ("TargetsDatabaseArns", LISTED | {"TargetsDatabaseArns": DATABASE_USER.replace("exporter", "*")}),
+    ("TargetsDatabaseArns", LISTED | {"DatabaseAuthentication": "iam"}),
+    ("PublicUrl", GOOD | {"PublicUrl": "metrics.example.com"}),
+    ("MaxConnections", GOOD | {"MaxConnections": "0"}),
+    ("MaxDatabases", GOOD | {"MaxDatabases": "all"}),
+    ("RequestsPerSecond", GOOD | {"RequestsPerSecond": "0"}),
     ("Authorization", GOOD | {"Authorization": "basic"}),
     ("AuthorizationSecretArn", GOOD | {"AuthorizationSecretArn": "a-token"}),
     ("AuthorizationSecretArn", GOOD | AUTHORIZATIONS[1] | {"Authorization": "none"}),
@@ -148,6 +178,12 @@ def test_what_make_runs_refuses(parameter: str, values: dict[str, str]) -> None:
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "STACK": "a_stack"}, "STACK must be"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": ""}, "AWS_REGION is missing"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "AWS_REGION": "us-west-2"}, "DATABASE_SECRET_ARN is of another region"),
+        ("sam", {"TARGETS_FILE": "targets.yml", "TARGETS_SECRET_ARNS": SECRET}, "TARGETS_FILE is not in the package"),
+        (
+            "sam",
+            {"TARGETS_FILE": "targets.yml", "TARGETS_SECRET_ARNS": f"{SECRET},{SECRET.replace(REGION, 'us-west-2')}"},
+            "TARGETS_SECRET_ARNS is of another region",
+        ),
         ("sam", {"MAKEFLAGS": r" -- DATABASE_NAME=a\ B=c SUBNET_ID=subnet-1"}, "SUBNET_ID is no parameter; did you mean SUBNET_IDS"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "TAGS": "team=db,prod"}, "TAGS must be"),
         ("sam", {"DATABASE_SECRET_ARN": SECRET, "TAGS": "aws:team=db"}, "TAGS must be"),

@@ -25,6 +25,7 @@ FUNCTION = "ExporterLambdaFunction"
 SECRET = f"arn:aws:secretsmanager:{REGION}:123456789012:secret:shop/exporter-AbCdEf"
 KEY = f"arn:aws:kms:{REGION}:123456789012:key/01234567-89ab-cdef-0123-456789abcdef"
 IAM = {"DatabaseAuthentication": "iam", "DatabaseUser": "exporter", "DatabaseResourceId": "db-ABCDEFGHIJKL01234"}
+DATABASE_USER = f"arn:aws:rds-db:{REGION}:123456789012:dbuser:*/exporter"
 HOST = {"DatabaseHost": "shop.abc.eu-central-1.rds.amazonaws.com", "DatabasePort": "6432", "DatabaseName": "shop"}
 
 DATABASES = [
@@ -32,6 +33,16 @@ DATABASES = [
     {"DatabaseSecretArn": SECRET, "DatabaseSecretKeyArn": KEY, **HOST},
     {**IAM, **HOST},
     {"DatabaseSecretArn": SECRET, "DatabaseSecretKeyArn": KEY, **IAM},
+    {
+        "TargetsFile": "targets.yml",
+        "TargetsSecretArns": f"{SECRET},{SECRET.replace('shop', 'ledger')}",
+        "TargetsKeyArns": KEY,
+        "MaxConnections": "50",
+        "MaxDatabases": "200",
+    },
+    {"TargetsTag": "team=data base", "TargetsDatabaseArns": DATABASE_USER, "DatabaseAuthentication": "iam"},
+    {"TargetsPrefix": "prod/", "PublicUrl": "https://metrics.example.com/pg"},
+    {"TargetsTag": "metrics=yes", "TargetsPrefix": "prod/", "TargetsKeyArns": f"{KEY},{KEY[:-1]}0"},
 ]
 AUTHORIZATIONS = [
     {},
@@ -115,6 +126,15 @@ def folded(part: object, conditions: dict[str, bool]) -> object:
     return kept
 
 
+def document(policy: dict) -> dict:
+    """The document of a policy, which may be a text with variables of `Fn::Sub`."""
+    match policy["PolicyDocument"]:
+        case {"Fn::Sub": [text, _]}:
+            return json.loads(text)
+        case statements:
+            return statements
+
+
 def decided(source: dict, values: dict[str, str], region: str = REGION) -> dict:
     """The template with these values: without conditions, with only the resources and parameters that are there."""
     evaluation = Evaluation(source, values, region)
@@ -139,9 +159,13 @@ def test_each_combination_has_the_statements_that_it_needs() -> None:
         by_values = {"Authorization", "AuthorizationSecretArn", "AuthorizationTokenSha256"} & set(values)
         expected = {"logs:CreateLogStream", "logs:PutLogEvents"}
         expected |= {action for action in BY_OTHERS if action.startswith("ec2:")}
-        if "DatabaseSecretArn" in values or "AuthorizationSecretArn" in values or not by_values:
+        are_discovered = {"TargetsTag", "TargetsPrefix"} & set(values)
+        has_secrets = {"DatabaseSecretArn", "AuthorizationSecretArn", "TargetsSecretArns"} & set(values)
+        if has_secrets or are_discovered or not by_values:
             expected |= {"secretsmanager:GetSecretValue"}
-        if "DatabaseSecretKeyArn" in values or "AuthorizationSecretKeyArn" in values:
+        if are_discovered:
+            expected |= {"secretsmanager:ListSecrets"}
+        if {"DatabaseSecretKeyArn", "AuthorizationSecretKeyArn", "TargetsKeyArns"} & set(values):
             expected |= {"kms:Decrypt"}
         if "DatabaseAuthentication" in values:
             expected |= {"rds-db:connect"}
@@ -151,7 +175,7 @@ def test_each_combination_has_the_statements_that_it_needs() -> None:
             role = resources["ExporterRole"]["Properties"]
             assert function["Role"] == {"Fn::GetAtt": ["ExporterRole", "Arn"]}
             assert role["Path"] == {"Ref": "RolePath"}
-            policies = [policy["PolicyDocument"]["Statement"] for policy in role["Policies"]]
+            policies = [document(policy)["Statement"] for policy in role["Policies"]]
             assert {call.action for call in grants(itertools.chain(*policies))} == expected, values
             boundary = role.get("PermissionsBoundary")
             assert boundary == ({"Ref": "PermissionsBoundaryArn"} if "PermissionsBoundaryArn" in values else None)
@@ -162,8 +186,11 @@ def test_each_combination_has_the_statements_that_it_needs() -> None:
         assert ("Domain" in resources) == ("DomainMapping" in resources) == ("DomainName" in values)
         assert records == ({"DomainRecord", "DomainRecordIpv6"} if "DomainHostedZoneId" in values else set())
         if "DomainName" in values:
-            assert made["Outputs"]["ScrapeUrl"]["Value"] == {"Fn::Sub": "https://${DomainName}/metrics"}
+            assert made["Outputs"]["ScrapeUrl"]["Value"]["Fn::Sub"][1]["Host"] == {"Ref": "DomainName"}
             assert made["Outputs"]["ScrapeConfig"]["Value"]["Fn::Sub"][1]["Host"] == {"Ref": "DomainName"}
+        if "ScrapeUrl" in made["Outputs"]:
+            has_several = are_discovered or "TargetsFile" in values
+            assert made["Outputs"]["ScrapeUrl"]["Value"]["Fn::Sub"][1]["Path"] == ("targets" if has_several else "metrics")
         alarms = {name for name, resource in resources.items() if resource["Type"] == "AWS::CloudWatch::Alarm"}
         expected = {"ErrorsAlarm", "ThrottlesAlarm", "DurationAlarm"} if "AlarmTopicArn" in values else set()
         assert alarms == expected, values

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import hcl2
 import pytest
@@ -92,6 +93,9 @@ LOCALS = {
 }
 
 
+SCRAPE_HOST = squeezed(TEMPLATE["Outputs"]["ScrapeConfig"]["Value"]["Fn::Sub"][1]["Host"])
+
+
 def validations(name: str, parameter: Mapping) -> Iterator[str]:
     value = f"var.{name}"
     if pattern := parameter.get("AllowedPattern"):
@@ -132,16 +136,38 @@ def test_the_preconditions_are_the_rules() -> None:
     ]
 
 
-def policies() -> dict[str, tuple[str, list[dict]]]:
-    """The policies of the role by their names, with the condition of each and the statements."""
+@dataclass
+class Policy:
+    condition: str
+    """That of the policy, as a part of Terraform's."""
+    statements: list[dict]
+    variables: dict[str, object]
+    """Those of `Fn::Sub`, where the document is a text."""
+
+    def expression(self, part: object) -> str:
+        if self.variables and isinstance(part, str) and "${" in part:
+            part = {"Fn::Sub": [part, self.variables]}
+        return squeezed(part)
+
+
+def policies() -> dict[str, Policy]:
+    """The policies of the role by their names."""
     found = {}
     for policy in TEMPLATE["Resources"]["ExporterRole"]["Properties"]["Policies"]:
-        condition = ""
+        condition, variables = "", {}
         if "Fn::If" in policy:
             name, policy, _ = policy["Fn::If"]
             condition = f"&&local.{snake(name)}"
-        found[policy["PolicyName"]] = (condition, policy["PolicyDocument"]["Statement"])
+        document = policy["PolicyDocument"]
+        if "Fn::Sub" in document:
+            text, variables = document["Fn::Sub"]
+            document = json.loads(text)
+        found[policy["PolicyName"]] = Policy(condition, document["Statement"], variables)
     return found
+
+
+def terraform_name(policy: str) -> str:
+    return policy.replace("-", "_")
 
 
 def test_the_resources_are_those_of_the_template_under_the_same_conditions() -> None:
@@ -150,8 +176,8 @@ def test_the_resources_are_those_of_the_template_under_the_same_conditions() -> 
         for name, resource in TEMPLATE["Resources"].items()
     }
     assert len(expected) == len(TEMPLATE["Resources"])
-    for name, (condition, _) in policies().items():
-        expected[f"aws_iam_role_policy.{name}"] = f"local.creates_role{condition}?1:0"
+    for name, policy in policies().items():
+        expected[f"aws_iam_role_policy.{terraform_name(name)}"] = f"local.creates_role{policy.condition}?1:0"
     # The token is a resource of its own here.
     secret = "aws_secretsmanager_secret.authorization_secret"
     expected["aws_secretsmanager_secret_version.authorization_secret"] = expected[secret]
@@ -236,18 +262,25 @@ def listed(value: object) -> list:
 
 @pytest.mark.parametrize("name", policies())
 def test_a_policy_has_the_same_statements(name: str) -> None:
-    policy = RESOURCES[f"aws_iam_role_policy.{name}"]
-    assert text(policy["policy"]) == f"data.aws_iam_policy_document.{name}.json"
-    assert text(policy["role"]) == "one(aws_iam_role.exporter[*].id)"
-    expected = []
-    for statement in policies()[name][1]:
+    own = RESOURCES[f"aws_iam_role_policy.{terraform_name(name)}"]
+    assert own["name"] == json.dumps(name)
+    assert text(own["policy"]) == f"data.aws_iam_policy_document.{terraform_name(name)}.json"
+    assert text(own["role"]) == "one(aws_iam_role.exporter[*].id)"
+    policy, expected = policies()[name], []
+    for statement in policy.statements:
         resources = statement["Resource"]
-        resources = f"compact({squeezed(resources)})" if isinstance(resources, list) else f"[{squeezed(resources)}]"
+        match resources:
+            case list():
+                resources = f"compact({squeezed(resources)})"
+            case {"Fn::Split": _}:
+                resources = squeezed(resources)
+            case _:
+                resources = f"[{policy.expression(resources)}]"
         # CloudFormation's attribute ends in :*, Terraform's does not.
         group = "aws_cloudwatch_log_group.exporter.arn"
         resources = resources.replace(f"[{group}]", f'["${{{group}}}:*"]')
         conditions = [
-            (json.dumps(test), json.dumps(variable), text([squeezed(value)]))
+            (json.dumps(test), policy.expression(variable), text([policy.expression(value)]))
             for test, pairs in statement.get("Condition", {}).items()
             for variable, value in pairs.items()
         ]
@@ -258,9 +291,9 @@ def test_a_policy_has_the_same_statements(name: str) -> None:
             statement["effect"],
             text(statement["actions"]),
             text(statement["resources"]),
-            [(check["test"], check["variable"], text(check["values"])) for check in statement.get("condition", [])],
+            [(check["test"], text(check["variable"]), text(check["values"])) for check in statement.get("condition", [])],
         )
-        for statement in POLICIES[f"aws_iam_policy_document.{name}"]["statement"]
+        for statement in POLICIES[f"aws_iam_policy_document.{terraform_name(name)}"]["statement"]
     ]
 
 
@@ -289,8 +322,9 @@ def test_the_outputs_are_the_same() -> None:
         told = outputs[snake(name)]
         assert json.loads(told["description"]) == output["Description"]
         value = "local.scrape_config" if name == "ScrapeConfig" else squeezed(output["Value"])
+        value = value.replace(SCRAPE_HOST, "local.scrape_host")
         if "Condition" in output:
-            value = f"({value})" if "?" in value else value
+            value = f"({value})" if "?" in value and not value.startswith('"') else value
             value = f"local.{snake(output['Condition'])}?{value}:null"
         assert text(told["value"]) == value, name
 
@@ -298,9 +332,19 @@ def test_the_outputs_are_the_same() -> None:
 def test_the_scrape_configuration_has_the_same_lines() -> None:
     lines, variables = TEMPLATE["Outputs"]["ScrapeConfig"]["Value"]["Fn::Sub"]
     # Without the condition, front = "none" fails: `one` returns null, which `split` refuses.
-    assert text(LOCALS["scrape_host"]) == f'local.has_front?({squeezed(variables["Host"])}):""'
+    assert text(LOCALS["scrape_host"]) == f'local.has_front?({SCRAPE_HOST}):""'
     _, _, authorization = variables["Authorization"]["Fn::If"]
-    expected = lines.replace("${Authorization}", authorization["Fn::Sub"])
+    _, several_before, single_before = variables["Before"]["Fn::If"]
+    _, several_after, single_after = variables["After"]["Fn::If"]
+    several_after = several_after["Fn::If"][2]["Fn::Sub"]
+    common, end = lines.replace("${Authorization}", authorization["Fn::Sub"]).split("${Before}${Host}${After}")
+    assert common.endswith("\n  ") and end == "\n"
+    several, single = (
+        f"  {before}${{Host}}{after}" for before, after in ((several_before, several_after), (single_before, single_after))
+    )
+    expected = f"{common.rstrip()}\n{several}\n{single}"
     expected = expected.replace("${AWS::StackName}", "${var.stack}").replace("${Host}", "${local.scrape_host}")
     told = re.findall(r'"((?: *- |  )(?:[^"\\]|\\.)*)"', LOCALS["scrape_config"])
     assert [json.loads(f'"{line}"') for line in told] == expected.splitlines()
+    choice = re.sub(r'"(?:[^"\\]|\\.)*"', "_", text(LOCALS["scrape_config"]))
+    assert "],local.has_several_targets?[_,_,local.is_open?_:_,local.is_open?_:_]:[_,_])" in choice
