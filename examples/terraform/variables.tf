@@ -151,12 +151,12 @@ variable "targets_key_arns" {
 
 variable "targets_database_arns" {
   type        = string
-  description = "ARNs of the database users of several targets that log in with IAM authentication, separated by commas. The resource ID may be *, as in arn:aws:rds-db:REGION:ACCOUNT:dbuser:*/exporter"
+  description = "ARNs of the database users of several targets that log in with IAM authentication, separated by commas. The resource ID may be *, as in an ARN that ends in dbuser:*/exporter"
   default     = ""
 
   validation {
     condition     = can(regex("^(|arn:aws[a-z-]*:rds-db:[a-z0-9-]+:\\d{12}:dbuser:(\\*|(db|cluster|prx)-[A-Za-z0-9]+)/[^*?,]+(,arn:aws[a-z-]*:rds-db:[a-z0-9-]+:\\d{12}:dbuser:(\\*|(db|cluster|prx)-[A-Za-z0-9]+)/[^*?,]+)*)$", var.targets_database_arns))
-    error_message = "targets_database_arns is invalid: ARNs of the database users of several targets that log in with IAM authentication, separated by commas. The resource ID may be *, as in arn:aws:rds-db:REGION:ACCOUNT:dbuser:*/exporter."
+    error_message = "targets_database_arns is invalid: ARNs of the database users of several targets that log in with IAM authentication, separated by commas. The resource ID may be *, as in an ARN that ends in dbuser:*/exporter."
   }
 }
 

@@ -154,7 +154,7 @@ def test_function_urls_are_refused_wherever_cloudformation_has_none() -> None:
 def test_arns_of_every_partition_are_accepted() -> None:
     parameters = source()["Parameters"]
     arns = {name: value for part in CHOICES for choice in part for name, value in choice.items() if "arn:" in value}
-    assert set(arns) == {name for name in parameters if name.endswith("Arn")}
+    assert set(arns) == {name for name in parameters if name.endswith(("Arn", "Arns"))}
     for name, value in arns.items():
         for other in ("aws", "aws-cn", "aws-us-gov", "aws-eusc", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f"):
             assert re.fullmatch(parameters[name]["AllowedPattern"], value.replace("arn:aws:", f"arn:{other}:")), name
