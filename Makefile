@@ -101,9 +101,10 @@ test-on-%: $(SERVERS)/%/bin/postgres build $(VENV)/test
 	PG_BIN=$(CURDIR)/$(<D) $(VENV)/bin/python -m pytest -p no:cacheprovider tests/monitoring/test_grafana.py \
 		tests/monitoring/test_replay.py
 
-soak: prerequisites ## Invoke the function 10,000 times with random faults; nothing may grow (SOAK_INVOCATIONS=... SOAK_SEED=...)
-	cargo test --locked --release --test suite -- --ignored --exact --nocapture \
-		soak::ten_thousand_invocations_among_faults_leave_nothing_behind
+soak: prerequisites ## Invoke the function 10,000 times with random faults, and 2,000 times with random targets; nothing may grow (SOAK_INVOCATIONS=... SOAK_PROBES=... SOAK_SEED=...)
+	cargo test --locked --release --test suite -- --ignored --exact --nocapture --test-threads=1 \
+		soak::ten_thousand_invocations_among_faults_leave_nothing_behind \
+		soak::targets::two_thousand_random_probes_leave_nothing_behind
 
 lint: prerequisites ## Check format, lints and wording
 	cargo fmt --check
@@ -165,10 +166,11 @@ pictures: build ## Make the pictures of docs/ again, of a demo that runs for fou
 metrics: $(VENV)/run ## Write docs/metrics.md from the query files
 	@$(VENV)/bin/python packaging/metrics_page.py
 
-bench: $(VENV)/run ## Measure the core's steps, and whole scrapes compared with a libpq client (PG_BIN=... the server)
+bench: $(VENV)/run ## Measure the core's steps, whole scrapes compared with a libpq client, and probes compared with a single target (PG_BIN=... the server)
 	cargo bench --locked --bench core
 	cargo build --locked --release
 	$(VENV)/bin/python benches/scrape.py target/release/pg-lambda-exporter
+	$(VENV)/bin/python benches/probe.py target/release/pg-lambda-exporter
 
 bench-instructions: $(VENV)/run ## Count the instructions of whole scrapes with Valgrind
 	cargo build --locked --release

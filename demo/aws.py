@@ -80,6 +80,18 @@ class Aws:
             raise Failure(f"cargo lambda deploy:\n{answer.stdout}{answer.stderr}")
         return self.client("lambda").get_function(FunctionName=FUNCTION)["Configuration"]["FunctionArn"]
 
+    def create_function(self, name: str, variables: dict[str, str], package: bytes) -> str:
+        """Makes a function of a package, and gives its ARN."""
+        return self.client("lambda").create_function(
+            FunctionName=name,
+            Role=ROLE,
+            Runtime="provided.al2023",
+            Handler="bootstrap",
+            Timeout=29,
+            Code={"ZipFile": package},
+            Environment={"Variables": variables},
+        )["FunctionArn"]
+
     def http_api(self, function: str) -> Endpoint:
         """Puts an HTTP API in front of the function."""
         gateway = self.client("apigatewayv2")

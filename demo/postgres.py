@@ -20,7 +20,6 @@ SETTINGS = {
     "full_page_writes": "off",
     "synchronous_commit": "off",
     "shared_buffers": "32MB",
-    "max_connections": "50",
     "track_io_timing": "on",
     "timezone": "UTC",
 }
@@ -33,8 +32,9 @@ class Postgres:
     database = "shop"
     role = "exporter"
 
-    def __init__(self, processes: Processes) -> None:
+    def __init__(self, processes: Processes, max_connections: int = 50) -> None:
         self._processes = processes
+        self._settings = SETTINGS | {"max_connections": str(max_connections)}
         self._binaries = binaries()
         # PostgreSQL refuses to run as root. Debian's packages bring a user for it.
         self._user = "postgres" if os.geteuid() == 0 else None
@@ -58,7 +58,7 @@ class Postgres:
     def start(self) -> None:
         """Starts the server, for the first time or again."""
         preloaded = {"shared_preload_libraries": STATEMENTS} if self._has_statements() else {}
-        settings = [f"--{name}={value}" for name, value in (SETTINGS | preloaded).items()]
+        settings = [f"--{name}={value}" for name, value in (self._settings | preloaded).items()]
         command = [self._binaries / "postgres", "-D", self._data, "-k", self._folder, "-p", self.port, *settings]
         self._server = self._run("postgres", command, signal.SIGINT)
         ready = [self._binaries / "pg_isready", "--quiet", "--host", "127.0.0.1", "--port", str(self.port)]

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import urllib.parse
+from collections.abc import Sequence
 
 import yaml
 
@@ -29,7 +30,9 @@ class Prometheus:
         interval: str = "5s",
         preferred_port: int = 0,
         alertmanager: str | None = None,
+        scrape_configs: Sequence[dict] = (),
     ) -> None:
+        """`scrape_configs` are further jobs, as Prometheus reads them."""
         program = shutil.which("prometheus")
         if not program:
             raise Failure("no Prometheus found: install the package prometheus")
@@ -42,7 +45,7 @@ class Prometheus:
         configuration = {
             "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
             "rule_files": [file.name for file in RULES],
-            "scrape_configs": [job(name, endpoint) for name, endpoint in jobs.items()],
+            "scrape_configs": [*(job(name, endpoint) for name, endpoint in jobs.items()), *scrape_configs],
         }
         if alertmanager:
             targets = [{"static_configs": [{"targets": [urllib.parse.urlsplit(alertmanager).netloc]}]}]
@@ -75,8 +78,11 @@ class Prometheus:
 
     def target_errors(self) -> dict[str, str]:
         """Why the last scrape of each job failed; empty text where it did not."""
-        targets = json.loads(self._get("/api/v1/targets"))["data"]["activeTargets"]
-        return {target["labels"]["job"]: target["lastError"] for target in targets}
+        return {target["labels"]["job"]: target["lastError"] for target in self.targets()}
+
+    def targets(self) -> list[dict]:
+        """The targets that it scrapes, as its API has them."""
+        return json.loads(self._get("/api/v1/targets?state=active"))["data"]["activeTargets"]
 
     def alerts(self, state: str = "firing") -> dict[str, list[dict[str, str]]]:
         """The alerts in this state: their labels, by name."""

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 import demo.package
-from demo.aws import CHECKOUT, FUNCTION, PACKAGES, ROLE, Aws
+from demo.aws import CHECKOUT, FUNCTION, PACKAGES, Aws
 
 PACKAGE_BYTES = 4_800_000
 NAME = "rds-authorities.pem"
@@ -322,15 +322,7 @@ def test_the_documented_commands_put_own_queries_into_the_package(aws: Aws, secr
         assert sorted(entries.namelist()) == ["bootstrap", "queries.yml", NAME]
         # Lambda's user is another one than the owner.
         assert entries.getinfo("queries.yml").external_attr >> 16 & 0o444 == 0o444
-    function = aws.client("lambda").create_function(
-        FunctionName="own-queries",
-        Role=ROLE,
-        Runtime="provided.al2023",
-        Handler="bootstrap",
-        Timeout=29,
-        Code={"ZipFile": archive.read_bytes()},
-        Environment={"Variables": aws.function_environment(secret)},
-    )["FunctionArn"]
+    function = aws.create_function("own-queries", aws.function_environment(secret), archive.read_bytes())
     answer = aws.http_api(function).get("/metrics")
     assert "\nown_answer 42" in f"\n{answer.text}", answer
     assert "pg_database_" not in answer.text

@@ -49,7 +49,7 @@ def test_prometheus_takes_its_configuration(tmp_path: Path) -> None:
         shutil.copy(file, tmp_path)
     # promtool looks for the file of the token, which this machine may not have where the example says.
     text = (EXAMPLES / "prometheus.yml").read_text()
-    [path] = re.findall(r"credentials_file: (\S+)", text)
+    [path] = set(re.findall(r"credentials_file: (\S+)", text))
     token = tmp_path / "token"
     token.write_text("mF_9.B5f-4.1JqM")
     (tmp_path / "prometheus.yml").write_text(text.replace(path, str(token)))
@@ -63,6 +63,10 @@ def test_the_scrapes_fit_lambda() -> None:
     assert seconds(configuration["global"]["scrape_timeout"]) < 29
     for job in configuration["scrape_configs"]:
         assert job["scheme"] == "https" and "authorization" in job
+        for discovery in job.get("http_sd_configs", []):
+            assert discovery["url"].startswith("https:")
+            # Prometheus 2.42 has no default for the type here.
+            assert discovery["authorization"] == job["authorization"] | {"type": "Bearer"}
         assert job["job_name"].startswith("pg-lambda-exporter")
 
 

@@ -85,6 +85,7 @@ fn every_snippet_has_a_language_that_is_checked() {
                 "docs/cloudwatch.md",
                 "docs/deployment.md",
                 "docs/real-account.md",
+                "docs/targets.md",
                 "docs/troubleshooting.md",
             ],
             // By tests/migration, which runs them.

@@ -3,6 +3,8 @@
 //! The real binary with its real parts: a PostgreSQL of its own behind a network path that can be cut, Secrets Manager
 //! and Lambda. What is drawn comes from a seed, so that a run can be repeated.
 
+mod targets;
+
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -466,20 +468,20 @@ impl World {
     }
 
     async fn figures(&self) -> Figures {
-        let process = format!("/proc/{}", self.lambda.pid());
-        let status = fs::read_to_string(format!("{process}/status")).unwrap();
-        let kib = |key: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-            line.trim().trim_end_matches(" kB").parse().unwrap()
-        };
+        let (resident_kib, peak_kib, descriptors) = resident_and_descriptors(self.lambda.pid());
         let sessions = self.admin.query_one(&format!("SELECT count(*) FROM {SESSIONS}"), &[]).await.unwrap();
-        Figures {
-            resident_kib: kib("VmRSS:"),
-            peak_kib: kib("VmHWM:"),
-            descriptors: fs::read_dir(format!("{process}/fd")).unwrap().count(),
-            sessions: sessions.get(0),
-        }
+        Figures { resident_kib, peak_kib, descriptors, sessions: sessions.get(0) }
     }
+}
+
+/// What a process takes: its memory and the peak of that in KiB, and its descriptors.
+fn resident_and_descriptors(pid: u32) -> (u64, u64, usize) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let kib = |key: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    (kib("VmRSS:"), kib("VmHWM:"), fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count())
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -553,23 +555,37 @@ async fn soak(invocations: usize, seed: u64, first: &[Fault]) -> Vec<Figures> {
             measured.push(world.measure(at_first.descriptors).await);
         }
     }
-    let mut table = String::from("tenth  resident KiB  peak KiB  descriptors  sessions\n");
-    for (number, part) in tenths(&measured).enumerate() {
-        let last = part[part.len() - 1];
-        let (resident, peak) = (median_resident_kib(part), last.peak_kib);
-        let most = part.iter().map(|figures| figures.descriptors).max().unwrap();
-        writeln!(table, "{:>5}  {resident:>12}  {peak:>8}  {most:>11}  {:>8}", number + 1, last.sessions)
-            .unwrap();
-    }
+    print_table(&measured);
     let faults: usize = world.faults.values().sum();
     println!(
-        "{table}{} invocations, {faults} faults, {} of them over in the first scrape; longest answer {:.2} s; {:.0} s",
+        "{} invocations, {faults} faults, {} of them over in the first scrape; longest answer {:.2} s; {:.0} s",
         world.invocations,
         world.recovered_at_once,
         world.longest.as_secs_f64(),
         begun.elapsed().as_secs_f64()
     );
     measured
+}
+
+fn print_table(measured: &[Figures]) {
+    let mut table = String::from("tenth  resident KiB  peak KiB  descriptors  sessions\n");
+    for (number, part) in tenths(measured).enumerate() {
+        let last = part[part.len() - 1];
+        let (resident, peak) = (median_resident_kib(part), last.peak_kib);
+        let most = part.iter().map(|figures| figures.descriptors).max().unwrap();
+        writeln!(table, "{:>5}  {resident:>12}  {peak:>8}  {most:>11}  {:>8}", number + 1, last.sessions)
+            .unwrap();
+    }
+    print!("{table}");
+}
+
+/// The memory of the last tenth is that of the first.
+fn assert_no_growth(measured: &[Figures]) {
+    /// What allocation may do by chance. A leak of 200 bytes in each invocation is more.
+    const NOISE_KIB: u64 = 1024;
+    let first = tenths(measured).next().map(median_resident_kib).unwrap();
+    let last = tenths(measured).next_back().map(median_resident_kib).unwrap();
+    assert!(last <= first + NOISE_KIB, "{first} KiB have become {last} KiB");
 }
 
 fn tenths(measured: &[Figures]) -> impl DoubleEndedIterator<Item = &[Figures]> {
@@ -586,6 +602,11 @@ fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} must be a number")))
 }
 
+/// A seed that is another one each time.
+fn clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
 /// Descriptors, sessions, deadlines and what is back when: memory takes more invocations to tell.
 #[tokio::test]
 async fn a_hundred_invocations_among_faults_leave_nothing_behind() {
@@ -595,14 +616,9 @@ async fn a_hundred_invocations_among_faults_leave_nothing_behind() {
 #[tokio::test]
 #[ignore = "takes minutes; `make soak` runs it"]
 async fn ten_thousand_invocations_among_faults_leave_nothing_behind() {
-    /// What allocation may do by chance. A leak of 200 bytes in each invocation is more.
-    const NOISE_KIB: u64 = 1024;
     let invocations = variable("SOAK_INVOCATIONS").unwrap_or(10_000);
-    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     // Each once, so that what is allocated at the first time is there before anything is measured.
     let each: Vec<_> = Fault::ALL.iter().map(|(fault, _)| *fault).collect();
     let measured = soak(invocations as usize, variable("SOAK_SEED").unwrap_or_else(clock), &each).await;
-    let first = tenths(&measured).next().map(median_resident_kib).unwrap();
-    let last = tenths(&measured).next_back().map(median_resident_kib).unwrap();
-    assert!(last <= first + NOISE_KIB, "{first} KiB have become {last} KiB");
+    assert_no_growth(&measured);
 }
