@@ -8,6 +8,10 @@ from demo.aws import CHECKOUT
 
 # What Prometheus itself adds to each scrape.
 OF_PROMETHEUS = {"up", "scrape_duration_seconds", "scrape_samples_scraped", "scrape_samples_post_metric_relabeling"}
+LABELS_OF_THE_EXPORTER = {
+    "pg_exporter_query_success": {"query"},
+    "pg_exporter_target_error": {"target", "reason"},
+}
 # Usages of docs/queries.md: the ends of the names of a column's series.
 ENDS = {
     "LABEL": [],

@@ -91,7 +91,7 @@ fn every_snippet_has_a_language_that_is_checked() {
             // By tests/migration, which runs them.
             "js" | "promql" => &["docs/migration.md"],
             // By tests/migration, tests/monitoring and tests/deployment/test_by_hand.py.
-            "bash" => &["docs/by-hand.md", "docs/grafana.md", "docs/migration.md"],
+            "bash" => &["docs/by-hand.md", "docs/grafana.md", "docs/migration.md", "docs/queries-shipped.md"],
             // With the tests of secrets.
             "url" => &["docs/configuration.md"],
             language => panic!("{place}: nothing checks {language:?}"),

@@ -43,6 +43,11 @@ fn everything() -> String {
     shipped() + &collections().into_values().collect::<String>()
 }
 
+/// As docs/queries-shipped.md switches `target_databases` on.
+fn in_all_databases(text: &str) -> String {
+    text.replace("\n  # target_databases:", "\n  target_databases:")
+}
+
 /// What no server without a standby, a statistics extension or another version gives.
 const SKIPPED: [(&str, &str); 14] = [
     ("pg_checkpoints", "version"),
@@ -105,13 +110,16 @@ async fn statements_and_sequences_are_there_and_no_literal_is() {
     // All statements, not only those that took the most time.
     let queries =
         Queries::new(&shipped().replace("LIMIT 20\n", "LIMIT 5000\n").replace("LIMIT 60\n", "LIMIT 5000\n"));
-    let used = "pg_sequences_used_ratio{schemaname=\"public\",sequencename=\"orders_id_seq\"} 0.93";
+    let used = "pg_sequences_used_ratio{datname=\"shipped_busy\",schemaname=\"public\",sequencename=\"orders_id_seq\"} 0.93";
     let mut exposition = String::new();
     for strings in ["off", "on"] {
         database.admin(&format!("ALTER DATABASE shipped_busy SET standard_conforming_strings = {strings}"));
         exposition = scrape_of(&queries, &database).await;
         assert!(exposition.contains(used), "{exposition}");
-        assert!(exposition.contains("\npg_sequences_unreadable 1\n"), "{exposition}");
+        assert!(
+            exposition.contains("\npg_sequences_unreadable{datname=\"shipped_busy\"} 1\n"),
+            "{exposition}"
+        );
         assert!(exposition.contains("\npg_stat_statements_calls_total{datname="), "{exposition}");
         assert!(!exposition.contains("confidential"), "{exposition}");
         assert!(exposition.contains("query=\"SELECT id FROM orders\""), "{exposition}");
@@ -196,12 +204,73 @@ async fn open(database: &TestDatabase, sql: &str) -> tokio_postgres::Client {
     session
 }
 
+/// All queries on tables, indexes, sequences, bloat and subscriptions, and no others: these see the whole server.
+#[tokio::test]
+async fn queries_on_objects_of_a_database_give_their_series_in_each_database_and_all_others_once() {
+    let server = Server::private();
+    let own = server.database("own");
+    let other = server.database("other");
+    for database in [&own, &other] {
+        database.admin(&format!(
+            "CREATE TABLE orders (id serial PRIMARY KEY, v text);
+             INSERT INTO orders (v) SELECT md5(n::text) FROM generate_series(1, 60000) AS n; CREATE INDEX unused ON orders (v);
+             GRANT SELECT ON ALL TABLES IN SCHEMA public TO {ROLE};
+             GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {ROLE};
+             CREATE SUBSCRIPTION of_{0} CONNECTION 'host=nowhere' PUBLICATION p
+               WITH (connect = false, enabled = false, slot_name = NONE)",
+            database.name(),
+        ));
+        database.admin("VACUUM ANALYZE orders");
+    }
+    let text = everything();
+    // A busy machine may be too slow for all of them in one scrape.
+    let is_complete = |samples: &crate::samples::Samples| samples.of("pg_exporter_query_error").is_empty();
+    let before = scraped_until(&function(&Queries::new(&text), &own).await, is_complete).await;
+    let after =
+        scraped_until(&function(&Queries::new(&in_all_databases(&text)), &own).await, is_complete).await;
+    for samples in [&before, &after] {
+        let dropped = samples.of("pg_exporter_query_samples_dropped");
+        assert!(dropped.iter().all(|(labels, _)| labels.ends_with(",reason=\"null\"}")), "{dropped:?}");
+    }
+    for series in [
+        "pg_stat_user_tables_live_rows",
+        "pg_stat_user_indexes_size_bytes",
+        "pg_tables_live_rows",
+        "pg_sequences_used_ratio",
+        "pg_sequences_unreadable",
+        "pg_table_bloat_bloat_bytes",
+        "pg_index_bloat_bloat_bytes",
+        "pg_index_unused_size_bytes",
+        "pg_indexes_current",
+        "pg_subscription_enabled",
+    ] {
+        let count = |database: &str| {
+            let label = format!("datname=\"{database}\"");
+            let of = |samples: &crate::samples::Samples| {
+                samples.of(series).iter().filter(|(labels, _)| labels.contains(&label)).count()
+            };
+            (of(&before), of(&after))
+        };
+        let (own_before, own_after) = count("own");
+        assert!(own_before > 0 && own_before == own_after, "{series}: {own_before} {own_after}");
+        assert_eq!(count("other"), (0, own_before), "{series}");
+    }
+    // What sees the whole server.
+    for series in
+        ["pg_database_size_bytes", "pg_stat_database_backends", "pg_connections_current", "pg_locks_granted"]
+    {
+        assert_eq!(before.of(series).len(), after.of(series).len(), "{series}");
+    }
+}
+
 /// What `make package` asks before it builds.
 #[test]
 fn the_check_has_nothing_to_say() {
     for text in collections().into_values().chain([shipped(), everything()]) {
-        let said = Terminal::new().file("queries.yml", text).run(&["check", "queries.yml"]).succeeded();
-        assert!(said.contains("0 errors, 0 warnings"), "{said}");
+        for text in [in_all_databases(&text), text] {
+            let said = Terminal::new().file("queries.yml", text).run(&["check", "queries.yml"]).succeeded();
+            assert!(said.contains("0 errors, 0 warnings"), "{said}");
+        }
     }
 }
 
@@ -551,7 +620,7 @@ async fn of_many_tables_and_indexes_few_are_there_and_the_busiest_are() {
         .await
         .unwrap();
     let lambda = function(&Queries::new(&shipped()), &database).await;
-    let busiest = "{relname=\"t217\",schemaname=\"public\"}";
+    let busiest = "{datname=\"many_tables\",relname=\"t217\",schemaname=\"public\"}";
     let samples = scraped_until(&lambda, |samples| {
         let rows = samples.of("pg_stat_user_tables_tup_ins_total");
         rows.iter().any(|(labels, value)| (*labels, *value) == (busiest, 1000.0))
@@ -595,7 +664,7 @@ async fn tables_that_hurt_are_there_though_others_are_busier() {
     let lambda = function(&Queries::new(&shipped()), &database).await;
     let of = |samples: &crate::samples::Samples, column: &str, table: &str| {
         let series = format!("pg_stat_user_tables_{column}");
-        let labels = format!("{{relname=\"{table}\",schemaname=\"public\"}}");
+        let labels = format!("{{datname=\"hurting\",relname=\"{table}\",schemaname=\"public\"}}");
         samples.of(&series).into_iter().find(|(given, _)| *given == labels).map(|(_, value)| value)
     };
     let samples = scraped_until(&lambda, |samples| {
@@ -652,7 +721,10 @@ async fn indexes_of_one_table_take_no_places_of_others() {
     database.wait_for(busier).await;
     let samples = scrape(&function(&Queries::new(&shipped()), &database).await).await;
     let rows = samples.of("pg_stat_user_tables_tup_ins_total");
-    assert!(rows.contains(&("{relname=\"small\",schemaname=\"public\"}", 20.0)), "{rows:?}");
+    assert!(
+        rows.contains(&("{datname=\"crowd\",relname=\"small\",schemaname=\"public\"}", 20.0)),
+        "{rows:?}"
+    );
 }
 
 /// Each file has its cost at its head.
@@ -684,13 +756,14 @@ async fn collections_find_invalid_and_unused_indexes_and_bloat() {
     let queries = Queries::new(&collections().into_values().collect::<String>());
     let samples = scrape(&function(&queries, &database).await).await;
     assert_eq!(samples.of("pg_exporter_query_error"), []);
-    assert_eq!(samples.value("pg_indexes_invalid"), 1.0);
+    assert_eq!(samples.value("pg_indexes_invalid{datname=\"collections\"}"), 1.0);
     let [(invalid, _)] = samples.of("pg_index_invalid_size_bytes")[..] else { panic!("{samples:#?}") };
     assert!(invalid.contains("indexrelname=\"twice\""), "{invalid}");
     let [(unused, bytes)] = samples.of("pg_index_unused_size_bytes")[..] else { panic!("{samples:#?}") };
     assert!(unused.contains("indexrelname=\"unused\"") && bytes > 1e6, "{unused} {bytes}");
     let ratio = |table: &str| {
-        samples.value(&format!("pg_table_bloat_bloat_ratio{{relname=\"{table}\",schemaname=\"public\"}}"))
+        let labels = format!("{{datname=\"collections\",relname=\"{table}\",schemaname=\"public\"}}");
+        samples.value(&format!("pg_table_bloat_bloat_ratio{labels}"))
     };
     assert!((0.55..0.75).contains(&ratio("bloated")), "{}", ratio("bloated"));
     assert!(ratio("sound") < 0.25, "{}", ratio("sound"));
