@@ -105,7 +105,9 @@ def test_the_tests_have_series_as_the_exporter_gives_them() -> None:
             for series in case["input_series"]:
                 [selector] = promql.selectors(promql_parser.parse(series["series"]))
                 given = {matcher.name for matcher in selector.matchers.matchers} - {"job", "instance"}
-                own = {"query"} if selector.name.startswith("pg_exporter_query_") else set()
+                if selector.name.startswith("pg_exporter_query_"):
+                    given -= {"database"}  # Only with target_databases.
+                own = emitted.LABELS_OF_THE_EXPORTER.get(selector.name, set())
                 assert given == labels.get(selector.name, own), f"{file.name}: {series['series']}"
 
 
