@@ -15,7 +15,7 @@ use crate::outcome::{Failure, QueryOutcome};
 use crate::sql::Sql;
 
 /// The databases that can have tables of users. A provider's own databases refuse all other roles. After an interrupted
-/// DROP DATABASE the connection limit is -2, and nobody can connect.
+/// DROP DATABASE the connection limit is -2, and every login is refused.
 const DATABASES: &str = "SELECT datname FROM pg_catalog.pg_database \
      WHERE datallowconn AND NOT datistemplate AND datconnlimit <> -2 \
      AND datname NOT IN ('rdsadmin', 'cloudsqladmin', 'azure_maintenance') ORDER BY datname";

@@ -135,7 +135,8 @@ impl World {
                 let name = "x".repeat(1 + self.random.below(5_000) as usize);
                 let answer = self.get("/probe", &format!("target={name}")).await;
                 assert_eq!(answer.status, 404);
-                let query = self.random.one_of(&["", "target=a&target=b", "target=probes/1&collect[]=nothing"]);
+                let query =
+                    self.random.one_of(&["", "target=a&target=b", "target=probes/1&collect[]=nothing"]);
                 let status = self.get("/probe", query).await.status;
                 assert!([400, 404].contains(&status), "{status}");
             }
