@@ -109,7 +109,7 @@ soak: prerequisites ## Invoke the function 10,000 times with random faults, and 
 lint: prerequisites ## Check format, lints and wording
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	@$(PYTHON) tests/prose/check.py README.md src
+	@$(PYTHON) tests/prose/check.py README.md CHANGELOG.md CONTRIBUTING.md docs src
 
 build: $(VENV)/run ## Build the package for this machine's processor in target/lambda/
 	@$(VENV)/bin/python -m demo package $(call option,$(MACHINE)) --skip-target-check
