@@ -74,6 +74,16 @@ pub(crate) enum CredentialsError {
     },
 }
 
+impl CredentialsError {
+    /// The reason, without the secret's name.
+    pub(crate) fn reason(&self) -> String {
+        match self {
+            Self::Secret(error) => error.reason(),
+            Self::Unusable { problems, .. } => problem::list(problems),
+        }
+    }
+}
+
 impl Credentials {
     /// The credentials of a target, by these services.
     pub(crate) fn new(access: Access, services: Services) -> Self {

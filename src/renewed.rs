@@ -48,6 +48,11 @@ impl<T> Renewed<T> {
         self.value.as_ref()
     }
 
+    /// Whether the last fetch failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed
+    }
+
     /// The time since the last successful fetch.
     pub(crate) fn age(&self) -> Option<Duration> {
         self.fetched?.age(Moment::now())

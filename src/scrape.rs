@@ -80,7 +80,7 @@ impl Exporter {
                     target.state.lock().await.session.connect(credentials, deadline).await;
             }
             None => {
-                let _: Result<(), NoTarget> = self.targets.list(false, deadline).await;
+                let _: Result<bool, NoTarget> = self.targets.list(false, deadline).await;
             }
         }
     }
@@ -177,7 +177,7 @@ impl Exporter {
                 for outcome in &mut scrape.outcomes {
                     outcome.status = Status::Failed(Failure::Connection);
                 }
-                scrape.connections = self.targets.connections(None);
+                scrape.connections = self.targets.connections(Some(target));
             }
             (Err(_), _) => tracing::error!("timed out waiting for a concurrent scrape"),
         }

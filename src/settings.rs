@@ -20,6 +20,8 @@ pub(crate) use targets::{PublicUrl, Targets};
 pub struct Settings {
     /// Where the database is and who connects.
     pub source: Result<Source, Vec<Problem>>,
+    /// The values of libpq's variables, which complete targets.
+    pub(crate) defaults: Parts,
     /// Where the queries are, and how their names are completed.
     pub queries: Result<Queries, Vec<Problem>>,
     /// Who may scrape.
@@ -161,7 +163,8 @@ impl Settings {
     /// Reads the variables through `lookup`. An empty value counts as unset.
     pub fn from_env(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let read = |variable: &'static str| lookup(variable).filter(|value| !value.is_empty());
-        let source = targets::source(&read);
+        let (defaults, problems) = targets::defaults(&read);
+        let source = targets::source(&read, defaults.clone(), problems);
         let database_uses_sdk = read("DB_SECRET_ID").is_some()
             || read("DB_AUTH").is_some_and(|auth| auth == "iam")
             || matches!(source, Ok(Source::File { .. } | Source::Discovery { .. }));
@@ -171,6 +174,7 @@ impl Settings {
         let label_bytes_max = limits.as_ref().map_or(usize::MAX, |limits| limits.label_bytes);
         Self {
             source,
+            defaults,
             targets: targets::read(&read),
             queries: queries(&read, label_bytes_max),
             authorization: authorization(&read),

@@ -10,7 +10,6 @@ use super::arguments::{Check, Format};
 use super::output::{Output, counted, printable};
 use super::trial::{self, Trial, Trials};
 use crate::config::{self, CACHED_COUNTER, Config, TargetEntry, TargetsFile};
-use crate::connect_options::Parts;
 use crate::problem::{Origin, Problem, Severity};
 use crate::query_files::{self, QueryFiles};
 use crate::settings::{Lifetimes, Settings, Source};
@@ -30,10 +29,13 @@ struct Checked {
 /// # Errors
 /// There are no files, a file cannot be read, or with `--database` the environment has no database.
 pub(super) fn run(command: &Check, settings: Settings, output: &mut Output) -> Result<bool> {
-    let database = settings.database();
     let (target_files, query_files) = command.paths.iter().cloned().partition(|path| is_targets_file(path));
     let (target_files, query_files): (Vec<PathBuf>, Vec<PathBuf>) = (target_files, query_files);
     let targets = targets_file(&target_files, &settings)?;
+    let database = match target_files.as_slice() {
+        [path] => Ok(Source::File { path: path.clone(), defaults: settings.defaults.clone() }),
+        _ => settings.database(),
+    };
     let has_one_environment = settings.has_one_environment;
     let queries = super::usable(settings.queries)?;
     let has_no_queries = query_files.is_empty() && !target_files.is_empty() && !command.database;
@@ -90,13 +92,7 @@ fn targets_file(paths: &[PathBuf], settings: &Settings) -> Result<Option<Targets
     match (paths, &settings.source) {
         ([], Ok(Source::File { path, defaults })) => startup::targets_file(path, defaults).map(Some),
         ([], _) => Ok(None),
-        ([path], source) => {
-            let defaults = match source {
-                Ok(Source::File { defaults, .. }) => defaults.clone(),
-                _ => Parts::default(),
-            };
-            startup::targets_file(path, &defaults).map(Some)
-        }
+        ([path], _) => startup::targets_file(path, &settings.defaults).map(Some),
         _ => bail!("several targets files; name one"),
     }
 }

@@ -17,7 +17,9 @@ pub(super) async fn find(
     deadline: Instant,
 ) -> Result<Arc<TargetState>> {
     let Some(name) = name else {
-        return targets.only().ok_or_else(|| anyhow!("there are several targets; name one with --target"));
+        return targets
+            .only()
+            .ok_or_else(|| anyhow!("no target is named: use --target NAME; the command targets lists them"));
     };
     match targets.find(name, deadline).await {
         Ok(target) => Ok(target),

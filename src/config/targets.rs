@@ -94,6 +94,7 @@ pub(crate) fn is_targets_file(text: &str) -> bool {
 struct Draft {
     secret: Option<String>,
     parts: Parts,
+    is_by_token: Option<bool>,
     labels: Vec<(LabelName, String)>,
 }
 
@@ -129,6 +130,12 @@ fn entry(name: &str, node: &Node, defaults: &Parts, at: &mut At<'_>) -> Option<T
     }
     let mut draft = Draft::default();
     let given = at.map(node).map(|entries| read_keys(entries, KEYS, &mut draft, at)).unwrap_or_default();
+    // Whatever the order of the keys, a token needs a strict `sslmode`.
+    match draft.is_by_token {
+        Some(true) => draft.parts.log_in_by_token(),
+        Some(false) => draft.parts.log_in_by_password(),
+        None => {}
+    }
     let labels = std::mem::take(&mut draft.labels);
     let access = match given.contains(&"secret") {
         true => {
@@ -190,8 +197,8 @@ fn part(part: Part, key: &str, draft: &mut Draft, node: &Node, at: &mut At<'_>) 
 
 fn auth(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
     match at.text(node) {
-        Some("iam") => draft.parts.log_in_by_token(),
-        Some("password") => draft.parts.log_in_by_password(),
+        Some("iam") => draft.is_by_token = Some(true),
+        Some("password") => draft.is_by_token = Some(false),
         Some(word) => {
             let hint = report::did_you_mean(word, ["iam", "password"].into_iter());
             at.error("must be password or iam", hint);
@@ -201,7 +208,7 @@ fn auth(draft: &mut Draft, node: &Node, at: &mut At<'_>) {
 }
 
 /// The labels that only Prometheus or the exporter may set.
-const RESERVED: [&str; 4] = ["job", "instance", "target", "datname"];
+const RESERVED: [&str; 7] = ["job", "instance", "target", "datname", "database", "query", "reason"];
 
 fn labels(node: &Node, at: &mut At<'_>) -> Vec<(LabelName, String)> {
     let labels = read_labels(node, at);

@@ -228,6 +228,11 @@ impl Parts {
         self.by_token = Some(false);
     }
 
+    /// Forgets the password, for targets whose addresses others choose.
+    pub(crate) fn forget_password(&mut self) {
+        self.password = None;
+    }
+
     /// Whether [`Parts::log_in_by_token`] was called.
     pub(crate) fn is_by_token(&self) -> bool {
         self.by_token == Some(true)

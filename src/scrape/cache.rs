@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::databases::Key;
 use crate::config::Query;
 use crate::freshness::Moment;
 use crate::outcome::QueryOutcome;
@@ -13,40 +14,33 @@ use crate::outcome::QueryOutcome;
 #[derive(Debug, Default)]
 pub(super) struct Cache(HashMap<Key, (QueryOutcome, Moment)>);
 
-type Key = (String, Option<String>);
-
-fn key(outcome: &QueryOutcome) -> Key {
-    (outcome.query.clone(), outcome.database.clone())
-}
-
 impl Cache {
-    /// The kept outcome of `query` in the database of `outcome`, if it is young enough.
-    pub(super) fn young(
-        &mut self,
-        query: &Query,
-        outcome: &QueryOutcome,
-        now: Moment,
-    ) -> Option<QueryOutcome> {
+    /// The kept outcome of `query` under `key`, if it is young enough.
+    pub(super) fn young(&mut self, query: &Query, key: &Key, now: Moment) -> Option<QueryOutcome> {
         query.cache?;
-        let key = key(outcome);
-        let (outcome, at) = self.0.get(&key)?;
+        let (outcome, at) = self.0.get(key)?;
         match at.age(now).filter(|&age| query.cache.is_some_and(|longest| age < longest)) {
             Some(age) => Some(QueryOutcome { age: Some(age), duration: None, ..outcome.clone() }),
             None => {
-                self.0.remove(&key);
+                self.0.remove(key);
                 None
             }
         }
     }
 
     /// Keeps an outcome, which replaces an earlier one.
-    pub(super) fn keep(&mut self, outcome: &QueryOutcome) {
-        self.0.insert(key(outcome), (outcome.clone(), Moment::now()));
+    pub(super) fn keep(&mut self, key: Key, outcome: &QueryOutcome) {
+        self.0.insert(key, (outcome.clone(), Moment::now()));
     }
 
     /// Forgets the outcome of a query.
-    pub(super) fn forget(&mut self, outcome: &QueryOutcome) {
-        self.0.remove(&key(outcome));
+    pub(super) fn forget(&mut self, key: &Key) {
+        self.0.remove(key);
+    }
+
+    /// Forgets the outcomes that `is_known` does not know.
+    pub(super) fn retain(&mut self, is_known: impl Fn(&Key) -> bool) {
+        self.0.retain(|key, _| is_known(key));
     }
 
     /// Forgets everything.

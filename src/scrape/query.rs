@@ -124,13 +124,20 @@ struct Time {
 impl Time {
     fn reason(&self, error: &QueryError) -> Failure {
         match error {
-            QueryError::Timeout if self.is_own => Failure::Timeout,
-            QueryError::Timeout => Failure::Deadline,
-            QueryError::Connection { .. } => Failure::Connection,
-            QueryError::StringsDiffer => Failure::Syntax,
-            QueryError::TooLarge => Failure::Limit,
-            QueryError::Server { sqlstate, .. } => of_sqlstate(sqlstate),
+            QueryError::Timeout if !self.is_own => Failure::Deadline,
+            error => failure(error),
         }
+    }
+}
+
+/// Why a query failed that had its own time.
+pub(super) fn failure(error: &QueryError) -> Failure {
+    match error {
+        QueryError::Timeout => Failure::Timeout,
+        QueryError::Connection { .. } => Failure::Connection,
+        QueryError::StringsDiffer => Failure::Syntax,
+        QueryError::TooLarge => Failure::Limit,
+        QueryError::Server { sqlstate, .. } => of_sqlstate(sqlstate),
     }
 }
 

@@ -40,6 +40,8 @@ const AGAIN_PAUSE: Duration = Duration::from_millis(100);
 const REACH_LIMIT: Duration = Duration::from_secs(1);
 /// PostgreSQL documentation, "PostgreSQL Error Codes".
 const TOO_MANY_CONNECTIONS: &str = "53300";
+/// The class of refused logins.
+const INVALID_AUTHORIZATION: &str = "28";
 
 /// The kept target and connection.
 #[derive(Debug)]
@@ -153,23 +155,42 @@ impl Session {
         self.target.value().map(|target| target.database.clone())
     }
 
-    /// A further connection to another database of the target, made within `limit`.
+    /// A further connection to another database of the target, made within `limit`. `is_again`: another one was closed just
+    /// now, and the server may still count it. If the login is refused, the secret is read again, once in a scrape.
     ///
     /// # Errors
     /// [`ConnectError`]
     pub(super) async fn open_in(
-        &self,
+        &mut self,
         credentials: &Credentials,
         database: &str,
+        is_again: bool,
         limit: Duration,
     ) -> Result<Connection, ConnectError> {
         let deadline = Instant::now() + limit;
-        let no_login = |why: String| ConnectError::Authentication(why);
-        let target = self.target.value().ok_or_else(|| no_login("no credentials".to_owned()))?;
-        let target = Target { database: database.to_owned(), ..target.clone() };
-        let target = credentials.for_login(&target, TOKEN_LIMIT.min(limit)).await;
-        let target = target.map_err(|error| no_login(error.to_string()))?;
-        Connection::open(&target, time_left(deadline)).await
+        let lifetimes = Lifetimes { idle_close: None, ..self.lifetimes };
+        let attempt = Attempt { lifetimes, is_again, unreached: self.unreached.clone() };
+        let there = |target: &Target| Target { database: database.to_owned(), ..target.clone() };
+        let Some(kept) = self.target.value().cloned() else {
+            return Err(ConnectError::Authentication("no credentials".to_owned()));
+        };
+        let opened = attempt.open_patiently(credentials, &there(&kept), deadline).await;
+        let is_refused = |sqlstate: &str| sqlstate.starts_with(INVALID_AUTHORIZATION);
+        match &opened {
+            Err(ConnectError::Server { sqlstate })
+                if is_refused(sqlstate)
+                    && credentials.is_fetched()
+                    && self.target.may_fetch(Moment::now()) => {}
+            _ => return opened,
+        }
+        // A failure is logged.
+        let _: Result<(), Unreachable> = self.fetch(credentials, FETCH_LIMIT, deadline).await;
+        match self.target.value() {
+            Some(fresh) if !fresh.is_same(&kept) && kept.leads_where(fresh) => {
+                attempt.open_patiently(credentials, &there(fresh), deadline).await
+            }
+            _ => opened,
+        }
     }
 
     /// Closes the connection within `limit`.
@@ -285,21 +306,30 @@ impl Attempt {
     ) -> Result<Connection, Unreachable> {
         let left = time_left(deadline);
         let deadline = deadline.checked_sub(QUERIES_RESERVE.min(left / 2)).unwrap_or(deadline);
-        let begun = Instant::now();
-        let connection = loop {
-            match self.open_once(credentials, target, deadline).await {
-                Err(ConnectError::Server { sqlstate })
-                    if self.is_again && sqlstate == TOO_MANY_CONNECTIONS && begun.elapsed() < AGAIN_LIMIT =>
-                {
-                    tokio::time::sleep(AGAIN_PAUSE).await;
-                }
-                result => break result,
-            }
-        };
-        connection.map_err(|error| {
+        self.open_patiently(credentials, target, deadline).await.map_err(|error| {
             tracing::error!(%error, "no connection to the database");
             Unreachable(format!("no connection to the database: {error}"))
         })
+    }
+
+    /// Opens a connection. While the server counts one that was given up, it is tried again.
+    async fn open_patiently(
+        &self,
+        credentials: &Credentials,
+        target: &Target,
+        deadline: Instant,
+    ) -> Result<Connection, ConnectError> {
+        let again_until = deadline.min(Instant::now() + AGAIN_LIMIT);
+        loop {
+            match self.open_once(credentials, target, deadline).await {
+                Err(ConnectError::Server { sqlstate })
+                    if self.is_again && sqlstate == TOO_MANY_CONNECTIONS && Instant::now() < again_until =>
+                {
+                    tokio::time::sleep(AGAIN_PAUSE).await;
+                }
+                result => return result,
+            }
+        }
     }
 
     async fn open_once(

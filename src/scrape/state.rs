@@ -1,12 +1,13 @@
 //! The state that an execution environment keeps between the scrapes of a target, and how a scrape uses its time.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::cache::Cache;
-use super::databases::{self, Run, Unvisited, Walk};
+use super::databases::{Key, Run, Runs, Unvisited, Walk};
 use super::order::Order;
 use super::query::{self, CANCEL_LIMIT};
 use super::session::{Session, Unreachable};
@@ -64,11 +65,11 @@ impl State {
             return;
         }
         self.session.begin_scrape(credentials, deadline).await;
-        let (mut facts, runs) = match self.connection(credentials, deadline).await {
+        let (mut facts, Runs { all: runs, unlisted, .. }) = match self.connection(credentials, deadline).await
+        {
             Ok(connection) => {
-                let (runs, left_out) = databases::runs(queries, connection, databases_max, deadline).await;
-                let leads_elsewhere = runs.iter().any(|run| run.is_elsewhere);
-                scrape.databases_left_out = leads_elsewhere.then_some(left_out);
+                let runs = Runs::new(queries, connection, databases_max, deadline).await;
+                scrape.databases_left_out = runs.left_out;
                 (connection.facts().clone(), runs)
             }
             Err(Unreachable(why)) => {
@@ -79,6 +80,9 @@ impl State {
         };
         scrape.up = true;
         scrape.outcomes = runs.iter().map(Run::outcome).collect();
+        if unlisted.is_none() {
+            self.forget_the_gone(queries, &runs);
+        }
         let mut walk = Walk::default();
         let now = Moment::now();
         let mut budget = Budget::new(limits);
@@ -95,15 +99,22 @@ impl State {
             } else if let Err(skip) = conditions::sql_for(query, &run.facts(&facts)) {
                 outcome.status = Status::Skipped(skip);
                 outcome.errors.clear();
-            } else if let Some(kept) = self.cache.young(query, outcome, now) {
-                *outcome = kept;
+            } else if let Some(kept) = self.cache.young(query, &run.key(), now) {
+                *outcome = QueryOutcome { database: outcome.database.take(), ..kept };
             } else if too_late(self.is_usable(run, &walk), deadline) {
                 self.order.waited(run);
                 late += 1;
             } else {
                 let connection = match &run.database {
                     Some(database) if run.is_elsewhere => {
-                        walk.connection(&self.session, credentials, database, deadline).await
+                        let place = (database.as_str(), self.order.has_hung(database));
+                        let visited = walk.connection(&mut self.session, credentials, place, deadline).await;
+                        match &visited {
+                            Ok(_) => self.order.note_login(database, false),
+                            Err(Unvisited::Hung(_)) => self.order.note_login(database, true),
+                            Err(_) => {}
+                        }
+                        visited
                     }
                     _ => match self.same_connection(credentials, deadline).await {
                         Ok(connection) => {
@@ -124,12 +135,20 @@ impl State {
                         outcome.status = Status::Skipped(Skip::Database);
                         outcome.errors.clear();
                     }
-                    Err(Unvisited::Unreachable(why)) => {
+                    Err(Unvisited::Late) => {
+                        self.order.waited(run);
+                        late += 1;
+                    }
+                    Err(Unvisited::Hung(why) | Unvisited::Unreachable(why)) => {
                         no_connection(outcome, &why);
                         scrape.up &= run.is_elsewhere;
                         lost += usize::from(!run.is_elsewhere);
                     }
                 }
+            }
+            if let Some((failure, why)) = unlisted.as_ref().filter(|_| run.is_incomplete) {
+                outcome.status = Status::Failed(*failure);
+                outcome.errors.push(why.clone());
             }
             tell(outcome);
             for (position, why) in budget.add(position, &outcome.families) {
@@ -140,7 +159,9 @@ impl State {
                 outcome.discard(Failure::Limit);
                 outcome.errors.push(why.to_string());
                 // An omitted result need not be kept.
-                self.cache.forget(outcome);
+                if let Some(run) = runs.get(position) {
+                    self.cache.forget(&run.key());
+                }
             }
         }
         walk.close().await;
@@ -167,8 +188,17 @@ impl State {
         }
         if outcome.status == Status::Succeeded && run.query.cache.is_some() {
             outcome.age = Some(Duration::ZERO);
-            self.cache.keep(outcome);
+            self.cache.keep(run.key(), outcome);
         }
+    }
+
+    /// Forgets what was kept of databases in which the queries no longer run.
+    fn forget_the_gone(&mut self, queries: &[&Query], runs: &[Run<'_>]) {
+        let current: HashSet<_> = runs.iter().map(Run::key).collect();
+        let chosen: HashSet<_> = queries.iter().map(|query| query.namespace.as_str()).collect();
+        let is_known = |key: &Key| current.contains(key) || !chosen.contains(key.0.as_str());
+        self.cache.retain(is_known);
+        self.order.retain(is_known);
     }
 
     /// Whether there is a connection for the query.

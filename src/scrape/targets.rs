@@ -55,7 +55,7 @@ impl TargetState {
     pub(crate) async fn problem(&self, limit: Duration) -> Option<String> {
         match &self.credentials {
             None => Some("the targets file has a mistake in it; run check to see it".to_owned()),
-            Some(credentials) => credentials.fetch(limit).await.err().map(|error| error.to_string()),
+            Some(credentials) => credentials.fetch(limit).await.err().map(|error| error.reason()),
         }
     }
 
@@ -167,16 +167,17 @@ impl Targets {
     /// # Errors
     /// [`NoTarget`]
     pub(crate) async fn find(&self, name: &str, deadline: Instant) -> Result<Arc<TargetState>, NoTarget> {
-        let mut known = Vec::new();
+        let (mut known, mut is_current) = (Vec::new(), true);
         for is_again in [false, true] {
-            self.list(is_again, deadline).await?;
+            is_current = self.list(is_again, deadline).await?;
             let named = self.known_by_name(deadline).await?;
             if let Some((_, target)) = named.iter().find(|(known, _)| known == name) {
                 return Ok(Arc::clone(target));
             }
             known = named.into_iter().map(|(name, _)| name).collect();
         }
-        Err(NoTarget::Unknown { known })
+        // If the last list failed, the target may be there.
+        Err(if is_current { NoTarget::Unknown { known } } else { NoTarget::Unlisted })
     }
 
     async fn known_by_name(&self, deadline: Instant) -> Result<Vec<(String, Arc<TargetState>)>, NoTarget> {
@@ -188,9 +189,10 @@ impl Targets {
         Ok(named)
     }
 
-    /// Lists the targets if they are too old, or `is_again`. If that fails, the earlier list stays.
-    pub(super) async fn list(&self, is_again: bool, deadline: Instant) -> Result<(), NoTarget> {
-        let Some(Listing { discovery, lifetimes, listed }) = &self.discovery else { return Ok(()) };
+    /// Lists the targets if they are too old, or `is_again`. If that fails, the earlier list stays. Returns whether the last
+    /// attempt succeeded.
+    pub(super) async fn list(&self, is_again: bool, deadline: Instant) -> Result<bool, NoTarget> {
+        let Some(Listing { discovery, lifetimes, listed }) = &self.discovery else { return Ok(true) };
         let mut listed = timeout_at(deadline, listed.lock()).await.map_err(|_| NoTarget::Unlisted)?;
         listed.begin_scrape();
         let now = Moment::now();
@@ -208,7 +210,7 @@ impl Targets {
                 tracing::error!(%error, "the targets cannot be listed");
             }
         }
-        listed.value().map(|_| ()).ok_or(NoTarget::Unlisted)
+        listed.value().map(|_| !listed.has_failed()).ok_or(NoTarget::Unlisted)
     }
 
     /// Keeps the state of the targets that are still there. The others close their connections.

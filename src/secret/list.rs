@@ -10,8 +10,8 @@ use crate::aws;
 
 /// The most of one answer (AWS Secrets Manager API reference, "ListSecrets").
 const PAGE_SIZE: i32 = 100;
-/// The most pages of a list.
-const PAGES_MAX: usize = 10;
+/// The most secrets of a list.
+const SECRETS_MAX: usize = 1000;
 
 /// A secret without its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,8 @@ impl SecretsManager {
             .collect();
         let deadline = Instant::now() + limit;
         let (mut secrets, mut next) = (Vec::new(), None);
-        for _ in 0..PAGES_MAX {
+        // A page may be empty, and another follow it.
+        while secrets.len() < SECRETS_MAX {
             let request = self.client.list_secrets().set_filters(Some(filters.clone()));
             let request = request.max_results(PAGE_SIZE).set_next_token(next.take());
             let page = match timeout_at(deadline, aws::without_panic(request.send())).await {

@@ -47,7 +47,8 @@ const RDS_AUTHORITIES: &str = "rds-authorities.pem";
 /// The name of the targets file in the folder of the query file.
 const TARGETS_FILE: &str = "targets.yml";
 
-pub(super) fn source(read: Read<'_>) -> Result<Source, Vec<Problem>> {
+/// The values that complete a target, and the problems of their variables.
+pub(super) fn defaults(read: Read<'_>) -> (Parts, Vec<Problem>) {
     let mut defaults = Parts::of_variables(read);
     let region = read("AWS_REGION");
     if let Some(package) = read("LAMBDA_TASK_ROOT") {
@@ -61,6 +62,15 @@ pub(super) fn source(read: Read<'_>) -> Result<Source, Vec<Problem>> {
     if by.is_some_and(|by| by != "iam" && by != "password") {
         problems.push(Problem::in_variable("DB_AUTH", "must be password or iam"));
     }
+    (defaults, problems)
+}
+
+/// `problems` are those of the defaults.
+pub(super) fn source(
+    read: Read<'_>,
+    defaults: Parts,
+    mut problems: Vec<Problem>,
+) -> Result<Source, Vec<Problem>> {
     // The first of these is meant.
     let given: Vec<_> = SOURCES.into_iter().filter(|variable| read(variable).is_some()).collect();
     let is_many = |variable: &&str| MANY.contains(variable);
@@ -85,7 +95,9 @@ pub(super) fn source(read: Read<'_>) -> Result<Source, Vec<Problem>> {
         (None, None, Some(_)) => defaults.complete().map(Source::Environment),
         (None, None, None) => match file_beside_the_queries(read) {
             Some(path) => Ok(Source::File { path, defaults }),
-            None => secret_problem("not set, and neither is DATABASE_URL or PGHOST; set one of them"),
+            None => secret_problem(
+                "not set, and neither is DATABASE_URL, PGHOST, TARGETS_FILE, TARGETS_TAG or TARGETS_PREFIX; set one of them",
+            ),
         },
     };
     match source {
@@ -99,7 +111,7 @@ const SOURCES: [&str; 5] = ["TARGETS_FILE", "TARGETS_TAG", "TARGETS_PREFIX", "DB
 /// The sources of several targets.
 const MANY: [&str; 3] = ["TARGETS_FILE", "TARGETS_TAG", "TARGETS_PREFIX"];
 
-fn many(read: Read<'_>, defaults: Parts) -> Result<Source, Vec<Problem>> {
+fn many(read: Read<'_>, mut defaults: Parts) -> Result<Source, Vec<Problem>> {
     if let Some(path) = read("TARGETS_FILE") {
         return Ok(Source::File { path: path.into(), defaults });
     }
@@ -120,6 +132,8 @@ fn many(read: Read<'_>, defaults: Parts) -> Result<Source, Vec<Problem>> {
         prefix: read("TARGETS_PREFIX"),
         excluded: read("AUTH_SECRET_ID").into_iter().collect(),
     };
+    // Everyone who may tag a secret chooses a host.
+    defaults.forget_password();
     Ok(Source::Discovery { rule, defaults })
 }
 

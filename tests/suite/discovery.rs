@@ -181,3 +181,31 @@ async fn a_rule_that_cannot_be_read_is_a_mistake_of_the_environment() {
         assert!(lambda.log().contains(problem), "{problem}: {}", lambda.log());
     }
 }
+
+#[tokio::test]
+async fn a_list_may_have_many_pages_and_empty_ones() {
+    let database = Server::shared().database("discovery_pages");
+    let mut secrets: Vec<_> =
+        (0..15).map(|index| stored(&format!("other/{index}"), &[], &database)).collect();
+    secrets.extend((0..15).map(|index| stored(&format!("prod/{index:02}"), &[TAG], &database)));
+    let service = SecretsManagerServer::storing(secrets, 1);
+    let queries = Queries::new(GOOD);
+    let lambda = start(&queries, &database, &service, &BOTH).await;
+    assert_eq!(listed(&lambda).await.len(), 15);
+}
+
+/// Everyone who may tag a secret chooses a host.
+#[tokio::test]
+async fn the_password_of_the_environment_is_not_sent_to_a_host_that_is_found() {
+    let database = Server::shared().database("discovery_password");
+    let text = serde_json::json!({
+        "host": "localhost", "port": database.server().port(), "username": crate::postgres::ROLE, "dbname": database.name(),
+    });
+    let answer = secrets_manager::Answer::text(&text.to_string());
+    let secret = Stored { answer, ..stored("prod/shop", &[TAG], &database) };
+    let service = SecretsManagerServer::storing(vec![secret], 100);
+    let queries = Queries::new(GOOD);
+    let more = [&BOTH[..], &[("PGPASSWORD", PASSWORD)]].concat();
+    let lambda = start(&queries, &database, &service, &more).await;
+    assert_eq!(samples(&get(&lambda, "/probe", "target=prod/shop").await).value("pg_up"), 0.0);
+}

@@ -174,7 +174,7 @@ const DIGEST: &str = "00FFa94c1cb6f8b35ba2c9ae4e6a3e4bb1d1f6f6b9b0a8d0b0ed7ac2f8
 
 #[test]
 fn every_mistake_in_the_variables_is_named_at_once() {
-    let neither = "DB_SECRET_ID: not set, and neither is DATABASE_URL or PGHOST; set one of them";
+    let neither = "DB_SECRET_ID: not set, and neither is DATABASE_URL, PGHOST, TARGETS_FILE, TARGETS_TAG or TARGETS_PREFIX; set one of them";
     let both = "DB_SECRET_ID: DATABASE_URL is set too; set one of the two";
     let auth =
         "AUTH: must be none or unset; to require a token, set AUTH_SECRET_ID or AUTH_TOKEN_SHA256 instead";

@@ -169,6 +169,30 @@ plain: {query: SELECT 1 AS v}
     assert_eq!(samples.of("cached_pid").len(), 2);
 }
 
+#[tokio::test]
+async fn a_cached_result_is_that_of_its_database() {
+    let server = Server::private();
+    let first = with_sizes(&server, "walk_a", 1);
+    let queries = Queries::new(
+        "cached: {query: SELECT pg_backend_pid() AS pid, target_databases: ['walk_*'], cache_seconds: 600, metrics: [{pid: {usage: GAUGE}}]}\n",
+    );
+    let lambda = function(&queries, &first).await;
+    let alone = scrape(&lambda).await;
+    assert_eq!(alone.of("cached_pid")[0].0, r#"{datname="walk_a"}"#);
+    // The same values, whether the outcome names the database or not.
+    server.admin("CREATE DATABASE walk_b");
+    let both = scrape(&lambda).await;
+    assert_eq!(both.of("cached_pid").len(), 2);
+    assert_eq!(both.of("cached_pid")[0], alone.of("cached_pid")[0]);
+    assert_eq!(both.value(r#"pg_exporter_query_success{query="cached",database="walk_a"}"#), 1.0);
+    // A database that is created again is another one.
+    let old = both.of("cached_pid")[1].1;
+    server.admin("DROP DATABASE walk_b");
+    assert_eq!(scrape(&lambda).await.of("cached_pid"), alone.of("cached_pid"));
+    server.admin("CREATE DATABASE walk_b");
+    assert_ne!(scrape(&lambda).await.of("cached_pid")[1].1, old);
+}
+
 #[test]
 fn check_and_scrape_of_the_command_line_visit_them_too() {
     let server = Server::private();

@@ -406,7 +406,7 @@ fn commands_take_the_name_of_a_target() {
     }
     for command in [&["scrape"][..], &["check", "--database"]] {
         let said = terminal.run(command).failed(1);
-        assert!(said.errors.contains("there are several targets; name one with --target"), "{}", said.errors);
+        assert!(said.errors.contains("no target is named: use --target NAME"), "{}", said.errors);
         let said = terminal.run(&[command, &["--target", "three"]].concat()).failed(1);
         assert!(
             said.errors.contains("no target is named \"three\"; there are: one, two, bad"),
@@ -449,9 +449,35 @@ fn the_targets_command_shows_what_discovery_leaves_out() {
     }
     let key = said.lines().find(|line| line.starts_with("  prod/key ")).unwrap();
     assert!(
-        key.contains("cannot be used: secret ") && key.contains("neither a JSON object nor a URL"),
+        key.starts_with("  prod/key        cannot be used: ")
+            && key.contains("neither a JSON object nor a URL"),
         "{key}"
     );
+}
+
+#[test]
+fn a_targets_file_of_the_command_line_counts_with_its_variables() {
+    let database = Server::shared().database("targets_named");
+    let (port, name) = (database.server().port(), database.name());
+    let terminal = Terminal::new()
+        .file(
+            "named.yml",
+            format!("one: {{host: 127.0.0.1, port: {port}, database: {name}}}\ntwo: {{database: {name}}}\n"),
+        )
+        .file("queries.yml", GOOD)
+        .with("PGUSER", ROLE)
+        .with("PGPASSWORD", PASSWORD)
+        .with("PGSSLMODE", "disable");
+    let said = terminal.run(&["check", "named.yml"]).failed(1).output;
+    assert!(
+        said.contains("two: host: missing here, and PGHOST is not set") && !said.contains("PGUSER"),
+        "{said}"
+    );
+    let database = ["check", "--database", "--target", "one", "queries.yml", "named.yml"];
+    let report = terminal.run(&database).failed(1).output;
+    assert!(report.contains("1 row, 1 series"), "{report}");
+    let none = Terminal::new().file("queries.yml", GOOD).run(&["scrape"]).failed(1).errors;
+    assert!(none.contains("TARGETS_FILE, TARGETS_TAG or TARGETS_PREFIX; set one of them"), "{none}");
 }
 
 /// Several environments have caches of different ages.

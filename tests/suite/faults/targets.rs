@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use crate::cli::Terminal;
 use crate::discovery::{BOTH, TAG, get, listed, start, stored};
 use crate::events::{Event, Kind};
-use crate::lambda::{AMPLE, CONNECTIONS, GOOD, Queries, function, samples, scrape, secret_of};
+use crate::lambda::{AMPLE, CONNECTIONS, GOOD, Queries, function, samples, scrape, secret_of, with_secret};
 use crate::postgres::{PASSWORD, ROLE, Server};
+use crate::runtime_api::Lambda;
 use crate::secrets_manager::{self, LIST, SecretsManagerServer};
 use crate::target_databases::{SESSIONS, SIZES, with_sizes};
 use crate::targets::{Many, PASSWORDS, aws, entry};
@@ -199,4 +201,88 @@ async fn a_database_that_is_dropped_during_the_walk() {
     let skipped = r#"pg_exporter_query_skipped{query="sizes",database="walk_2",reason="database"}"#;
     assert_eq!(samples.value(skipped), 1.0);
     assert!(samples.of("pg_exporter_query_error").is_empty());
+}
+
+#[tokio::test]
+async fn a_password_that_is_rotated_while_the_connection_is_kept() {
+    let server = Server::private();
+    let [own, _other] = [("walk_1", 1), ("walk_2", 2)].map(|(name, value)| with_sizes(&server, name, value));
+    let service = SecretsManagerServer::start(secret_of(&own, server.port(), PASSWORD));
+    let queries = Queries::new(SIZES);
+    let lambda = Lambda::start(with_secret(&queries, &own, &service)).await;
+    lambda.initialised().await;
+    assert_eq!(scrape(&lambda).await.of("sizes_v").len(), 2);
+    server.admin(&format!("ALTER ROLE {ROLE} PASSWORD 'rotated-4Tq8'"));
+    service.answer(secret_of(&own, server.port(), "rotated-4Tq8"));
+    let before = service.calls().len();
+    let samples = scrape(&lambda).await;
+    assert_eq!((samples.of("sizes_v").len(), samples.of("pg_exporter_query_error").len()), (2, 0));
+    assert_eq!(service.calls().len() - before, 1);
+    assert_eq!(scrape(&lambda).await.of("sizes_v").len(), 2);
+    assert_eq!(service.calls().len() - before, 1);
+}
+
+#[tokio::test]
+async fn a_role_that_may_have_two_connections() {
+    let server = Server::private();
+    let databases: Vec<_> =
+        (0..12).map(|index| with_sizes(&server, &format!("walk_{index:02}"), index)).collect();
+    server.admin(&format!("ALTER ROLE {ROLE} CONNECTION LIMIT 2"));
+    let lambda = function(&Queries::new(SIZES), &databases[0]).await;
+    for _ in 0..3 {
+        let samples = scrape(&lambda).await;
+        assert_eq!((samples.of("sizes_v").len(), samples.of("pg_exporter_query_error").len()), (12, 0));
+    }
+}
+
+#[tokio::test]
+async fn databases_that_hang_at_the_login() {
+    let server = Server::private();
+    let databases: Vec<_> =
+        (0..9).map(|index| with_sizes(&server, &format!("walk_{index}"), index)).collect();
+    let lambda = function(&Queries::new(SIZES), &databases[8]).await;
+    // A login waits for the lock.
+    let mut renames = Vec::new();
+    for index in 0..4 {
+        let session = databases[8].session().await;
+        session
+            .batch_execute(&format!("BEGIN; ALTER DATABASE walk_{index} RENAME TO gone_{index}"))
+            .await
+            .unwrap();
+        renames.push(session);
+    }
+    let event =
+        || Event::recorded(Kind::HttpApi).header("x-prometheus-scrape-timeout-seconds", Some("12")).json();
+    lambda.invoke(event(), AMPLE).await;
+    for _ in 0..2 {
+        let samples = samples(&lambda.invoke(event(), AMPLE).await);
+        assert_eq!(samples.of("sizes_v").len(), 5, "{}", lambda.log());
+        assert_eq!(samples.of("pg_exporter_query_error").len(), 4);
+    }
+    drop(renames);
+    server.wait_for("SELECT count(*) = 0 FROM pg_stat_activity WHERE query LIKE '%RENAME%' AND pid <> pg_backend_pid()").await;
+    scrape(&lambda).await;
+    assert_eq!(scrape(&lambda).await.of("sizes_v").len(), 9);
+}
+
+#[tokio::test]
+async fn databases_that_cannot_be_listed() {
+    let server = Server::private();
+    let [own, _other] = [("walk_1", 1), ("walk_2", 2)].map(|(name, value)| with_sizes(&server, name, value));
+    // Each database has its own rights on the shared table.
+    own.admin("REVOKE SELECT ON pg_database FROM PUBLIC");
+    let others = SIZES.replace("sizes:", "others:").replace("'walk*'", "walk_2").replace("own:", "third:");
+    let text = format!("{SIZES}{others}");
+    let queries = Queries::new(&text);
+    let lambda = function(&queries, &own).await;
+    let samples = scrape(&lambda).await;
+    assert_eq!(samples.of("sizes_v").len(), 1);
+    for query in ["sizes", "others"] {
+        let error = format!(r#"pg_exporter_query_error{{query="{query}",reason="permission"}}"#);
+        assert_eq!(samples.value(&error), 1.0, "{samples:?}");
+    }
+    assert_eq!(samples.value(r#"pg_exporter_query_success{query="own"}"#), 1.0);
+    let terminal = Terminal::new().with("DATABASE_URL", own.url()).with("QUERIES_FILE", queries.path());
+    let report = terminal.run(&["check", "--database"]).failed(1).output;
+    assert!(report.contains("error: the databases cannot be listed: "), "{report}");
 }
