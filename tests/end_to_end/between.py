@@ -6,6 +6,7 @@ import json
 import re
 import ssl
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -114,9 +115,8 @@ class Forwarder(BaseHTTPRequestHandler):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        with contextlib.suppress(OSError):  # Prometheus gives up when its time is over.
-            self.wfile.write(body)
-            self.wfile.flush()
+        self.wfile.write(body)
+        self.wfile.flush()
 
     def log_message(self, *_: object) -> None:
         pass
@@ -137,3 +137,8 @@ class Threads(ThreadingHTTPServer):
     request_queue_size = 128
     # A connection that is kept would be waited for.
     block_on_close = False
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        # Prometheus gives up when its time is over.
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)

@@ -1,5 +1,7 @@
 """63 targets in one function with the reserved concurrency that docs/targets.md gives, scraped by a real Prometheus: hanging
-and failing targets cost the healthy ones nothing. TARGETS_SECONDS=... is how long (default 20)."""
+and failing targets cost the healthy ones nothing.
+
+TARGETS_SECONDS=... is how long (default 20), and TARGETS_INTERVAL=... how often each is scraped (default 10)."""
 
 import contextlib
 import dataclasses
@@ -28,8 +30,8 @@ from demo.processes import Processes, processes
 from demo.prometheus import Prometheus
 
 SECONDS = int(os.environ.get("TARGETS_SECONDS", "20"))
-INTERVAL = 5
-TIMEOUT = 4
+INTERVAL = int(os.environ.get("TARGETS_INTERVAL", "10"))
+TIMEOUT = INTERVAL * 4 // 5
 SERVERS, HEALTHY, BLACK_HOLES = 3, 50, 10
 MAX_CONNECTIONS = 20
 """The default of the function."""

@@ -40,7 +40,7 @@ impl Watch {
         thread::spawn(move || {
             while !is_over.load(Ordering::Relaxed) {
                 most.fetch_max(open_connections(port), Ordering::Relaxed);
-                thread::sleep(Duration::from_millis(1));
+                thread::sleep(Duration::from_millis(20));
             }
         });
         watch
@@ -100,7 +100,7 @@ impl World {
     }
 
     async fn get(&self, path: &str, query: &str) -> Answer {
-        let event = Event::get(Kind::HttpApi, path).header("x-prometheus-scrape-timeout-seconds", Some("10"));
+        let event = Event::get(Kind::HttpApi, path).header("x-prometheus-scrape-timeout-seconds", Some("25"));
         let event = if query.is_empty() { event } else { event.query(query) };
         self.lambda.invoke(event.json(), AMPLE).await
     }
