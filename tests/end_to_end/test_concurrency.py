@@ -242,9 +242,9 @@ def test_every_healthy_target_is_complete_in_each_scrape(running: Processes, tar
         prometheus = Prometheus(own, {}, interval=f"{INTERVAL}s", scrape_configs=[job])
         own.wait_for("a scrape of each", lambda: len(prometheus.query('up{job="many"}')) == len(targets.all))
         function.reset()
-        begun = prometheus.value("time()")
+        begun = prometheus.value("vector(time())")
         measured = Measured()
-        while prometheus.value("time()") < begun + SECONDS:
+        while prometheus.value("vector(time())") < begun + SECONDS:
             running.check()
             measured.take(function, targets)
             time.sleep(0.5)
