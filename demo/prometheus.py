@@ -56,9 +56,10 @@ class Prometheus:
         processes.start("prometheus", command, stop_signal=signal.SIGTERM)
         processes.wait_for("Prometheus", self._is_ready)
 
-    def query(self, expression: str) -> dict[tuple[tuple[str, str], ...], float]:
-        """The instant vector that `expression` gives now: from labels, sorted, to values."""
-        answer = self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression}))
+    def query(self, expression: str, at: float | None = None) -> dict[tuple[tuple[str, str], ...], float]:
+        """The instant vector that `expression` gives now or at this Unix time: from labels, sorted, to values."""
+        time = {} if at is None else {"time": at}
+        answer = self._get("/api/v1/query?" + urllib.parse.urlencode({"query": expression} | time))
         result = json.loads(answer)["data"]["result"]
         return {tuple(sorted(series["metric"].items())): float(series["value"][1]) for series in result}
 

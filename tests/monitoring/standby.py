@@ -45,10 +45,10 @@ class Copy:
         """Stops it."""
         self._running.stop(self._server)
 
-    def sql(self, statements: str) -> str:
+    def sql(self, statements: str, database: str | None = None) -> str:
         """What psql answers, as the superuser, or an empty text without a server."""
         command = [binaries() / "psql", "-h", self._folder, "-p", str(self.port), "-U", "postgres", "-qXAt"]
-        command += ["-d", self._primary.database, "-c", statements]
+        command += ["-d", database or self._primary.database, "-c", statements]
         answer = subprocess.run(command, env=self._environment, cwd=self._folder, capture_output=True, text=True)
         return answer.stdout.strip()
 

@@ -6,6 +6,8 @@ import json
 import re
 import shutil
 import subprocess
+import time
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +23,7 @@ from demo.aws import CHECKOUT, FUNCTION, SECRET, Aws
 from demo.postgres import Postgres
 from demo.processes import Processes, processes, stop_on_signals
 from demo.prometheus import RULES, Prometheus, seconds
-from standby import Standby
+from standby import Restored, Standby
 from test_grafana_alerting import pairs
 
 HERE = CHECKOUT / "examples" / "grafana"
@@ -30,6 +32,11 @@ EACH_FILE = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 CORE_PANELS = {"row", "timeseries", "stat", "bargauge", "table", "state-timeline"}
 # Of a page, those of collapsed rows included.
 MOST_PANELS = 20
+# A function with these targets, a primary and one that was restored from it, each with the databases shop and stock, and a
+# target that a mistake disables.
+OF_TARGETS = "of-targets"
+TARGETS = ("shop", "restored")
+BROKEN = "broken"
 # The page without the variable `instance`.
 FLEET = "fleet"
 
@@ -101,9 +108,10 @@ def with_values(expression: str) -> str:
     for variable, value in {
         "$__rate_interval": "20s",
         "$__range": "1h",
-        "$job": f"({FUNCTION}|standby|troubled)",
+        "$job": f"({FUNCTION}|standby|troubled|{OF_TARGETS})",
         "$instance": ".+",
         "$database": "(shop|postgres)",
+        "$datname": "(shop|stock)",
     }.items():
         expression = expression.replace(variable, value)
     assert "$" not in expression
@@ -294,7 +302,7 @@ def test_what_the_dashboards_share_is_the_same() -> None:
     others = [read(file) for file in FILES if file.stem != "server"]
     for other in others:
         for name, variable in variables_of(other).items():
-            assert name == "database" or variable == variables_of(first)[name], name
+            assert name in ("database", "datname") or variable == variables_of(first)[name], name
         for key in ("schemaVersion", "tags", "time", "timezone", "refresh", "graphTooltip", "editable"):
             assert other[key] == first[key], key
     assert all(link["includeVars"] and link["keepTime"] for model in (first, *others) for link in model["links"])
@@ -305,8 +313,8 @@ def test_a_page_begins_with_one_server(file: Path) -> None:
     """Grafana chooses the first value of a variable that has no current one: without "All", the first server."""
     variables = variables_of(read(file))
     assert ("instance" not in variables) == (file.stem == FLEET)
-    for name in {"instance", "database"} & set(variables):
-        several = name == "database" and file.stem == "statements"
+    for name in {"instance", "database", "datname"} & set(variables):
+        several = name == "datname" or name == "database" and file.stem == "statements"
         assert variables[name]["includeAll"] == several == ("current" in variables[name])
         assert variables[name]["multi"], "to compare two"
 
@@ -328,6 +336,8 @@ def test_variables_are_used_everywhere(file: Path) -> None:
             for selector in promql.selectors(promql.promql_parser.parse(with_values(query["expr"]))):
                 asked = {matcher.name for matcher in selector.matchers.matchers}
                 assert ({"job"} if file.stem == FLEET else {"job", "instance"}) <= asked, query["expr"]
+                if "datname" in emitted.labels_of_queries().get(selector.name, ()) and "datname" in variables:
+                    assert "datname" in asked, query["expr"]
 
 
 @EACH_FILE
@@ -399,7 +409,7 @@ def test_provisioning_is_what_grafana_reads() -> None:
 @pytest.fixture(scope="module")
 def scraped() -> Iterator[tuple[Processes, Prometheus]]:
     """A Prometheus that has scraped several times: the function of a database that is busy and in trouble, that of its
-    standby, and one with queries in trouble."""
+    standby, one with queries in trouble, and one with several targets that have two databases each."""
     stop_on_signals()
     with processes() as running:
         postgres = Postgres(running)
@@ -408,11 +418,19 @@ def scraped() -> Iterator[tuple[Processes, Prometheus]]:
             postgres.sql(f"ALTER SYSTEM SET {name} = '{value}'")
         postgres.stop()
         postgres.start()
+        postgres.sql("CREATE DATABASE stock TEMPLATE shop", "postgres")
+        postgres.sql("VACUUM ANALYZE", "stock")
+        postgres.sql(f"GRANT SELECT ON ALL SEQUENCES IN SCHEMA public TO {postgres.role}", "stock")
         postgres.keep_busy()
         postgres.go_wrong()
         postgres.sql(f"ALTER DATABASE {postgres.database} CONNECTION LIMIT 40")
         postgres.sql("VACUUM")
         standby = Standby(running, postgres)
+        restored = Restored(running, postgres)
+        restored.sql("SELECT pg_create_physical_replication_slot('kept', true)")
+        # A backup has no statistics of tables.
+        for database in (postgres.database, "stock"):
+            restored.sql("VACUUM ANALYZE", database)
         postgres.sql("SELECT pg_switch_wal()")
         aws = Aws(running)
         secret = aws.put_secret(SECRET, postgres.secret())
@@ -423,15 +441,46 @@ def scraped() -> Iterator[tuple[Processes, Prometheus]]:
         queries.write_text(json.dumps(TROUBLED))
         environment = aws.function_environment(secret) | {"QUERIES_FILE": str(queries)}
         jobs["troubled"], _ = emulator.run_package(running, environment, "troubled")
-        prometheus = Prometheus(running, jobs, interval="2s")
-        enough = "count(count_over_time(pg_up[20s]) >= 4)"
-        running.wait_for("some scrapes", lambda: prometheus.value(enough) == len(jobs))
+        prometheus = Prometheus(running, jobs, interval="2s", scrape_configs=[probes(running, aws, (postgres, restored))])
+        enough = "count(count_over_time(pg_up[1m]) >= 4)"
+        running.wait_for("some scrapes", lambda: prometheus.value(enough) == len(jobs) + len(TARGETS) + 1, 120)
         yield running, prometheus
 
 
+def probes(running: Processes, aws: Aws, servers: tuple[Postgres, Restored]) -> dict:
+    """A function with several targets, and the job that scrapes each. Its queries run in all databases, as
+    docs/queries-shipped.md says."""
+    folder = running.folder / "several"
+    folder.mkdir()
+    shutil.copy(CHECKOUT / "queries.yml", folder)
+    document = (CHECKOUT / "docs" / "queries-shipped.md").read_text()
+    [command] = re.findall(r"^```bash\n(sed .+target_databases.+)\n```$", document, re.M)
+    subprocess.run(["sh", "-euc", command], cwd=folder, check=True)
+    targets = {name: {"secret": aws.put_secret(name, it.secret())} for name, it in zip(TARGETS, servers, strict=True)}
+    targets[BROKEN] = {"host": "localhost", "port": "none"}
+    (folder / "targets.yml").write_text(json.dumps(targets))  # JSON is YAML.
+    environment = aws.function_environment("")
+    del environment["DB_SECRET_ID"]
+    environment |= {"QUERIES_FILE": str(folder / "queries.yml"), "TARGETS_FILE": str(folder / "targets.yml")}
+    environment |= {"PGSSLMODE": "disable"}
+    endpoint, _ = emulator.run_package(running, environment, OF_TARGETS)
+    address = urllib.parse.urlsplit(endpoint.address)
+    return {
+        "job_name": OF_TARGETS,
+        # A scrape logs in to three databases.
+        "scrape_interval": "5s",
+        "scrape_timeout": "5s",
+        "metrics_path": f"{address.path}/probe",
+        "static_configs": [
+            {"targets": [address.netloc], "labels": {"__param_target": name, "instance": name}} for name in targets
+        ],
+    }
+
+
 def test_the_shipped_queries_succeed(scraped: tuple[Processes, Prometheus]) -> None:
-    _, prometheus = scraped
-    assert prometheus.query('pg_exporter_query_success{job!="troubled"} == 0') == {}
+    running, prometheus = scraped
+    failing = f'pg_exporter_query_success{{job!="troubled",instance!="{BROKEN}"}} == 0'
+    running.wait_for("no query that fails", lambda: prometheus.query(failing) == {}, 60)
 
 
 def series_of(scraped: tuple[Processes, Prometheus], expression: str, place: str) -> dict:
@@ -472,7 +521,12 @@ def test_prometheus_has_an_answer(scraped: tuple[Processes, Prometheus], query: 
     labels = {name for series in answer for name, _ in series}
     for label in re.findall(r"{{(\w+)}}", query.legend):
         assert not answer or label in labels, f"no series has the label {label} of the legend"
-    assert all("instance" in dict(series) for series in answer), "a table has no row for it"
+    assert all({"job", "instance"} <= set(dict(series)) for series in answer), "it adds up servers"
+    # Statements may begin alike.
+    if query.legend and "queryid" not in query.expression:
+        names = [re.sub(r"{{(\w+)}}", lambda it, labels=dict(series): labels.get(it[1], ""), query.legend) for series in answer]
+        jobs = [dict(series)["job"] for series in answer]
+        assert len(set(zip(jobs, names, strict=True))) == len(names), names
 
 
 @EACH_EXPRESSION
@@ -488,7 +542,7 @@ def test_each_selector_matches_series(scraped: tuple[Processes, Prometheus], que
 def test_a_server_that_is_chosen_is_the_only_one(scraped: tuple[Processes, Prometheus], query: Shown) -> None:
     _, prometheus = scraped
     servers = {dict(series)["instance"] for series in prometheus.query("pg_up")}
-    assert len(servers) == 3, "a primary, its standby and one whose queries are in trouble"
+    assert len(servers) == 6, "a primary, its standby, one whose queries are in trouble, and three targets"
     for server in servers if "$instance" in query.expression else ():
         # A backslash is escaped in a string of PromQL.
         escaped = re.escape(server).replace("\\", "\\\\")
@@ -496,10 +550,73 @@ def test_a_server_that_is_chosen_is_the_only_one(scraped: tuple[Processes, Prome
         assert {dict(series)["instance"] for series in prometheus.query(chosen)} <= {server}
 
 
+@EACH_EXPRESSION
+def test_two_servers_show_what_each_shows_alone(scraped: tuple[Processes, Prometheus], query: Shown) -> None:
+    if "$instance" not in query.expression:
+        return
+    running, prometheus = scraped
+    expression = query.expression.replace("$job", OF_TARGETS)
+    several, *alone = (with_values(expression.replace("$instance", it)) for it in ("|".join(TARGETS), *TARGETS))
+    now = time.time()
+    together = prometheus.query(several, now)
+    for server, expression in zip(TARGETS, alone, strict=True):
+        of_server = sorted(value for series, value in together.items() if dict(series)["instance"] == server)
+        assert of_server == pytest.approx(sorted(prometheus.query(expression, now).values())), server
+    # A comparison hides what is in order, and a server without standbys has no series of standbys.
+    if re.search(r" (==|!=|>=?|<=?) (?!bool)", several):
+        return
+    for selector in promql.selectors(promql.promql_parser.parse(several)):
+        there = prometheus.query(selector.name + f'{{job="{OF_TARGETS}"}}')
+        if {dict(series)["instance"] for series in there} - {BROKEN} != set(TARGETS):
+            return
+    assert {dict(series)["instance"] for series in together} == set(TARGETS)
+
+
+@pytest.mark.parametrize(
+    "query", [query for query in shown() if "$datname" in query.expression], ids=lambda query: query.place
+)
+def test_tables_of_two_databases_are_told_apart(scraped: tuple[Processes, Prometheus], query: Shown) -> None:
+    running, prometheus = scraped
+    assert not query.legend or "{{datname}}" in query.legend
+
+    def databases(job: str, server: str, chosen: str) -> set[str]:
+        expression = query.expression.replace("$job", job).replace("$instance", server).replace("$datname", chosen)
+        return {dict(series)["datname"] for series in prometheus.query(with_values(expression))}
+
+    for server in TARGETS:
+        for database in ("shop", "stock"):
+            running.wait_for(query.place, lambda: databases(OF_TARGETS, server, database) == {database}, 30)
+    # With the file as it is.
+    assert databases(FUNCTION, ".+", ".*") == {"shop"}
+
+
+def test_other_databases_add_only_series_with_their_name(scraped: tuple[Processes, Prometheus]) -> None:
+    """The queries that see the whole server give what they give without target_databases, in series and in alerts."""
+    running, prometheus = scraped
+
+    def series(selector: str) -> set[tuple]:
+        theirs = ("job", "instance", "database")
+        return {tuple(it for it in labels if it[0] not in theirs) for labels in prometheus.query(selector)}
+
+    # The busiest statements change.
+    metrics = '__name__=~"pg_.+",__name__!~"pg_exporter_.+|pg_stat_statements_.+"'
+    alerts = 'alertstate="firing",alertname!="PostgresExporterMissing"'
+    for kind in (metrics, f'__name__="ALERTS",{alerts}'):
+
+        def is_same() -> bool:
+            alone = series(f'{{{kind},job="{FUNCTION}"}}')
+            several = series(f'{{{kind},job="{OF_TARGETS}",instance="{TARGETS[0]}"}}')
+            added = {dict(labels).get("datname") for labels in several - alone}
+            return bool(alone) and alone <= several and added <= {"stock", "postgres"}
+
+        running.wait_for(kind, is_same, 60)
+
+
 def test_the_worst_server_is_first(scraped: tuple[Processes, Prometheus]) -> None:
     running, prometheus = scraped
     [score, *_] = [query.expression for query in shown() if query.place.startswith("fleet: Servers, worst first")]
-    scores = {dict(series)["job"]: value for series, value in prometheus.query(with_values(score)).items()}
+    by_series = prometheus.query(with_values(score).replace(f"|{OF_TARGETS}", ""))
+    scores = {dict(series)["job"]: value for series, value in by_series.items()}
     assert set(scores) == {FUNCTION, "standby", "troubled"}
     assert scores["troubled"] >= 1, "a failing query counts"
     assert scores["standby"] < scores[FUNCTION], "the slot of the primary is idle"
