@@ -148,7 +148,7 @@ pub(super) enum Unvisited {
     Dropped,
     /// The time of the scrape cut the login short.
     Late,
-    /// The login took all of its own time. The reason is in the log too.
+    /// The login took its whole limit, which the scrape did not cut short. The reason is in the log too.
     Hung(String),
     /// Another reason, which the log has too.
     Unreachable(String),
