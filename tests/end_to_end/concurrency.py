@@ -140,7 +140,7 @@ def reserved(running: Processes, folder: Path, variables: dict[str, str], concur
                 "AWS_LAMBDA_FUNCTION_NAME": "f",
                 "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
-                "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{runtime_api}/{number}",
+                "AWS_LAMBDA_RUNTIME_API": f"http://127.0.0.1:{runtime_api}/{number}",
             }
             name = f"environment-{concurrency}-{number}"
             environment.process = running.start(name, [folder / "bootstrap"], CREDENTIALS | variables | own, folder)

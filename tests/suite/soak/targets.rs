@@ -23,7 +23,7 @@ here:
   metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]
 walk:
   query: SELECT g AS l, g AS v FROM generate_series(1, 20) g
-  target_databases: [soak_targets_0, soak_targets_1]
+  target_databases: [soak_targets_0]
   metrics: [{l: {usage: LABEL}}, {v: {usage: GAUGE}}]
 ";
 
@@ -114,7 +114,7 @@ impl World {
         }
         let samples = samples(&answer);
         let database = format!("{{l=\"soak_targets_{number}\"}}");
-        let walked = if is_selected { 0 } else { 40 };
+        let walked = if is_selected { 0 } else { 20 };
         assert_eq!(samples.value("pg_up"), 1.0, "{}", self.lambda.log());
         assert_eq!(samples.of("here_v"), [(&*database, 1.0)], "{}", answer.text());
         assert_eq!(samples.of("walk_v").len(), walked, "{}", answer.text());
@@ -220,8 +220,8 @@ async fn probe(probes: usize, seed: u64) -> Vec<Figures> {
 }
 
 #[tokio::test]
-async fn two_hundred_random_probes_leave_nothing_behind() {
-    probe(200, 1).await;
+async fn a_hundred_random_probes_leave_nothing_behind() {
+    probe(100, 1).await;
 }
 
 #[tokio::test]
