@@ -148,7 +148,7 @@ pub(super) enum Unvisited {
     Dropped,
     /// The time of the scrape cut the login short.
     Late,
-    /// The login took its whole limit, which the scrape did not cut short. The reason is in the log too.
+    /// The login took its whole limit, of a second at least. The reason is in the log too.
     Hung(String),
     /// Another reason, which the log has too.
     Unreachable(String),
@@ -186,7 +186,7 @@ impl Walk {
                 let most = if has_hung { HUNG_LIMIT } else { OPEN_LIMIT };
                 let limit = most.min(time_left(deadline) / 2);
                 let opened = kept.open_in(credentials, database, self.has_closed, limit).await;
-                opened.map_err(|error| unvisited(database, &error, limit < most))
+                opened.map_err(|error| unvisited(database, &error, limit < HUNG_LIMIT))
             }
         };
         self.session.insert(session).as_mut().map_err(|why| why.clone())
