@@ -77,22 +77,27 @@ watch: $(VENV)/run ## Serve http://localhost:9000/metrics, rebuilt as the code c
 invoke: $(VENV)/run ## Send an API Gateway event to a running `make watch` and print the exposition
 	@$(VENV)/bin/python -m demo invoke tests/events/http-api.json
 
-# Most of their time is waiting, so two suites run at once. All is compiled before, since that would slow what they time.
+# Most of their time is waiting, so three suites run at once. All is compiled before, since that would slow what they time.
 # make 3.81, of macOS, cannot keep their outputs apart.
-SUITES := deployment monitoring end_to_end migration
+SUITES := deployment templates monitoring end_to_end migration
+# The files of tests/deployment that read templates and commands. They are a suite, because the folder takes the longest.
+TEMPLATES := $(addprefix tests/deployment/test_,docs.py refusals.py regions.py templates.py terraform.py)
 SYNC := $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
 .PHONY: test-rust $(SUITES:%=test-%)
-test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed build ## Run all tests, two suites at once
+test: $(VENV)/test .tools/sam/installed .tools/osls/$(OSLS) .tools/node/installed build ## Run all tests, three suites at once
 	cargo test --locked --no-run
-	@$(if $(SYNC),echo 'Two suites run at once. The output of each appears when it ends: the first after about six minutes.')
-	@$(MAKE) --no-print-directory --jobs=2 $(SYNC) test-rust $(SUITES:%=test-%)
+	@$(if $(SYNC),echo 'Three suites run at once. The output of each appears when it ends: the first after about six minutes.')
+	@$(MAKE) --no-print-directory --jobs=3 $(SYNC) test-rust $(SUITES:%=test-%)
 
 # What the tests start must not take its jobs from this make.
 test-rust:
 	@env -u MAKEFLAGS -u MFLAGS cargo test --locked
 
+test-%: TESTS = tests/$*
+test-deployment: TESTS = tests/deployment $(TEMPLATES:%=--ignore=%)
+test-templates: TESTS = $(TEMPLATES)
 $(SUITES:%=test-%): test-%:
-	@env -u MAKEFLAGS -u MFLAGS $(VENV)/bin/python -m pytest -p no:cacheprovider tests/$*
+	@env -u MAKEFLAGS -u MFLAGS $(VENV)/bin/python -m pytest -p no:cacheprovider $(TESTS)
 
 test-majors: $(MAJORS:%=test-on-%) ## Run the tests of queries, dashboards and alerts on PostgreSQL 14 to 18
 
