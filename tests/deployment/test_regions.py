@@ -268,7 +268,8 @@ def sam_lint(files: list[tuple[Path, str]]) -> str:
 
 
 def test_sam_validate_finds_nothing(tmp_path: Path) -> None:
-    files = [(CHECKOUT / "template.yaml", region) for region in REGIONS]
+    # It takes long with all conditions: one region of each partition, since cfn-lint has had all of them.
+    files = [(CHECKOUT / "template.yaml", region) for region in (REGION, "us-gov-west-1", "cn-north-1")]
     template = description.load()
     for number, (text, regions) in enumerate(variants(template).items()):
         file = tmp_path / f"{number}.json"
