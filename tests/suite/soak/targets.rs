@@ -71,6 +71,8 @@ struct World {
     refuses: Port,
     service: SecretsManagerServer,
     lambda: Lambda,
+    /// The valid target whose secret is deleted.
+    deleted: Option<usize>,
     _queries: Queries,
 }
 
@@ -96,7 +98,7 @@ impl World {
         service.store(stored);
         let lambda = Lambda::start(environment).await;
         lambda.initialised().await;
-        Self { random, databases, path, refuses, service, lambda, _queries: queries }
+        Self { random, databases, path, refuses, service, lambda, deleted: None, _queries: queries }
     }
 
     async fn get(&self, path: &str, query: &str) -> Answer {
@@ -113,6 +115,11 @@ impl World {
             return;
         }
         let samples = samples(&answer);
+        if self.deleted == Some(number) && samples.value("pg_up") == 0.0 {
+            // Still listed, and never read.
+            assert_eq!(samples.of("pg_exporter_target_error").len(), 1, "{}", answer.text());
+            return;
+        }
         let database = format!("{{l=\"soak_targets_{number}\"}}");
         let walked = if is_selected { 0 } else { 20 };
         assert_eq!(samples.value("pg_up"), 1.0, "{}", self.lambda.log());
@@ -155,6 +162,7 @@ impl World {
                     .collect();
                 stored.extend(failing(&self.databases, &self.path, &self.refuses));
                 self.service.store(stored);
+                self.deleted = Some(number);
             }
         }
     }
